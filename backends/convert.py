@@ -1,0 +1,26 @@
+"""Converts a checkpoint's pytorch_model.bin to model.safetensors: python -m backends.convert SRC_FOLDER DST_FOLDER
+
+Run by the interpreter that has torch, which alone reads the old format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from shared.checkpoint import TORCH_WEIGHTS, WEIGHTS
+
+
+def convert(source: Path, target: Path) -> None:
+    """Writes every tensor of `source`'s pytorch_model.bin, under its name and in its dtype, to `target`. Nothing but
+    tensors is unpickled."""
+    import torch
+    from safetensors.torch import save_file
+
+    stored = torch.load(source / TORCH_WEIGHTS, map_location="cpu", weights_only=True)
+    # Tied weights lie there once under two names, which safetensors refuses.
+    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in stored.items()}
+    save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
+
+
+if __name__ == "__main__":
+    convert(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,1 @@
+"""The common task, data and recipe interface. Imports no framework: numpy, at heart."""

@@ -1,0 +1,70 @@
+"""Scores of predictions against labels. scikit-learn is imported by the functions that need it: it takes longer to
+import than all else that a worker needs before its framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+
+def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The share of rows that are right."""
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(labels, predictions))
+
+
+def mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Matthews' correlation, in [-1, 1], for any number of labels (Gorodkin 2004); 0 where either side is constant."""
+    from sklearn.metrics import matthews_corrcoef
+
+    if (labels == labels[0]).all():  # scikit-learn gives the same, with a warning
+        return 0.0
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """F1 of label 1, for tasks of two labels (as GLUE has it for MRPC); 0 where 1 is neither there nor predicted.
+    Raises ValueError where there are other labels than 0 and 1."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
+
+
+def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """The unweighted mean of each label's F1, over the labels that occur or are predicted."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "accuracy": accuracy,
+    "mcc": mcc,
+    "f1": f1,
+    "macro_f1": macro_f1,
+}
+"""By name, of labels and predictions, both int64 [n]."""
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The mean over rows of -log softmax(logits)[label], in nats, computed in float64. `logits` [n, k] of any float
+    type, `labels` int64 [n]. Raises ValueError where a label is not from 0 to k - 1."""
+    if not ((labels >= 0) & (labels < logits.shape[1])).all():
+        raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}")
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    of_labels = shifted[np.arange(len(labels)), labels]
+    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - of_labels))
+
+
+def score(task_metrics: Iterable[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """`loss`, the mean cross-entropy, and each metric named, of the labels with the largest logits (the lowest label
+    where some are equal)."""
+    predictions = logits.argmax(axis=1)
+    return {"loss": cross_entropy(logits, labels)} | {name: METRICS[name](labels, predictions) for name in task_metrics}
+
+
+def majority_score(labels: np.ndarray) -> float:
+    """The share of the commonest label: the accuracy of always guessing it."""
+    return float(np.bincount(labels).max() / len(labels))

