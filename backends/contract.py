@@ -1,0 +1,107 @@
+"""What a backend must do, and must not.
+
+An adapter is a module with a function `load` that returns a `Model`. It holds only what differs between frameworks:
+building the network, a training step, the optimizer's arithmetic. Order, padding, schedule, evaluation, metrics, timing
+and files belong to `shared/` and are the same for all. An adapter
+
+- imports its framework, and no other adapter does;
+- takes and gives parameters under HuggingFace's names in HuggingFace's layout (`Architecture.shapes`), and keeps no
+  weights of its own making: the head's first weights arrive with the others;
+- does what `Architecture` and `Recipe` say in every field that concerns a network or an optimizer, or raises
+  `InputError` naming the field and the backend;
+- takes dropout rates from `Architecture.dropout` alone, where the recipe's are already, and draws it from
+  `recipe.seed`: the same seed twice gives bit-equal weights on the CPU;
+- gives the pad token's word embedding no gradient, as transformers does by `padding_idx`, even where a text holds it;
+- never makes the host wait for the device inside `train_step`, and prints nothing.
+
+Train steps see batches of changing width and, at an epoch's end, of changing size.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from shared.architecture import Architecture, Weights
+from shared.batching import Batch
+from shared.recipe import Recipe
+
+Lazy = Callable[[], tuple[float, int]]
+"""Called, waits for the device and gives a step's mean cross-entropy (nats) and its number of correct rows. It may be
+called after later steps, and in any order."""
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """What a forward pass computes on its way. `b` rows of `s` tokens, float32. Rows of padded tokens mean nothing:
+    backends differ there."""
+
+    embeddings: np.ndarray
+    """[b, s, width], after LayerNorm and dropout."""
+    layers: list[np.ndarray]
+    """Each [b, s, width], the output of each encoder layer."""
+    pooled: np.ndarray
+    """[b, width]: BERT's tanh pooler, or DistilBERT's pre_classifier after relu; before the classifier's dropout."""
+    logits: np.ndarray
+    """[b, num_labels]."""
+
+
+class Model(Protocol):
+    """A network with its optimizer, on one device."""
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
+        """One optimizer step on the mean cross-entropy of the batch, dropout on: gradients, clipping by global norm at
+        `recipe.clip`, then `recipe.optimizer` as `torch.optim.AdamW` (or `Adam`) defines it, at this rate."""
+        ...
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        """Logits, float32 [b, num_labels], dropout off."""
+        ...
+
+    def gradients(self, batch: Batch) -> tuple[float, Weights]:
+        """Mean cross-entropy and its gradient for every parameter, unclipped, dropout off; changes no weights."""
+        ...
+
+    def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
+        """What one forward pass computes, with dropout on if asked."""
+        ...
+
+    def weights(self) -> Weights:
+        """A copy of every parameter."""
+        ...
+
+    def set_weights(self, weights: Weights) -> None:
+        """Overwrites every parameter; the optimizer's moments stay."""
+        ...
+
+    def synchronize(self) -> None:
+        """Returns when the device has done all that was asked of it."""
+        ...
+
+    def peak_memory(self) -> int:
+        """Bytes at the peak: of the process on a CPU (`peak_resident_memory`), of the device's allocator on a GPU."""
+        ...
+
+
+class Load(Protocol):
+    """The signature of every adapter's function `load`."""
+
+    def __call__(
+        self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int
+    ) -> Model:
+        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads.
+
+        Raises InputError where this backend cannot do what the architecture, recipe or device asks.
+        """
+        ...
+
+
+def peak_resident_memory() -> int:
+    """The process's largest resident set so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,348 @@
+"""TensorFlow's adapter: keras-hub's BertBackbone or DistilBertBackbone, one `tf.function` a job, no XLA.
+
+keras-hub decides several things that a checkpoint's config.json should, and Keras's optimizers differ from torch's in
+the second moment's bias correction, epsilon's place and repeated tokens. Each repair stands below with its reason.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+# Both are read while the libraries are imported; the second overrides Keras's own settings file.
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from backends.contract import HiddenStates, Lazy, Model, peak_resident_memory
+from shared.architecture import Architecture, Weights
+from shared.batching import Batch
+from shared.errors import InputError
+from shared.recipe import Recipe
+
+ACTIVATIONS = {
+    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
+    "gelu_new": lambda x: keras.activations.gelu(x, approximate=True),
+    "relu": keras.activations.relu,
+}
+
+BERT_BLOCK = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
+"""HuggingFace's names in an encoder layer, in the order of `_block_layers`."""
+
+DISTILBERT_BLOCK = (
+    "attention.q_lin",
+    "attention.k_lin",
+    "attention.v_lin",
+    "attention.out_lin",
+    "sa_layer_norm",
+    "ffn.lin1",
+    "ffn.lin2",
+    "output_layer_norm",
+)
+
+
+def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int) -> Model:
+    """The model of backends/contract.py. TensorFlow takes its device and threads before its first operation and keeps
+    them: a second call in one process with others raises RuntimeError.
+
+    Raises InputError for a GPU that TensorFlow does not see, and for a beta that float32 cannot tell from 1.
+    """
+    for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
+        if np.float32(beta) == 1:
+            raise InputError(f"{name} is {beta!r}, which is 1 in the keras backend's float32; pass at most 0.9999999")
+    _use_device(device)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    keras.utils.set_random_seed(recipe.seed)  # dropout layers draw their seeds from it as they are made
+    return KerasModel(architecture, weights, recipe, device)
+
+
+def _use_device(device: str) -> None:
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return
+    number = int(device.removeprefix("cuda:"))
+    if number >= len(gpus):
+        raise InputError(f"device {device}: the keras backend's TensorFlow sees {len(gpus)} GPUs; pass --device cpu")
+    tf.config.set_visible_devices([gpus[number]], "GPU")
+    # Else TensorFlow takes all the memory at once, and no peak could be told.
+    tf.config.experimental.set_memory_growth(gpus[number], True)
+    # On by default, and off in torch: 10 bits of mantissa would be no float32.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+
+
+def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
+    """A functional model from token_ids, padding_mask and, for BERT, segment_ids to a dict of the tensors that
+    HiddenStates names; and its layers under HuggingFace's module names."""
+    rates = a.dropout
+    options = {
+        "vocabulary_size": a.vocab_size,
+        "num_layers": a.layers,
+        "num_heads": a.heads,
+        "hidden_dim": a.width,
+        "intermediate_dim": a.feed_forward,
+        "max_sequence_length": a.max_positions,
+        # A layer made with rate 0 has no random stream: all are made with the largest, then get their own below.
+        "dropout": max(rates.embeddings, rates.attention, rates.attention_output, rates.feed_forward_output),
+        "dtype": "float32",
+    }
+    if a.model_type == "bert":
+        backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **options)
+        pooled = backbone.output["pooled_output"]
+        layers = {
+            "bert.embeddings.word_embeddings": backbone.token_embedding,
+            "bert.embeddings.position_embeddings": backbone.position_embedding,
+            "bert.embeddings.token_type_embeddings": backbone.segment_embedding,
+            "bert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
+            "bert.pooler.dense": backbone.pooled_dense,
+        }
+        prefix, names = "bert.encoder.layer", BERT_BLOCK
+    else:
+        backbone = keras_hub.models.DistilBertBackbone(**options)
+        pre_classifier = keras.layers.Dense(a.width, activation="relu", dtype="float32")
+        pooled = pre_classifier(backbone.output[:, 0])
+        layers = {
+            "distilbert.embeddings.word_embeddings": backbone.embeddings.token_embedding,
+            "distilbert.embeddings.position_embeddings": backbone.embeddings.position_embedding,
+            "distilbert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
+            "pre_classifier": pre_classifier,
+        }
+        prefix, names = "distilbert.transformer.layer", DISTILBERT_BLOCK
+    for n, block in enumerate(backbone.transformer_layers):
+        layers |= {f"{prefix}.{n}.{name}": layer for name, layer in zip(names, _block_layers(block), strict=True)}
+    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype="float32")
+    logits = layers["classifier"](keras.layers.Dropout(rates.classifier, dtype="float32")(pooled))
+    _repair(backbone, layers.values(), a)
+    outputs = {
+        "embeddings": backbone.embeddings_dropout.output,
+        "layers": [block.output for block in backbone.transformer_layers],
+        "pooled": pooled,
+        "logits": logits,
+    }
+    return keras.Model(backbone.input, outputs), layers
+
+
+def _block_layers(block: Any) -> tuple[Any, ...]:
+    attention = block._self_attention_layer
+    return (
+        attention.query_dense,
+        attention.key_dense,
+        attention.value_dense,
+        attention.output_dense,
+        block._self_attention_layer_norm,
+        block._feedforward_intermediate_dense,
+        block._feedforward_output_dense,
+        block._feedforward_layer_norm,
+    )
+
+
+def _repair(backbone: Any, layers: Iterable[Any], a: Architecture) -> None:
+    """Sets what keras-hub's constructors fix or take as one value: the activation (tanh-GELU in BERT whatever
+    hidden_act says), LayerNorm's epsilon (1e-12), and a rate for each place of dropout. Layers read these attributes
+    whenever they are called, and the functional model calls them anew in every `tf.function`."""
+    for layer in layers:
+        if isinstance(layer, keras.layers.LayerNormalization):
+            layer.epsilon = a.layer_norm_eps
+    backbone.embeddings_dropout.rate = a.dropout.embeddings
+    for block in backbone.transformer_layers:
+        block._feedforward_intermediate_dense.activation = ACTIVATIONS[a.activation]
+        attention = block._self_attention_layer
+        attention._dropout = a.dropout.attention  # above 0 it chooses the code that drops out
+        attention._dropout_layer.rate = a.dropout.attention
+        block._self_attention_dropout.rate = a.dropout.attention_output
+        block._feedforward_dropout.rate = a.dropout.feed_forward_output
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A variable and its name and layout in HuggingFace's checkpoints."""
+
+    name: str
+    shape: tuple[int, ...]
+    """HuggingFace's."""
+    variable: Any
+    """A tf.Variable. Keras splits attention's widths into [heads, head width]."""
+    transposed: bool
+    """Linear weights are [out, in] in HuggingFace, [in, out] in Keras."""
+
+    def to_keras(self, array: np.ndarray) -> np.ndarray:
+        return (array.T if self.transposed else array).reshape(self.variable.shape)
+
+    def from_keras(self, tensor: Any) -> np.ndarray:
+        """A copy of the variable's value or gradient, contiguous."""
+        array = tensor.numpy()
+        return np.array(array.reshape(self.shape[::-1]).T if self.transposed else array.reshape(self.shape), order="C")
+
+
+def _parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
+    parameters = []
+    for name, shape in a.shapes().items():
+        module, _, kind = name.rpartition(".")
+        # Every layer here has its kernel, gamma or embeddings first, and then its bias or beta.
+        variable = layers[module].weights[("weight", "bias").index(kind)]
+        parameters.append(Parameter(name, shape, variable.value, transposed=variable.name == "kernel"))
+    return parameters
+
+
+def adam_scalars(recipe: Recipe, learning_rate: float, step: int) -> tuple[float, float]:
+    """The rate and epsilon at step 1, 2, ... with which `w -= rate * m / (sqrt(v) + epsilon)`, what TensorFlow's fused
+    Adam computes when told that beta^t is 0, is the recipe's step: Algorithm 1 of Kingma and Ba (2015) as torch has it,
+    or with their section 2's reordering where epsilon stands before the correction.
+
+    The fused operation rounds beta to float32, which moves 1 - 0.999 by 1.3e-5 of itself. Hence the moments are
+    normalised here by the sum of the weights that it really gives to past gradients, and by no rounded power.
+    """
+    m_sum, v_sum = (1 - float(np.float32(beta)) ** step for beta in (recipe.beta1, recipe.beta2))
+    rate, epsilon = learning_rate * math.sqrt(v_sum) / m_sum, recipe.eps * math.sqrt(v_sum)
+    if not recipe.bias_correction:
+        rate *= (1 - recipe.beta1**step) / math.sqrt(1 - recipe.beta2**step)
+    if not recipe.bias_correction or recipe.eps_place == "before":
+        epsilon /= math.sqrt(1 - recipe.beta2**step)
+    return rate, epsilon
+
+
+ROWS = tf.TensorSpec([None, None], tf.int32)
+LABELS = tf.TensorSpec([None], tf.int64)
+SCALAR = tf.TensorSpec([], tf.float32)
+"""With these a `tf.function` is traced once, and takes every later width and batch size at no cost."""
+
+
+class KerasModel:
+    """A keras-hub network with an Adam of its own, as backends/contract.py wants it."""
+
+    def __init__(self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str) -> None:
+        self._network, layers = _network(architecture)
+        self._parameters = _parameters(architecture, layers)
+        self._recipe = recipe
+        self._pad_id = architecture.pad_id
+        self._device = device
+        self._steps = 0
+        self.set_weights(weights)
+        self._moments = [
+            tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
+        ]
+        batch = (ROWS, ROWS, ROWS)
+        self._train = tf.function(self._train_graph, input_signature=(*batch, LABELS, SCALAR, SCALAR, SCALAR))
+        self._predict = tf.function(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
+        self._gradients = tf.function(self._gradients_graph, input_signature=(*batch, LABELS))
+        self._states = {
+            dropout: tf.function(lambda *rows, dropout=dropout: self._call(rows, dropout), input_signature=batch)
+            for dropout in (False, True)
+        }
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
+        self._steps += 1
+        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps)
+        shrink = 1 - learning_rate * self._recipe.decay
+        loss, correct = self._train(*_rows(batch), batch.labels, rate, epsilon, shrink)
+        return lambda: (float(loss), int(correct))
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        return np.array(self._predict(*_rows(batch)))
+
+    def gradients(self, batch: Batch) -> tuple[float, Weights]:
+        loss, gradients = self._gradients(*_rows(batch), batch.labels)
+        return float(loss), {
+            p.name: p.from_keras(gradient) for p, gradient in zip(self._parameters, gradients, strict=True)
+        }
+
+    def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
+        states = self._states[dropout](*_rows(batch))
+        return HiddenStates(
+            embeddings=states["embeddings"].numpy(),
+            layers=[layer.numpy() for layer in states["layers"]],
+            pooled=states["pooled"].numpy(),
+            logits=states["logits"].numpy(),
+        )
+
+    def weights(self) -> Weights:
+        return {p.name: p.from_keras(p.variable) for p in self._parameters}
+
+    def set_weights(self, weights: Weights) -> None:
+        for p in self._parameters:
+            p.variable.assign(p.to_keras(weights[p.name]))
+
+    def synchronize(self) -> None:
+        tf.test.experimental.sync_devices()
+
+    def peak_memory(self) -> int:
+        if self._device == "cpu":
+            return peak_resident_memory()
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])  # of the one that is visible
+
+    def _call(self, rows: tuple[Any, ...], training: bool) -> dict[str, Any]:
+        inputs = dict(zip(("token_ids", "segment_ids", "padding_mask"), rows, strict=True))
+        return self._network({name: inputs[name] for name in self._network.input}, training=training)
+
+    def _loss_and_gradients(self, *rows: Any, labels: Any, training: bool) -> tuple[Any, list[Any], Any]:
+        with tf.GradientTape() as tape:
+            logits = self._call(rows, training)["logits"]
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
+        gradients = tape.gradient(loss, [p.variable for p in self._parameters])
+        return loss, [self._dense(g, p) for g, p in zip(gradients, self._parameters, strict=True)], logits
+
+    def _dense(self, gradient: Any, parameter: Parameter) -> Any:
+        """The gradient as one tensor. Embeddings' come as rows by token, repeated tokens apart, whose squares would not
+        add up to the squared norm, nor to Adam's second moment."""
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient
+        values = gradient.values
+        if "word_embeddings" in parameter.name:
+            # transformers gives the pad token's embedding no gradient, even where a text holds that token.
+            values *= tf.cast(gradient.indices != self._pad_id, values.dtype)[:, None]
+        return tf.math.unsorted_segment_sum(values, gradient.indices, parameter.shape[0])
+
+    def _gradients_graph(self, ids: Any, types: Any, mask: Any, labels: Any) -> tuple[Any, list[Any]]:
+        loss, gradients, _ = self._loss_and_gradients(ids, types, mask, labels=labels, training=False)
+        return loss, gradients
+
+    def _train_graph(
+        self, ids: Any, types: Any, mask: Any, labels: Any, rate: Any, epsilon: Any, shrink: Any
+    ) -> tuple[Any, Any]:
+        recipe = self._recipe
+        loss, gradients, logits = self._loss_and_gradients(ids, types, mask, labels=labels, training=True)
+        if recipe.clip is not None:
+            # As torch.nn.utils.clip_grad_norm_ has it, with its 1e-6.
+            factor = tf.minimum(recipe.clip / (tf.linalg.global_norm(gradients) + 1e-6), 1.0)
+            gradients = [factor * gradient for gradient in gradients]
+        for p, (m, v), gradient in zip(self._parameters, self._moments, gradients, strict=True):
+            if recipe.decays(p.name) and recipe.optimizer == "adamw":
+                p.variable.assign(shrink * p.variable)
+            elif recipe.decays(p.name):
+                gradient += recipe.decay * p.variable
+            tf.raw_ops.ResourceApplyAdam(
+                var=p.variable.handle,
+                m=m.handle,
+                v=v.handle,
+                beta1_power=0.0,
+                beta2_power=0.0,
+                lr=rate,
+                beta1=recipe.beta1,
+                beta2=recipe.beta2,
+                epsilon=epsilon,
+                grad=gradient,
+            )
+        correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1) == labels)
+        return loss, correct
+
+
+def _rows(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return batch.input_ids, batch.token_type_ids, batch.attention_mask
+

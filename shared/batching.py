@@ -1,0 +1,106 @@
+"""Which rows make up each batch of each epoch, and the batch's arrays. The order is a pure function of the recipe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.encoding import Encoded
+from shared.recipe import Recipe
+
+BUCKET_WINDOW = 50
+"""Batches among which `bucket` sorts by length: enough that a batch's rows have nearly one length, and few enough that
+batches differ from epoch to epoch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Right-padded rows, as every adapter receives them. `b` rows of `s` tokens."""
+
+    input_ids: np.ndarray
+    """int32 [b, s], padded with the checkpoint's pad id."""
+    token_type_ids: np.ndarray
+    """int32 [b, s], zero where padded."""
+    attention_mask: np.ndarray
+    """int32 [b, s], one for each real token, which precede all padding."""
+    labels: np.ndarray
+    """int64 [b]; -1 where the split has no labels."""
+
+    def update_hash(self, digest: hashlib._Hash) -> None:
+        """Adds shape and content of all four arrays to a running hash."""
+        for array in (self.input_ids, self.token_type_ids, self.attention_mask, self.labels):
+            digest.update(str((array.dtype.str, array.shape)).encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+
+
+def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe) -> Batch:
+    """The batch of these rows, padded to max_len or to its own longest row, as the recipe says."""
+    lengths = data.lengths[rows]
+    width = recipe.max_len if recipe.padding == "max_length" else int(lengths.max())
+    ids = np.full((len(rows), width), data.pad_id, dtype=np.int32)
+    types = np.zeros_like(ids)
+    mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
+    for i, row in enumerate(rows):
+        start, end = data.offsets[row], data.offsets[row + 1]
+        ids[i, : end - start] = data.ids[start:end]
+        types[i, : end - start] = data.types[start:end]
+    return Batch(ids, types, mask, data.labels[rows])
+
+
+def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """For each epoch, its batches as arrays of row numbers (int64). `lengths` are the rows' tokens.
+
+    The stream is `numpy.random.RandomState`, frozen across numpy's versions. With `rollover` the rows left over at an
+    epoch's end open the next epoch; those of the last epoch are not trained on.
+    """
+    random = np.random.RandomState(recipe.seed)
+    carried: np.ndarray = np.empty(0, dtype=np.int64)
+    for _ in range(recipe.epochs):
+        rows: np.ndarray = random.permutation(len(lengths)) if recipe.shuffle else np.arange(len(lengths))
+        rows = np.concatenate([carried, rows.astype(np.int64)])
+        left_over = len(rows) % recipe.batch_size
+        if recipe.last_batch != "keep" and left_over:
+            rows, carried = rows[:-left_over], rows[-left_over:]
+            if recipe.last_batch == "drop":
+                carried = carried[:0]
+        else:
+            carried = carried[:0]
+        if recipe.padding == "bucket":
+            yield _bucketed(rows, lengths, recipe, random)
+        else:
+            yield _cut(rows, recipe.batch_size)
+
+
+def evaluation_order(recipe: Recipe, lengths: np.ndarray) -> list[np.ndarray]:
+    """Every row once; by length where padding follows the batch, as order does not matter and padding costs time."""
+    rows: np.ndarray = np.arange(len(lengths))
+    if recipe.padding != "max_length":
+        rows = np.argsort(-lengths, kind="stable")
+    return _cut(rows, recipe.batch_size)
+
+
+def total_steps(recipe: Recipe, rows: int) -> int:
+    """Optimizer steps of the whole run."""
+    if recipe.last_batch == "rollover":
+        return recipe.epochs * rows // recipe.batch_size
+    if recipe.last_batch == "drop":
+        return recipe.epochs * (rows // recipe.batch_size)
+    return recipe.epochs * -(-rows // recipe.batch_size)
+
+
+def _cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    return [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+
+
+def _bucketed(rows: np.ndarray, lengths: np.ndarray, recipe: Recipe, random: np.random.RandomState) -> list[np.ndarray]:
+    window = BUCKET_WINDOW * recipe.batch_size
+    batches: list[np.ndarray] = []
+    for start in range(0, len(rows), window):
+        part = rows[start : start + window]
+        batches += _cut(part[np.argsort(lengths[part], kind="stable")], recipe.batch_size)
+    if not recipe.shuffle:
+        return batches
+    return [batches[i] for i in random.permutation(len(batches))]

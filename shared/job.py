@@ -1,0 +1,50 @@
+"""A job folder: how the runner asks a worker, in another interpreter, and how the worker answers.
+
+`job.json` is the question. The worker appends to `events.jsonl` as it goes and leaves `answer.json` and `arrays.npz`,
+or `error.json`. Standard output belongs to the frameworks' own chatter and means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from shared.cache import write_whole
+from shared.recipe import Recipe
+
+JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know. Paths are absolute."""
+
+    kind: Literal["train", "trace", "predict"]
+    backend: str
+    task: str
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    data: str
+    """An encoded folder (shared.encoding) with the splits train, dev and, where there is one, test."""
+    checkpoint: str
+    """A folder in HuggingFace's layout; for `predict` one with the head too."""
+    recipe: Recipe
+    device: str
+    threads: int
+    steps: int = 0
+    """`trace`: how many training steps to follow."""
+    save: str | None = None
+    """`train`: where to leave the fine-tuned model."""
+
+    def write(self, folder: Path) -> None:
+        values = asdict(self) | {"recipe": self.recipe.to_json()}
+        write_whole(folder / JOB, json.dumps(values, indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> Job:
+        values: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        values["recipe"] = Recipe.from_json(values["recipe"])
+        values["labels"], values["metrics"] = tuple(values["labels"]), tuple(values["metrics"])
+        return cls(**values)

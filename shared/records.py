@@ -1,0 +1,56 @@
+"""Records: one JSON file a cell, with question, answer and circumstances, named by a hash of the question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.cache import write_whole
+from shared.errors import InputError
+
+Record = dict[str, Any]
+
+FORMAT = 1
+PARTS = {"id", "asked", "model", "recipe", "rows", "majority", "answer", "circumstances"}
+"""What every record holds beside its format."""
+
+
+def cell_id(asked: dict[str, Any]) -> str:
+    """16 hex digits of the sha256 over canonical JSON: sorted keys, no spaces."""
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def record_path(out: Path, cell: str) -> Path:
+    return out / "records" / f"{cell}.json"
+
+
+def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> None:
+    """The record as `records/ID.json` under `out` with its arrays in `ID.npz` beside it; the JSON file comes last, and
+    is there only whole."""
+    path = record_path(out, record["id"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
+    partial.replace(path.with_suffix(".npz"))
+    write_whole(path, json.dumps(record, ensure_ascii=False))
+
+
+def read_records(out: Path) -> list[Record]:
+    """Every record under `out`, by file name. Raises InputError naming a file that is no record."""
+    records = []
+    for path in sorted((out / "records").glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            known = record["format"] == FORMAT and record.keys() >= PARTS
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise InputError(f"{path} is not a record of this project; delete it and run its cell again")
+        records.append(record)
+    return records

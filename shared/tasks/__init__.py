@@ -1,0 +1,82 @@
+"""The registry of tasks. A task is one small module here with a `TASK`, and a line in `TASK_MODULES`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared.errors import InputError
+
+TASK_MODULES = {
+    "cola": "shared.tasks.cola",
+    "mrpc": "shared.tasks.mrpc",
+    "acceptability": "shared.tasks.acceptability",
+    "paraphrase": "shared.tasks.paraphrase",
+}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split, as columns of one length."""
+
+    first: list[str]
+    second: list[str] | None
+    """None for a task of single sentences."""
+    labels: list[int] | None
+    """Indices into the task's label names; None where the source has no labels (GLUE's test files)."""
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def head(self, limit: int) -> Rows:
+        """The first `limit` rows."""
+        return Rows(
+            self.first[:limit],
+            None if self.second is None else self.second[:limit],
+            None if self.labels is None else self.labels[:limit],
+        )
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """The rows of these numbers, in this order."""
+        return Rows(
+            [self.first[i] for i in rows],
+            None if self.second is None else [self.second[i] for i in rows],
+            None if self.labels is None else [self.labels[i] for i in rows],
+        )
+
+    def hash(self) -> str:
+        """sha256 of texts and labels, hex."""
+        digest = hashlib.sha256()
+        for column in (self.first, self.second, self.labels):
+            digest.update(repr(column).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task is, apart from its rows."""
+
+    name: str
+    labels: tuple[str, ...]
+    """The labels' names, by index."""
+    pair: bool
+    metrics: tuple[str, ...]
+    """Names in shared.metrics.METRICS, the one that decides first."""
+    load: Callable[[Path | None], dict[str, Rows]]
+    """From the data folder, or None for the hub, to the splits `train`, `dev` and, where there is one, `test`. Raises
+    InputError naming the files that were looked for, or the file and line of a malformed row."""
+    built_in: bool = False
+    """Made by a grammar of this project: needs neither folder nor hub."""
+
+
+def get_task(name: str) -> Task:
+    """The task of this name. Raises InputError naming the known ones."""
+    if name not in TASK_MODULES:
+        raise InputError(f"unknown task {name!r}; known: {', '.join(TASK_MODULES)}")
+    task: Task = importlib.import_module(TASK_MODULES[name]).TASK
+    return task

@@ -1,0 +1,116 @@
+"""The backend under test, the references from torch's interpreter, and the summary of what was measured."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends import BACKENDS
+from backends.contract import Load, Model
+from shared.architecture import Architecture, Weights
+from shared.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
+Reference = Callable[[str], dict[str, np.ndarray]]
+"""Gives a case's arrays by the case's name."""
+Measured = Callable[[str, float, float], None]
+"""Notes a largest difference and its bound, and fails where the bound is exceeded."""
+Build = Callable[..., Model]
+
+_MEASURED = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_MEASURED] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash[_MEASURED]:
+        terminalreporter.section(f"largest differences of {os.environ['CONCORD_TEST_BACKEND']}")
+        for line in config.stash[_MEASURED]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def load() -> Load:
+    """The adapter under test."""
+    name = os.environ.get("CONCORD_TEST_BACKEND", "")
+    if name not in BACKENDS:
+        pytest.fail(
+            f"CONCORD_TEST_BACKEND is {name!r}; set it to one of {', '.join(BACKENDS)}, or run tox run -e test-torch",
+            pytrace=False,
+        )
+    try:
+        adapter = importlib.import_module(BACKENDS[name].module)
+    except ModuleNotFoundError as error:
+        pytest.fail(
+            f"{sys.executable} cannot import {error.name}; run these tests by tox run -e {name},test-{name}",
+            pytrace=False,
+        )
+    adapter_load: Load = adapter.load
+    return adapter_load
+
+
+@pytest.fixture(scope="session")
+def build(load: Load) -> Build:
+    """`build(architecture, weights, recipe)`: a model of the backend under test, on one CPU thread."""
+
+    def build(architecture: Architecture, weights: Weights, recipe: Recipe | None = None) -> Model:
+        return load(architecture, weights, recipe or Recipe(), "cpu", 1)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """What tests/reference.py, run once by torch's interpreter, gives for a case."""
+    folder = tmp_path_factory.mktemp("reference")
+    command = [_torch_python(), "-m", "tests.reference", str(folder)]
+    run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    if run.returncode != 0:
+        pytest.fail(f"{' '.join(command)} failed:\n{run.stderr}", pytrace=False)
+
+    def arrays(case: str) -> dict[str, np.ndarray]:
+        with np.load(folder / f"{case}.npz") as file:
+            return dict(file)
+
+    return arrays
+
+
+def _torch_python() -> str:
+    here = ROOT / ".tox" / "torch" / "bin" / "python"
+    if "CONCORD_TORCH_PYTHON" in os.environ:
+        return os.environ["CONCORD_TORCH_PYTHON"]
+    if here.exists():
+        return str(here)
+    if importlib.util.find_spec("torch"):
+        return sys.executable
+    pytest.fail(f"{here} is missing, which computes the references; run tox run -e torch --notest", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def measured(pytestconfig: pytest.Config) -> Measured:
+    def note(what: str, value: float, bound: float) -> None:
+        pytestconfig.stash[_MEASURED].append(f"{what}: {value:.1e} (bound {bound:.1e})")
+        assert value <= bound, f"{what}: {value:.2e} exceeds {bound:.2e}"
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def mistake_shows(pytestconfig: pytest.Config) -> Measured:
+    """The opposite of `measured`: notes how many times a deliberate mistake exceeds a bound, and fails below ten."""
+
+    def note(what: str, value: float, bound: float) -> None:
+        pytestconfig.stash[_MEASURED].append(f"mistake, {what}: {value / bound:.0f} times the bound")
+        assert value >= 10 * bound, f"{what}: {value:.2e} is not ten times {bound:.2e}: the test could not tell"
+
+    return note

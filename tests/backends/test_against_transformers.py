@@ -1,0 +1,151 @@
+"""States, gradients and optimizer steps against transformers and torch, which tests/reference.py runs on their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from shared.recipe import Recipe
+from tests.backends.cases import FIELDS, STEEP, STEEP_RATE, STEPS, TRAINED, Case
+from tests.backends.conftest import Build, Measured, Reference
+
+KINDS = ["bert", "distilbert"]
+LOGITS = 1e-5
+LOSS_AFTER_ONE = 5e-6
+WEIGHTS_AFTER_ONE = 1e-5
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    losses: np.ndarray
+    """[STEPS + 1]: of each batch before its step, then of the last batch after all."""
+    weights: dict[int, Arrays]
+    """After 1 and STEPS steps."""
+
+    def loss_distance(self, other: Trajectory, steps: int) -> float:
+        """The largest difference of any loss that at most so many steps precede."""
+        return float(np.abs(self.losses - other.losses)[: steps + 1].max())
+
+    def weight_distance(self, other: Trajectory, steps: int) -> float:
+        """The largest difference of any weight after so many steps."""
+        mine, theirs = self.weights[steps], other.weights[steps]
+        return max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
+
+
+def trained(build: Build, case: Case, recipe: Recipe) -> Trajectory:
+    model = build(case.architecture, case.weights, recipe)
+    lazy, weights = [], {}
+    for step, batch in enumerate(case.batches[:STEPS], start=1):
+        lazy.append(model.train_step(batch, STEEP_RATE))
+        if step in (1, STEPS):
+            weights[step] = model.weights()
+    last, _ = model.gradients(case.batches[STEPS])
+    return Trajectory(np.array([loss()[0] for loss in lazy] + [last]), weights)
+
+
+def referred(arrays: Arrays, how: str) -> Trajectory:
+    """The reference's trajectory in this precision, or with this mistake."""
+    parts = {steps: f"{how}/weights after {steps}/" for steps in (1, STEPS)}
+    weights = {
+        steps: {name.removeprefix(part): array for name, array in arrays.items() if name.startswith(part)}
+        for steps, part in parts.items()
+    }
+    return Trajectory(arrays[f"{how}/losses"], weights)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_and_loss_are_those_of_transformers(
+    build: Build, reference: Reference, measured: Measured, kind: str
+) -> None:
+    case, wanted = TRAINED[kind], reference(kind)
+    model = build(case.architecture, case.weights)
+    measured(f"{kind}, logits", np.abs(model.predict(case.batches[0]) - wanted["logits"]).max(), LOGITS)
+    measured(f"{kind}, loss", abs(model.gradients(case.batches[0])[0] - float(wanted["loss"])), LOSS_AFTER_ONE)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hidden_states_are_those_of_transformers(
+    build: Build, reference: Reference, measured: Measured, kind: str
+) -> None:
+    case, wanted = TRAINED[kind], reference(kind)
+    batch = case.batches[0]
+    states = build(case.architecture, case.weights).hidden_states(batch)
+    real = batch.attention_mask == 1
+    worst = max(
+        np.abs(mine - wanted[f"hidden/{n}"])[real].max() for n, mine in enumerate([states.embeddings, *states.layers])
+    )
+    measured(f"{kind}, hidden states", worst, LOGITS)
+    measured(f"{kind}, pooled states", np.abs(states.pooled - wanted["pooled"]).max(), LOGITS)
+    measured(f"{kind}, logits beside them", np.abs(states.logits - wanted["logits"]).max(), LOGITS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_gradient_is_that_of_transformers(
+    build: Build, reference: Reference, measured: Measured, kind: str
+) -> None:
+    case, wanted = TRAINED[kind], reference(kind)
+    _, gradients = build(case.architecture, case.weights).gradients(case.batches[0])
+    share_of_bound = {}
+    for name, gradient in gradients.items():
+        theirs = wanted[f"gradient/{name}"]
+        bound = 1e-4 * np.abs(theirs).max() + 1e-6 * wanted["norm"]
+        share_of_bound[name] = np.abs(gradient - theirs).max() / bound
+    worst = max(share_of_bound, key=lambda name: share_of_bound[name])
+    measured(f"{kind}, gradients, in units of their bound, worst {worst}", share_of_bound[worst], 1.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_optimizer_steps_follow_torch_in_float64(
+    build: Build, reference: Reference, measured: Measured, kind: str
+) -> None:
+    arrays = reference(kind)
+    exact, float32 = referred(arrays, "float64"), referred(arrays, "float32")
+    mine = trained(build, TRAINED[kind], replace(STEEP, clip=float(arrays["clip"])))
+    measured(f"{kind}, losses after 1 step", mine.loss_distance(exact, 1), LOSS_AFTER_ONE)
+    measured(f"{kind}, weights after 1 step", mine.weight_distance(exact, 1), WEIGHTS_AFTER_ONE)
+    for what, distance in (("losses", Trajectory.loss_distance), ("weights", Trajectory.weight_distance)):
+        bound = 10 * distance(float32, exact, STEPS)
+        measured(f"{kind}, {what} after {STEPS} steps", distance(mine, exact, STEPS), bound)
+
+
+MISTAKES: dict[str, dict[str, Any]] = {
+    "decay on biases and LayerNorms": {"decay_exempt": ()},
+    "eps before bias correction": {"eps_place": "before"},
+    "no bias correction": {"bias_correction": False},
+    "decay added to the gradient": {"optimizer": "adam"},
+    "no clipping": {"clip": None},
+}
+
+
+@pytest.mark.parametrize("mistake", [*MISTAKES, "clipped per tensor"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mistake_in_the_optimizer_breaks_the_bounds(
+    build: Build, reference: Reference, mistake_shows: Measured, kind: str, mistake: str
+) -> None:
+    arrays = reference(kind)
+    exact, float32 = referred(arrays, "float64"), referred(arrays, "float32")
+    if mistake in MISTAKES:
+        recipe = replace(STEEP, **({"clip": float(arrays["clip"])} | MISTAKES[mistake]))
+        wrong = trained(build, TRAINED[kind], recipe)
+    else:
+        wrong = referred(arrays, mistake)
+    mistake_shows(f"{kind}, {mistake}, weights after 1 step", wrong.weight_distance(exact, 1), WEIGHTS_AFTER_ONE)
+    bound = 10 * float32.weight_distance(exact, STEPS)
+    mistake_shows(f"{kind}, {mistake}, weights after {STEPS} steps", wrong.weight_distance(exact, STEPS), bound)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_the_architecture_is_honoured(
+    build: Build, reference: Reference, measured: Measured, field: str
+) -> None:
+    case, _ = FIELDS[field]
+    wanted = reference(field)
+    logits = build(case.architecture, case.weights).predict(case.batches[0])
+    measured(f"{field}, logits", np.abs(logits - wanted["logits"]).max(), LOGITS)
+    if "ignoring" in wanted:
+        assert np.abs(wanted["ignoring"] - wanted["logits"]).max() > 10 * LOGITS, "the test could not tell"

@@ -1,0 +1,210 @@
+"""What transformers and torch themselves compute for the cases of tests/backends, without this project's adapters.
+
+    python -m tests.reference OUT
+
+writes an .npz for each case into the folder OUT, with the interpreter of torch's environment. Names inside: `PART`, or
+`PART/PARAMETER`; parts of a trajectory begin with the precision it was computed in.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
+
+from shared.architecture import Architecture, Weights
+from shared.batching import Batch
+from tests.backends import dropout
+from tests.backends.cases import FIELDS, STEEP, STEEP_RATE, STEPS, TRAINED, Case
+
+Arrays = dict[str, Any]
+"""numpy arrays by name."""
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    for name, case in TRAINED.items():
+        np.savez(folder / f"{name}.npz", **_trained(case))
+    for name, (case, ignoring) in FIELDS.items():
+        arrays: Arrays = {"logits": _logits(case)}
+        if ignoring is not None:
+            arrays["ignoring"] = _logits(ignoring)
+        np.savez(folder / f"{name}.npz", **arrays)
+    for kind, places in dropout.PLACES.items():
+        dropped: Arrays = {place: _dropped(kind, place) for place in places}
+        np.savez(folder / f"{kind}, dropout.npz", **dropped)
+
+
+def network(a: Architecture, weights: Weights, dtype: torch.dtype, attention: str = "sdpa") -> Any:
+    """transformers' model in evaluation mode, without dropout."""
+    common = {
+        "vocab_size": a.vocab_size,
+        "max_position_embeddings": a.max_positions,
+        "pad_token_id": a.pad_id,
+        "num_labels": a.num_labels,
+        "attn_implementation": attention,
+    }
+    if a.model_type == "bert":
+        model = BertForSequenceClassification(
+            BertConfig(
+                hidden_size=a.width,
+                num_hidden_layers=a.layers,
+                num_attention_heads=a.heads,
+                intermediate_size=a.feed_forward,
+                hidden_act=a.activation,
+                hidden_dropout_prob=0.0,
+                attention_probs_dropout_prob=0.0,
+                type_vocab_size=a.type_vocab_size,
+                layer_norm_eps=a.layer_norm_eps,
+                **common,
+            )
+        )
+    else:
+        model = DistilBertForSequenceClassification(
+            DistilBertConfig(
+                dim=a.width,
+                n_layers=a.layers,
+                n_heads=a.heads,
+                hidden_dim=a.feed_forward,
+                activation=a.activation,
+                dropout=0.0,
+                attention_dropout=0.0,
+                seq_classif_dropout=0.0,
+                **common,
+            )
+        )
+        if a.layer_norm_eps != 1e-12:  # transformers knows no other; this is for what a mistaken backend would compute.
+            for module in model.modules():
+                if isinstance(module, torch.nn.LayerNorm):
+                    module.eps = a.layer_norm_eps
+    model.load_state_dict({name: torch.tensor(values) for name, values in weights.items()})
+    return model.to(dtype).eval()
+
+
+def inputs(a: Architecture, batch: Batch) -> dict[str, torch.Tensor]:
+    tensors = {
+        "input_ids": torch.tensor(batch.input_ids, dtype=torch.long),
+        "attention_mask": torch.tensor(batch.attention_mask, dtype=torch.long),
+    }
+    if a.model_type == "bert":
+        tensors["token_type_ids"] = torch.tensor(batch.token_type_ids, dtype=torch.long)
+    return tensors
+
+
+def _logits(case: Case) -> np.ndarray:
+    model = network(case.architecture, case.weights, torch.float64)
+    with torch.no_grad():
+        logits: np.ndarray = model(**inputs(case.architecture, case.batches[-1])).logits.numpy()
+    return logits
+
+
+def _trained(case: Case) -> Arrays:
+    arrays = _evaluated(case)
+    clip = float(arrays["norm"]) / 10
+    arrays["clip"] = np.float64(clip)
+    for dtype in (torch.float64, torch.float32):
+        precision = str(dtype).removeprefix("torch.")
+        arrays |= {f"{precision}/{part}": array for part, array in _trajectory(case, dtype, clip).items()}
+    for part, array in _trajectory(case, torch.float64, clip, per_tensor=True).items():
+        arrays[f"clipped per tensor/{part}"] = array
+    return arrays
+
+
+def _evaluated(case: Case) -> Arrays:
+    """States, logits, loss and gradients of the first batch, in float64."""
+    model = network(case.architecture, case.weights, torch.float64)
+    batch = case.batches[0]
+    output = model(**inputs(case.architecture, batch), labels=torch.tensor(batch.labels), output_hidden_states=True)
+    output.loss.backward()
+    first = output.hidden_states[-1][:, 0]
+    if case.architecture.model_type == "bert":
+        pooled = torch.tanh(model.bert.pooler.dense(first))
+    else:
+        pooled = torch.relu(model.pre_classifier(first))
+    parameters = dict(model.named_parameters())
+    gradients = {name: p.grad.numpy() for name, p in parameters.items()}
+    arrays = {
+        "logits": output.logits.detach().numpy(),
+        "loss": output.loss.detach().numpy(),
+        "pooled": pooled.detach().numpy(),
+        "norm": np.sqrt(np.sum([(g**2).sum() for g in gradients.values()])),
+    }
+    arrays |= {f"hidden/{n}": state.detach().numpy() for n, state in enumerate(output.hidden_states)}
+    return arrays | {f"gradient/{name}": g for name, g in gradients.items()}
+
+
+def _trajectory(case: Case, dtype: torch.dtype, clip: float, per_tensor: bool = False) -> Arrays:
+    """The loss of each batch before its step, and of the last batch after all; weights after 1 and all steps."""
+    model = network(case.architecture, case.weights, dtype).train()
+    parameters = dict(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for name, p in parameters.items() if not _exempt(name)], "weight_decay": STEEP.decay},
+            {"params": [p for name, p in parameters.items() if _exempt(name)], "weight_decay": 0.0},
+        ],
+        lr=STEEP_RATE,
+        betas=(0.9, 0.999),
+        eps=STEEP.eps,
+        foreach=False,
+        fused=False,
+    )
+    arrays: Arrays = {}
+    losses = []
+    for step, batch in enumerate(case.batches):
+        loss = model(**inputs(case.architecture, batch), labels=torch.tensor(batch.labels)).loss
+        losses.append(loss.item())
+        if step == STEPS:
+            break
+        optimizer.zero_grad()
+        loss.backward()
+        for bounded in _clipped_together(parameters.values(), per_tensor):
+            torch.nn.utils.clip_grad_norm_(bounded, clip)
+        optimizer.step()
+        if step + 1 in (1, STEPS):
+            arrays |= {f"weights after {step + 1}/{name}": p.detach().numpy().copy() for name, p in parameters.items()}
+    return arrays | {"losses": np.array(losses)}
+
+
+def _exempt(name: str) -> bool:
+    return name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
+
+
+def _clipped_together(parameters: Iterable[torch.Tensor], per_tensor: bool) -> list[list[torch.Tensor]]:
+    return [[p] for p in parameters] if per_tensor else [list(parameters)]
+
+
+def _dropped(kind: Any, place: dropout.Place) -> np.ndarray:
+    """The very tensor that transformers drops out at rate 0.5 at this place, behind the dropout, in training mode."""
+    torch.manual_seed(0)
+    a = dropout.network(kind)
+    # Eager attention is the one that gives its probabilities, behind their dropout.
+    model = network(a, dropout.revealing_weights(kind, place), torch.float32, "eager").train()
+    layer = (model.bert.encoder if kind == "bert" else model.distilbert.transformer).layer[0]
+    module = {
+        "embeddings": lambda: model.base_model.embeddings.dropout,
+        "attention": lambda: layer.attention.self.dropout if kind == "bert" else layer.attention.dropout,
+        "attention_output": lambda: layer.attention.output.dropout,
+        "feed_forward_output": lambda: layer.output.dropout if kind == "bert" else layer.ffn.dropout,
+        "classifier": lambda: model.dropout,
+    }[place]()
+    module.p = 0.5
+    caught: list[torch.Tensor] = []
+    module.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+    with torch.no_grad():
+        output = model(**inputs(a, dropout.batch()), output_attentions=True)
+    tensor: np.ndarray = (output.attentions[0] if place == "attention" else caught[0]).numpy()
+    return tensor[..., dropout.CARRIED] if place in ("attention_output", "feed_forward_output") else tensor
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
