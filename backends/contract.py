@@ -19,6 +19,7 @@ Train steps see batches of changing width and, at an epoch's end, of changing si
 
 from __future__ import annotations
 
+import re
 import resource
 import sys
 from collections.abc import Callable
@@ -29,6 +30,7 @@ import numpy as np
 
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.errors import InputError
 from shared.recipe import Recipe
 
 Lazy = Callable[[], tuple[float, int]]
@@ -99,6 +101,22 @@ class Load(Protocol):
         Raises InputError where this backend cannot do what the architecture, recipe or device asks.
         """
         ...
+
+
+def gpu_number(device: str, seen: int) -> int | None:
+    """The n of `cuda:n`, or None for `cpu`. Raises InputError for any other device, and where the framework does not
+    see that many GPUs."""
+    if device == "cpu":
+        return None
+    match = re.fullmatch(r"cuda:(\d+)", device)
+    if not match:
+        raise InputError(f"device {device!r} is neither cpu nor cuda:N; pass one of these")
+    if int(match[1]) >= seen:
+        raise InputError(
+            f"device {device}: the backend's framework sees {seen} GPUs; pass --device cpu, or an environment with the "
+            "framework's CUDA build"
+        )
+    return int(match[1])
 
 
 def peak_resident_memory() -> int:

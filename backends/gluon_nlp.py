@@ -16,7 +16,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
-from backends.contract import HiddenStates, Lazy, peak_resident_memory
+from backends.contract import HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -54,7 +54,8 @@ def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: s
     `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
     where the device is a GPU that this MXNet does not see.
     """
-    context = _context(device)
+    number = gpu_number(device, mx.context.num_gpus())
+    context = mx.cpu() if number is None else mx.gpu(number)
     # Dropout is drawn from MXNet's one global stream; initial weights are not.
     mx.random.seed(recipe.seed)
     network = _network(architecture)
@@ -64,17 +65,6 @@ def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: s
         parameter.initialize(init=mx.init.Constant(weights[name]), ctx=context)
     network.hybridize(static_alloc=True)
     return GluonModel(architecture, context, network, parameters, Optimizer(recipe, parameters))
-
-
-def _context(device: str) -> mx.Context:
-    if device == "cpu":
-        return mx.cpu()
-    seen = mx.context.num_gpus()
-    if device not in [f"cuda:{n}" for n in range(seen)]:
-        raise InputError(
-            f"device {device}: this MXNet sees {seen} GPUs; pass cpu, or install a CUDA build of MXNet where the GPU is"
-        )
-    return mx.gpu(int(device.removeprefix("cuda:")))
 
 
 class NormThenDropout(nn.LayerNorm):

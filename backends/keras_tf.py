@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 # Both are read while the libraries are imported; the second overrides Keras's own settings file.
@@ -21,7 +22,7 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import HiddenStates, Lazy, Model, peak_resident_memory
+from backends.contract import HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -75,12 +76,10 @@ def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: s
 
 def _use_device(device: str) -> None:
     gpus = tf.config.list_physical_devices("GPU")
-    if device == "cpu":
+    number = gpu_number(device, len(gpus))
+    if number is None:
         tf.config.set_visible_devices([], "GPU")
         return
-    number = int(device.removeprefix("cuda:"))
-    if number >= len(gpus):
-        raise InputError(f"device {device}: the keras backend's TensorFlow sees {len(gpus)} GPUs; pass --device cpu")
     tf.config.set_visible_devices([gpus[number]], "GPU")
     # Else TensorFlow takes all the memory at once, and no peak could be told.
     tf.config.experimental.set_memory_growth(gpus[number], True)
@@ -238,12 +237,14 @@ class KerasModel:
         self._moments = [
             tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
         ]
+        # No branch in these depends on a tensor, and autograph's reading of the source doubles the time to trace.
+        function = partial(tf.function, autograph=False)
         batch = (ROWS, ROWS, ROWS)
-        self._train = tf.function(self._train_graph, input_signature=(*batch, LABELS, SCALAR, SCALAR, SCALAR))
-        self._predict = tf.function(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
-        self._gradients = tf.function(self._gradients_graph, input_signature=(*batch, LABELS))
+        self._train = function(self._train_graph, input_signature=(*batch, LABELS, SCALAR, SCALAR, SCALAR))
+        self._predict = function(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
+        self._gradients = function(self._gradients_graph, input_signature=(*batch, LABELS))
         self._states = {
-            dropout: tf.function(lambda *rows, dropout=dropout: self._call(rows, dropout), input_signature=batch)
+            dropout: function(lambda *rows, dropout=dropout: self._call(rows, dropout), input_signature=batch)
             for dropout in (False, True)
         }
 
@@ -345,4 +346,3 @@ class KerasModel:
 
 def _rows(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return batch.input_ids, batch.token_type_ids, batch.attention_mask
-

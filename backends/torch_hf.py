@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
-from backends.contract import HiddenStates, Lazy, Model, peak_resident_memory
+from backends.contract import HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -24,7 +23,8 @@ from shared.recipe import Recipe
 
 def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int) -> Model:
     """See `backends.contract.Load`."""
-    place = _device(device)
+    gpu_number(device, torch.cuda.device_count())
+    place = torch.device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     network = _network(architecture)
@@ -39,17 +39,6 @@ def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: s
         recipe.clip,
         place,
     )
-
-
-def _device(device: str) -> torch.device:
-    gpu = re.fullmatch(r"cuda:(\d+)", device)
-    if device != "cpu" and gpu is None:
-        raise InputError(f"device is {device!r}; pass cpu or cuda:n")
-    if gpu and int(gpu[1]) >= torch.cuda.device_count():
-        raise InputError(
-            f"torch {torch.__version__} sees no GPU {device}; pass --device cpu, or install its CUDA build"
-        )
-    return torch.device(device)
 
 
 def _network(a: Architecture) -> Any:

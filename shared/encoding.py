@@ -81,7 +81,7 @@ def read_encoded(folder: Path) -> dict[str, Encoded]:
     """Every split of an encoded folder, memory-mapped."""
     pad_id = int((folder / "pad_id").read_text())
     return {
-        split.name: Encoded(*(np.load(split / f"{part}.npy", mmap_mode="r") for part in PARTS), pad_id=pad_id)
+        split.name: Encoded(**{part: np.load(split / f"{part}.npy", mmap_mode="r") for part in PARTS}, pad_id=pad_id)
         for split in sorted(folder.iterdir())
         if split.is_dir()
     }
@@ -96,7 +96,7 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
     lengths = [len(e) for e in encodings]
     total = sum(lengths)
     target.mkdir()
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "ids": np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total),
         "types": np.fromiter(chain.from_iterable(e.type_ids for e in encodings), np.uint8, total),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

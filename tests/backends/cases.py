@@ -78,7 +78,9 @@ def random_batch(architecture: Architecture, rows: int, width: int, seed: int) -
     lengths[0] = width
     positions = np.arange(width)
     mask = (positions < lengths[:, None]).astype(np.int32)
-    ids = random.randint(0, architecture.vocab_size, (rows, width)).astype(np.int32)
+    # Never the pad id: transformers trains no embedding for it, not even where it stands for a word.
+    ids = random.randint(0, architecture.vocab_size - 1, (rows, width)).astype(np.int32)
+    ids += ids >= architecture.pad_id
     types = np.zeros_like(ids)
     if architecture.type_vocab_size > 1:
         types = (positions >= lengths[:, None] // 2) * mask

@@ -19,6 +19,8 @@ from shared.architecture import Architecture, Weights
 from shared.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
+THREADS = 1
+"""One number for all tests: TensorFlow cannot change it within a process."""
 Reference = Callable[[str], dict[str, np.ndarray]]
 """Gives a case's arrays by the case's name."""
 Measured = Callable[[str, float, float], None]
@@ -30,6 +32,8 @@ _MEASURED = pytest.StashKey[list[str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MEASURED] = []
+    # MXNet 1.9 is older than these warnings, and nothing here can mend it.
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:(mxnet|gluonnlp).*")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -61,10 +65,10 @@ def load() -> Load:
 
 @pytest.fixture(scope="session")
 def build(load: Load) -> Build:
-    """`build(architecture, weights, recipe)`: a model of the backend under test, on one CPU thread."""
+    """`build(architecture, weights, recipe)`: a model of the backend under test, on the CPU."""
 
     def build(architecture: Architecture, weights: Weights, recipe: Recipe | None = None) -> Model:
-        return load(architecture, weights, recipe or Recipe(), "cpu", 1)
+        return load(architecture, weights, recipe or Recipe(), "cpu", THREADS)
 
     return build
 

@@ -17,7 +17,7 @@ from shared.architecture import Dropout, Weights
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch
-from tests.backends.conftest import ROOT, Build, Measured
+from tests.backends.conftest import ROOT, THREADS, Build, Measured
 
 Kind = Literal["bert", "distilbert"]
 KINDS = ["bert", "distilbert"]
@@ -173,10 +173,10 @@ def test_looking_does_not_change_the_training(build: Build, kind: Kind) -> None:
     assert equal(watched.weights(), undisturbed.weights())
 
 
-def trained_with_dropout(load: Load, seed: int) -> Weights:
-    """Weights after four steps with every dropout on, two threads, batches of changing width."""
+def trained_with_dropout(load: Load, seed: int, threads: int = THREADS) -> Weights:
+    """Weights after four steps with every dropout on, batches of changing width."""
     a = replace(TRAINED["bert"].architecture, dropout=Dropout())
-    model = load(a, TRAINED["bert"].weights, Recipe(seed=seed), "cpu", 2)
+    model = load(a, TRAINED["bert"].weights, Recipe(seed=seed), "cpu", threads)
     for batch in TRAINED["bert"].batches[:4]:
         model.train_step(batch, RATE)
     return model.weights()
@@ -188,19 +188,23 @@ def test_the_same_seed_gives_bit_equal_weights_and_another_does_not(load: Load) 
     assert not equal(trained_with_dropout(load, seed=4), first)
 
 
-def test_the_same_seed_gives_bit_equal_weights_in_another_process(load: Load, tmp_path: Path) -> None:
+def test_the_same_seed_gives_bit_equal_weights_in_two_processes_of_two_threads(tmp_path: Path) -> None:
     program = (
-        "import importlib, os, numpy\n"
+        "import importlib, os, sys, numpy\n"
         "from backends import BACKENDS\n"
         "from tests.backends.test_contract import trained_with_dropout\n"
         "adapter = importlib.import_module(BACKENDS[os.environ['CONCORD_TEST_BACKEND']].module)\n"
-        f"numpy.savez({str(tmp_path / 'weights.npz')!r}, **trained_with_dropout(adapter.load, seed=3))\n"
+        "numpy.savez(sys.argv[1], **trained_with_dropout(adapter.load, seed=3, threads=2))\n"
     )
-    command = [sys.executable, "-c", program]
-    run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    with np.load(tmp_path / "weights.npz") as there:
-        assert equal(dict(there), trained_with_dropout(load, seed=3))
+    trained = []
+    for file in (tmp_path / "first.npz", tmp_path / "second.npz"):
+        command = [sys.executable, "-c", program, str(file)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        with np.load(file) as weights:
+            trained.append(dict(weights))
+    assert equal(*trained)
 
 
 def test_each_dropout_pass_draws_anew(build: Build) -> None:
@@ -241,14 +245,14 @@ def test_padding_does_not_matter(build: Build, measured: Measured, kind: Kind) -
 def test_a_gpu_that_is_not_there_is_refused(load: Load) -> None:
     case = TRAINED["bert"]
     with pytest.raises(InputError, match="cuda:99") as refusal:
-        load(case.architecture, case.weights, Recipe(), "cuda:99", 1)
+        load(case.architecture, case.weights, Recipe(), "cuda:99", THREADS)
     assert "\n" not in str(refusal.value)
 
 
 def test_an_unknown_device_is_refused(load: Load) -> None:
     case = TRAINED["bert"]
     with pytest.raises(InputError, match="toaster"):
-        load(case.architecture, case.weights, Recipe(), "toaster", 1)
+        load(case.architecture, case.weights, Recipe(), "toaster", THREADS)
 
 
 def test_two_models_live_side_by_side(build: Build) -> None:

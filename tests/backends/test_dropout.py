@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from shared.architecture import Dropout
-from tests.backends.cases import NO_DROPOUT
+from tests.backends.cases import NO_DROPOUT, perturbed_weights
 from tests.backends.conftest import Build, Reference
 from tests.backends.dropout import PLACES, Place, batch, dropped_tensor, network, revealing_weights
 
@@ -67,6 +67,15 @@ def test_each_place_has_its_own_rate(build: Build, kind: Kind, place: Place) -> 
 def test_the_rate_of_the_attention_output_is_not_that_of_attention(build: Build) -> None:
     dropped, whole = measure(build, "bert", "attention", replace(NO_DROPOUT, attention_output=0.3))
     check_rate(dropped, whole, 0.3)
+
+
+@pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
+def test_each_place_is_dropped_anew_in_each_training_step(build: Build, kind: Kind, place: Place) -> None:
+    a = network(kind, replace(NO_DROPOUT, **{place: 0.5}))
+    model = build(a, perturbed_weights(a))
+    whole = model.gradients(batch())[0]
+    first, second = (model.train_step(batch(), 0.0)()[0] for _ in range(2))
+    assert min(abs(first - whole), abs(second - whole), abs(first - second)) > 1e-5  # Without dropout: below 1e-6.
 
 
 @pytest.mark.parametrize("kind", PLACES)

@@ -10,11 +10,13 @@ import pytest
 
 from shared.architecture import Weights
 from shared.recipe import Recipe
-from tests.backends.cases import STEEP, TRAINED
+from tests.backends.cases import STEEP, architecture, perturbed_weights, random_batch
 from tests.backends.conftest import Build, Measured
 
 USUAL = replace(STEEP, clip=0.4, decay=0.5)
 RATES = [1e-3, 2e-3, 5e-4]
+NETWORK = architecture("bert", layers=1)
+BATCHES = [random_batch(NETWORK, rows=8, width=16, seed=seed) for seed in range(3)]
 BOUND = 1e-5
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -79,12 +81,11 @@ def distance(one: Weights, other: Weights) -> float:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_three_steps_follow_the_formula(build: Build, measured: Measured, variant: str) -> None:
-    case = TRAINED["bert"]
     recipe = replace(USUAL, **VARIANTS[variant])
-    model = build(case.architecture, case.weights, recipe)
+    model = build(NETWORK, perturbed_weights(NETWORK), recipe)
     formula, default = Formula(recipe), Formula(USUAL)
     worst = effect = 0.0
-    for batch, rate in zip(case.batches, RATES, strict=False):
+    for batch, rate in zip(BATCHES, RATES, strict=True):
         before = model.weights()
         _, gradients = model.gradients(batch)
         model.train_step(batch, rate)

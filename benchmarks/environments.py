@@ -1,0 +1,96 @@
+"""Which interpreter runs a backend, by one fixed rule, and what is installed in it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends import BACKENDS
+from shared.errors import InputError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Environment:
+    """An interpreter that has a backend's framework."""
+
+    python: Path
+    packages: dict[str, str]
+    """Every installed distribution and its version."""
+    versions: dict[str, str]
+    """The version behind each module that the adapter imports."""
+    python_version: str
+
+    @property
+    def shown(self) -> str:
+        """The interpreter's path, relative to the checkout where it lies inside."""
+        return str(self.python.relative_to(CHECKOUT) if self.python.is_relative_to(CHECKOUT) else self.python)
+
+
+def find_python(backend: str, given: dict[str, Path]) -> Path:
+    """`given` for this backend, else tox's environment of its name in the checkout, else this interpreter if it has
+    the framework. Raises InputError with the command that makes the environment."""
+    if backend in given:
+        if not os.access(given[backend], os.X_OK) or not given[backend].is_file():
+            raise InputError(f"--python {backend}={given[backend]}: there is no such interpreter")
+        return given[backend].absolute()
+    tox = CHECKOUT / ".tox" / backend / "bin" / "python"
+    if tox.is_file():
+        return tox
+    if importlib.util.find_spec(BACKENDS[backend].modules[0]):
+        return Path(sys.executable).absolute()
+    raise InputError(f"no environment for {backend}; make it with: tox run -e {backend}")
+
+
+def find_environment(backend: str, given: dict[str, Path]) -> Environment:
+    """The environment that `find_python` names, looked into. Raises InputError where a module is missing from it."""
+    python = find_python(backend, given)
+    run = subprocess.run(
+        [python, "-m", "benchmarks.environments"], capture_output=True, text=True, cwd=CHECKOUT, env=worker_variables()
+    )
+    if run.returncode:
+        raise InputError(f"{python} does not run ({(run.stderr.strip() or 'no output').splitlines()[-1]})")
+    found = json.loads(run.stdout)
+    missing = [m for m in BACKENDS[backend].modules if m not in found["versions"]]
+    if missing:
+        raise InputError(
+            f"{python} has no {', '.join(missing)}, which {backend} needs; make its environment with: "
+            f"tox run -e {backend}"
+        )
+    versions = {m: found["versions"][m] for m in BACKENDS[backend].modules}
+    return Environment(python, found["packages"], versions, found["python"])
+
+
+def worker_variables(threads: int = 1) -> dict[str, str]:
+    """The environment variables of every process that runs in another interpreter: this project importable, nothing of
+    this interpreter's own, and the number of threads, which OpenMP and the BLAS libraries read as they are loaded."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
+    kept |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    return kept | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def installed() -> dict[str, str]:
+    """The version behind each module of BACKENDS that this interpreter can import."""
+    providers = importlib.metadata.packages_distributions()
+    modules = {module for backend in BACKENDS.values() for module in backend.modules}
+    return {m: importlib.metadata.version(providers[m][0]) for m in sorted(modules) if m in providers}
+
+
+if __name__ == "__main__":
+    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
+    print(
+        json.dumps(
+            {
+                "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+                "versions": installed(),
+                "python": sys.version.split()[0],
+            }
+        )
+    )

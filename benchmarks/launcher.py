@@ -1,0 +1,93 @@
+"""Starts a worker for one job and waits for it: a local process, in a session of its own. The only file that knows how
+a job reaches a worker; an engine that reaches other machines would go here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environments import CHECKOUT, worker_variables
+from shared.job import ANSWER, ERROR, EVENTS
+
+LOG = "worker.log"
+POLL_SECONDS = 0.1
+TAIL_LINES = 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a worker ended."""
+
+    answer: dict[str, Any] | None
+    """None where it failed."""
+    error: str = ""
+    """One line that says why it failed."""
+    bad_input: bool = False
+    """It failed because the job asked for what cannot be done."""
+    tail: tuple[str, ...] = ()
+    """The last lines that a failed worker printed."""
+
+
+def run_worker(python: Path, folder: Path, threads: int, on_event: Callable[[dict[str, Any]], None]) -> Outcome:
+    """Runs the job in the folder and gives its outcome. However this function is left, the worker has ended."""
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [python, "-m", "backends.worker", folder],
+            cwd=CHECKOUT,
+            env=worker_variables(threads),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        events = _follow(folder / EVENTS)
+        try:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                for event in next(events):
+                    on_event(event)
+            for event in next(events):
+                on_event(event)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+    return _outcome(process.returncode, folder)
+
+
+def _follow(file: Path) -> Iterator[list[dict[str, Any]]]:
+    """At each turn, the events that whole new lines of the file hold."""
+    position = 0
+    while True:
+        lines: list[bytes] = []
+        if file.exists():
+            with file.open("rb") as stream:
+                stream.seek(position)
+                text = stream.read()
+            end = text.rfind(b"\n") + 1
+            position += end
+            lines = text[:end].splitlines()
+        yield [json.loads(line) for line in lines]
+
+
+def _outcome(code: int, folder: Path) -> Outcome:
+    if code == 0 and (folder / ANSWER).is_file():
+        return Outcome(json.loads((folder / ANSWER).read_text(encoding="utf-8")))
+    if code == 2 and (folder / ERROR).is_file():
+        return Outcome(None, json.loads((folder / ERROR).read_text(encoding="utf-8"))["message"], bad_input=True)
+    lines = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
+    tail = tuple(lines[-TAIL_LINES:])
+    if code < 0:
+        name = signal.Signals(-code).name
+        why = "; the kernel does this when memory runs out" if name == "SIGKILL" else ""
+        return Outcome(None, f"the worker was killed by {name}{why}", tail=tail)
+    return Outcome(None, f"the worker ended with exit code {code}", tail=tail)

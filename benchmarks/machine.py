@@ -1,0 +1,83 @@
+"""The circumstances of a measurement: what machine, how fast it is just now, and who else is using it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+PRODUCT = 1024
+"""Rows of the square matrices whose product is timed: 2.1 GFLOP, tens of milliseconds on two cores."""
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores, memory (bytes), operating system and GPUs."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "system": f"{platform.system()} {platform.release()}",
+        "gpus": gpus(),
+    }
+
+
+def gpus() -> list[str]:
+    """Names of the NVIDIA GPUs that the driver shows, without loading a framework."""
+    tool = shutil.which("nvidia-smi")
+    if not tool:
+        return []
+    run = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    return run.stdout.strip().splitlines() if run.returncode == 0 else []
+
+
+def matrix_product_rate(threads: int, repeats: int = 5) -> float:
+    """FLOP/s of the best of some float32 matrix products with numpy's BLAS on this many threads."""
+    from threadpoolctl import threadpool_limits
+
+    a = np.random.RandomState(0).rand(PRODUCT, PRODUCT).astype(np.float32)
+    best = float("inf")
+    with threadpool_limits(threads):
+        a @ a  # wakes the threads
+        for _ in range(repeats):
+            start = time.perf_counter()
+            a @ a
+            best = min(best, time.perf_counter() - start)
+    return 2 * PRODUCT**3 / best
+
+
+class BusyCores:
+    """How many cores other processes kept busy since this was made. What this process and the children that it has
+    waited for used is not counted."""
+
+    def __init__(self) -> None:
+        self.wall, self.busy, self.own = time.perf_counter(), _machine_seconds(), _own_seconds()
+
+    def by_others(self) -> float:
+        wall = time.perf_counter() - self.wall
+        return max(0.0, (_machine_seconds() - self.busy - (_own_seconds() - self.own)) / wall)
+
+
+def _machine_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def _own_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

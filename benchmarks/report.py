@@ -1,0 +1,33 @@
+"""Rebuilds table.csv and table.md of a folder from its records alone, and prints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.options import Parser, one_line_errors
+from shared.errors import InputError
+
+
+def report(out: Path) -> None:
+    """Raises InputError where the folder holds no records."""
+    from benchmarks.progress import terminal
+    from benchmarks.tables import print_tables, write_tables
+    from shared.records import read_records
+
+    records = read_records(out)
+    if not records:
+        raise InputError(f"{out}/records holds no records; pass the --out folder of a run")
+    write_tables(out, records)
+    print_tables(terminal(), records)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = Parser(prog="benchmarks.report", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="what benchmarks.run had as --out")
+    options = parser.parse_args(arguments)
+    with one_line_errors("benchmarks.report"):
+        report(options.folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""From records to tables: one CSV with everything, and for people a table of quality and one of speed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from backends import BACKENDS
+from shared.cache import write_whole
+from shared.recipe import Recipe
+from shared.records import Record
+
+SPLITS = ("dev", "test")
+METRICS = ("accuracy", "mcc", "f1")
+ALWAYS = ("max_len", "batch_size")
+"""Recipe fields with a column of their own; others get one where records differ in them."""
+
+APART = ("train_rows", "device", "threads", "versions", "revision")
+"""What the quality table for people shows only where it tells rows apart."""
+
+SHOWN = {"mcc": "MCC", "f1": "F1", "accuracy": "accuracy"}
+
+SHORT = {"batch_size": "batch"}
+
+MARK = "*"
+
+
+def steady_epoch_seconds(answer: dict[str, Any]) -> list[float]:
+    """Each epoch's training time as if no step had to trace or compile: the first step of the first epoch, which
+    does, is replaced by the mean of that epoch's others."""
+    seconds = [epoch["seconds"] for epoch in answer["epochs"]]
+    steps = answer["epochs"][0]["steps"]
+    if steps > 1:
+        seconds[0] = (seconds[0] - answer["first_step_seconds"]) * steps / (steps - 1)
+    return seconds
+
+
+def frame(records: list[Record]) -> pd.DataFrame:
+    """One row for the records that differ in nothing but their seed. Scores are means over the seeds, with the sample
+    standard deviation in a column `..._sd`; epoch seconds are the median over all epochs of all seeds."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_group(record), []).append(record)
+    recipes = [_recipe(record) for record in records]
+    fields = [*ALWAYS, *(name for name in recipes[0] if name not in (*ALWAYS, "seed") and _varies(name, recipes))]
+    rows = pd.DataFrame([_row(group, fields) for group in groups.values()])
+    order = ["task", "model", *fields, "backend"]
+    return rows.sort_values(order, key=lambda column: column.map(_sortable)).reset_index(drop=True)
+
+
+def write_tables(out: Path, records: list[Record]) -> None:
+    """`table.csv` and `table.md` under `out`."""
+    table = frame(records)
+    write_whole(out / "table.csv", table.to_csv(index=False, float_format="%.6g"))
+    parts = [f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}\n" for title, part in _shown(table)]
+    parts.append("\n".join(f"- {line}" for line in _legend(records)) + "\n")
+    write_whole(out / "table.md", "\n".join(parts))
+
+
+def print_tables(console: Console, records: list[Record]) -> None:
+    """The same two tables on the terminal."""
+    for title, part in _shown(frame(records)):
+        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for name in part.columns:
+            shown.add_column(name, justify="left" if part[name].map(_is_word).all() else "right")
+        for values in part.itertuples(index=False):
+            shown.add_row(*values)
+        console.print(shown)
+    for line in _legend(records):
+        console.print(f"- {line}", style="dim", highlight=False, markup=False)
+
+
+def _group(record: Record) -> str:
+    asked = json.loads(json.dumps(record["asked"]))
+    asked["recipe"].pop("seed", None)
+    return json.dumps(asked, sort_keys=True)
+
+
+def _recipe(record: Record) -> dict[str, Any]:
+    """A record older than some field of a recipe was made with what is that field's default now."""
+    return Recipe().to_json() | record["recipe"]
+
+
+def _varies(name: str, recipes: list[dict[str, Any]]) -> bool:
+    return any(recipe[name] != recipes[0][name] for recipe in recipes)
+
+
+def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
+    first = group[0]
+    row: dict[str, Any] = {
+        "task": first["asked"]["task"],
+        "model": first["model"],
+        "backend": first["asked"]["backend"],
+    }
+    row |= {name: _cell(_recipe(first)[name]) for name in fields}
+    row["seeds"] = len(group)
+    row |= {f"{split}_rows": first["rows"].get(split, 0) for split in ("train", *SPLITS)}
+    for split in SPLITS:
+        found = [_scores(record, split) for record in group]
+        for metric in METRICS:
+            values = [s[metric] for s in found if s is not None and metric in s]
+            row[f"{split}_{metric}"] = statistics.fmean(values) if values else None
+            row[f"{split}_{metric}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        row[f"{split}_majority"] = first["majority"].get(split)
+    row |= _speed(group)
+    row["device"] = _device(first)
+    row["threads"] = first["asked"]["threads"]
+    row["versions"] = ", ".join(f"{module} {version}" for module, version in first["asked"]["versions"].items())
+    row["revision"] = first["asked"]["revision"]
+    row["note"] = _note(row)
+    return row
+
+
+def _scores(record: Record, split: str) -> dict[str, float] | None:
+    answer = record["answer"]
+    scores: dict[str, float] | None
+    scores = answer["test"] if split == "test" else answer["epochs"][answer["kept_epoch"] - 1]["dev"]
+    return scores
+
+
+def _speed(group: list[Record]) -> dict[str, float]:
+    answers = [record["answer"] for record in group]
+    seconds = [s for answer in answers for s in steady_epoch_seconds(answer)]
+    epochs = [epoch for answer in answers for epoch in answer["epochs"]]
+    return {
+        "epoch_seconds": statistics.median(seconds),
+        "examples_per_second": sum(e["rows"] for e in epochs) / sum(seconds),
+        "tokens_per_second": sum(e["tokens"] for e in epochs) / sum(seconds),
+        "padding_share": 1 - sum(e["tokens"] for e in epochs) / sum(e["padded_tokens"] for e in epochs),
+        "first_step_seconds": statistics.median(a["first_step_seconds"] for a in answers),
+        "start_seconds": statistics.median(a["start_seconds"] for a in answers),
+        "peak_memory_bytes": max(a["peak_memory_bytes"] for a in answers),
+        "cores_busy_with_others": max(r["circumstances"]["cores_busy_with_others"] for r in group),
+    }
+
+
+def _device(record: Record) -> str:
+    machine = record["circumstances"]["machine"]
+    device: str = record["asked"]["device"]
+    return device if device == "cpu" else f"{device} ({machine['gpus'][int(device.split(':')[1])]})"
+
+
+def _note(row: dict[str, Any]) -> str:
+    notes = []
+    for split in SPLITS:
+        if row[f"{split}_accuracy"] is None:
+            notes.append(f"{split} not scored: {'no labels' if row[f'{split}_rows'] else 'no such split'}")
+        elif row[f"{split}_accuracy"] <= row[f"{split}_majority"]:
+            notes.append(f"{split} accuracy not above the majority class")
+    return "; ".join(notes)
+
+
+def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The two tables for people, every cell a string."""
+    fields = list(table.columns[3 : table.columns.get_loc("seeds")])
+    if table["model"].nunique() > 1:
+        fields = ["model", *fields]
+    keys = ["task", *fields, "backend"]
+    table = table.rename(columns=SHORT)
+    keys = [SHORT.get(key, key) for key in keys]
+    alike = table.groupby(["task", "backend"])
+    quality = table[keys + [name for name in APART if (alike[name].nunique() > 1).any()]].map(str)
+    quality["seeds"] = table["seeds"].map(str)
+    for split in SPLITS:
+        for metric in METRICS:
+            name = f"{split}_{metric}"
+            quality[f"{split} {SHOWN[metric]}"] = [
+                _mean_and_deviation(m, sd) for m, sd in zip(table[name], table[f"{name}_sd"], strict=True)
+            ]
+        majority = table[f"{split}_majority"]
+        quality[f"{split} accuracy"] += (table[f"{split}_accuracy"] <= majority).map({True: MARK, False: ""})
+        quality[f"{split} majority"] = majority.map(lambda v: _number(v, 3))
+    speed = table[keys].map(str)
+    speed["epoch s"] = table["epoch_seconds"].map(lambda v: _number(v, 1))
+    speed["examples/s"] = table["examples_per_second"].map(lambda v: _number(v, 1))
+    speed["real tokens/s"] = table["tokens_per_second"].map(lambda v: _number(v, 0))
+    speed["padding"] = table["padding_share"].map(lambda v: f"{100 * v:.0f} %")
+    speed["first step s"] = table["first_step_seconds"].map(lambda v: _number(v, 2))
+    speed["peak MiB"] = table["peak_memory_bytes"].map(lambda v: _number(v / 2**20, 0))
+    speed["device"] = table["device"]
+    speed["others' cores"] = table["cores_busy_with_others"].map(lambda v: _number(v, 2))
+    return [("Quality", quality), ("Speed", speed)]
+
+
+def _legend(records: list[Record]) -> list[str]:
+    machines = {
+        f"{m['cpu']}, {m['cores']} cores" + (f", {', '.join(m['gpus'])}" if m["gpus"] else "")
+        for m in (r["circumstances"]["machine"] for r in records)
+    }
+    threads = sorted({r["asked"]["threads"] for r in records})
+    return [
+        f"`{MARK}`: not above the majority class, whose share `majority` is",
+        "`–`: not scored: the split has no labels, or the task has no such split",
+        "several seeds: mean ± sample standard deviation",
+        "`epoch s`: median training time of an epoch, evaluation apart, the first step's tracing or compilation taken "
+        "out (`first step s` has it)",
+        "`others' cores`: how many cores other processes kept busy meanwhile; well above 0, the times are not to be "
+        "trusted",
+        f"measured on {'; '.join(sorted(machines))}; {', '.join(map(str, threads))} threads a worker",
+    ]
+
+
+def _mean_and_deviation(mean: Any, deviation: Any) -> str:
+    return _number(mean, 3) + (f" ± {deviation:.3f}" if pd.notna(deviation) else "")
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}f}" if pd.notna(value) else "–"
+
+
+def _cell(value: Any) -> Any:
+    """As the command line has it, but for numbers, which are sorted as such."""
+    if isinstance(value, list):
+        return ",".join(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else value
+
+
+def _sortable(value: Any) -> tuple[int, Any]:
+    if value in BACKENDS:
+        return (1, list(BACKENDS).index(value))
+    return (2, value) if isinstance(value, str) else (1, value)
+
+
+def _is_word(text: str) -> bool:
+    return not text[:1].isdigit() and text[:1] not in ("-", "–")

@@ -1,0 +1,233 @@
+"""Which rows make up each batch, and the arrays they become."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.batching import BUCKET_WINDOW, Batch, evaluation_order, make_batch, total_steps, training_order
+from shared.encoding import Encoded
+from shared.recipe import Recipe
+
+LENGTHS = st.lists(st.integers(3, 40), min_size=1, max_size=120).map(lambda lengths: np.array(lengths, dtype=np.int64))
+RECIPES = st.builds(
+    Recipe,
+    batch_size=st.integers(1, 40),
+    epochs=st.integers(1, 4),
+    shuffle=st.booleans(),
+    padding=st.sampled_from(["max_length", "longest", "bucket"]),
+    seed=st.integers(0, 2**32 - 1),
+)
+
+
+def encoded(lengths: Sequence[int], pad_id: int = 0) -> Encoded:
+    """Rows of these lengths; no token is 0, and each row's second half is its second segment."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    types = np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.uint8)
+    labels = np.arange(len(lengths), dtype=np.int64) % 2
+    return Encoded(np.arange(1, offsets[-1] + 1, dtype=np.int32), types, offsets, labels, pad_id)
+
+
+def epochs(recipe: Recipe, lengths: np.ndarray) -> list[list[list[int]]]:
+    return [[batch.tolist() for batch in batches] for batches in training_order(recipe, lengths)]
+
+
+def rows_of(batches: list[list[int]]) -> list[int]:
+    return [row for batch in batches for row in batch]
+
+
+def permutation(key: int, count: int) -> list[int]:
+    """numpy.random.RandomState(key).permutation(count), written from its specification: the MT19937 generator of
+    Matsumoto and Nishimura (1998) with their init_genrand, and Fisher and Yates's shuffle from the last element down,
+    each position drawn by rejection from the lowest bits that can hold it."""
+    state = [key]
+    for i in range(1, 624):
+        state.append((1812433253 * (state[-1] ^ (state[-1] >> 30)) + i) & 0xFFFFFFFF)
+    taken = 624
+
+    def word() -> int:
+        nonlocal taken
+        if taken == 624:
+            for i in range(624):
+                y = (state[i] & 0x80000000) | (state[(i + 1) % 624] & 0x7FFFFFFF)
+                state[i] = state[(i + 397) % 624] ^ (y >> 1) ^ (0x9908B0DF if y & 1 else 0)
+            taken = 0
+        y = state[taken]
+        taken += 1
+        y ^= y >> 11
+        y ^= (y << 7) & 0x9D2C5680
+        y ^= (y << 15) & 0xEFC60000
+        return y ^ (y >> 18)
+
+    order = list(range(count))
+    for last in range(count - 1, 0, -1):
+        mask = (1 << last.bit_length()) - 1
+        while (drawn := word() & mask) > last:
+            pass
+        order[last], order[drawn] = order[drawn], order[last]
+    return order
+
+
+# --- the order
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345, 2**32 - 1])
+def test_the_first_epochs_order_is_random_states_by_its_specification(seed: int) -> None:
+    recipe = Recipe(seed=seed, batch_size=7, epochs=1)
+    assert rows_of(epochs(recipe, np.full(1000, 5))[0]) == permutation(seed, 1000)
+
+
+@given(RECIPES, LENGTHS)
+def test_each_epoch_has_every_row_once_where_the_last_batch_is_kept(recipe: Recipe, lengths: np.ndarray) -> None:
+    for batches in epochs(recipe, lengths):
+        assert sorted(rows_of(batches)) == list(range(len(lengths)))
+        sizes = sorted(map(len, batches))
+        assert sizes[1:] == [recipe.batch_size] * (len(batches) - 1)
+
+
+@given(RECIPES, LENGTHS)
+def test_a_dropped_last_batch_leaves_whole_batches_of_different_rows(recipe: Recipe, lengths: np.ndarray) -> None:
+    for batches in epochs(replace(recipe, last_batch="drop"), lengths):
+        assert len(batches) == len(lengths) // recipe.batch_size
+        assert {len(batch) for batch in batches} <= {recipe.batch_size}
+        assert len(set(rows_of(batches))) == len(batches) * recipe.batch_size
+
+
+@given(RECIPES, LENGTHS)
+def test_rolled_over_rows_are_lost_only_at_the_end(recipe: Recipe, lengths: np.ndarray) -> None:
+    per_epoch = epochs(replace(recipe, last_batch="rollover"), lengths)
+    seen: Counter[int] = Counter()
+    for number, batches in enumerate(per_epoch, start=1):
+        assert {len(batch) for batch in batches} <= {recipe.batch_size}
+        seen.update(rows_of(batches))
+        waiting = number * len(lengths) - seen.total()
+        assert waiting == number * len(lengths) % recipe.batch_size
+        assert all(seen[row] <= number for row in range(len(lengths)))
+
+
+def test_a_short_last_batch_is_rolled_over() -> None:
+    recipe = Recipe(batch_size=32, epochs=3, last_batch="rollover")
+    first, second, third = epochs(recipe, np.full(408, 9))
+    assert [len(first), len(second), len(third)] == [12, 13, 13]
+    left_over = set(range(408)) - set(rows_of(first))
+    assert set(rows_of(second)[:24]) == left_over
+    assert Counter(rows_of(first) + rows_of(second)).most_common()[0][1] == 2
+
+
+def test_without_shuffling_rows_come_in_the_order_of_the_file() -> None:
+    recipe = Recipe(batch_size=4, epochs=2, shuffle=False)
+    assert epochs(recipe, np.full(10, 5)) == [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]] * 2
+
+
+def test_each_epoch_and_each_seed_has_an_order_of_its_own() -> None:
+    lengths = np.full(100, 5)
+    one, two = epochs(Recipe(epochs=2, seed=3), lengths)
+    assert one != two
+    assert epochs(Recipe(epochs=2, seed=3), lengths) == [one, two]
+    assert epochs(Recipe(epochs=1, seed=4), lengths)[0] != one
+
+
+@given(RECIPES, LENGTHS)
+def test_padding_to_max_len_or_to_the_longest_changes_no_order(recipe: Recipe, lengths: np.ndarray) -> None:
+    whole, longest = (replace(recipe, padding=padding) for padding in ("max_length", "longest"))
+    assert epochs(whole, lengths) == epochs(longest, lengths)
+
+
+@given(RECIPES, LENGTHS, st.sampled_from(["keep", "drop", "rollover"]))
+def test_total_steps_counts_the_batches(recipe: Recipe, lengths: np.ndarray, last_batch: Any) -> None:
+    recipe = replace(recipe, last_batch=last_batch)
+    assert total_steps(recipe, len(lengths)) == sum(map(len, epochs(recipe, lengths)))
+
+
+# --- buckets
+
+
+def test_buckets_hold_rows_of_like_length_in_a_random_order_of_batches() -> None:
+    lengths = np.random.RandomState(0).randint(3, 60, 900)
+    recipe = Recipe(padding="bucket", batch_size=16, epochs=1)
+    batches = epochs(recipe, lengths)[0]
+    spread = [int(np.ptp(lengths[batch])) for batch in batches]
+    assert np.mean(spread) < 3
+    longest = [int(lengths[batch].max()) for batch in batches]
+    assert longest != sorted(longest)
+    padded = sum(len(batch) * width for batch, width in zip(batches, longest, strict=True))
+    assert padded < 1.05 * lengths.sum()
+
+
+def test_buckets_differ_from_epoch_to_epoch_and_follow_the_seed() -> None:
+    lengths = np.random.RandomState(0).randint(3, 60, 3 * 4 * BUCKET_WINDOW)
+    recipe = Recipe(padding="bucket", batch_size=4, epochs=2)
+    one, two = epochs(recipe, lengths)
+    assert {frozenset(batch) for batch in one} != {frozenset(batch) for batch in two}
+    assert epochs(recipe, lengths) == [one, two]
+    assert epochs(replace(recipe, seed=2), lengths)[0] != one
+
+
+# --- evaluation
+
+
+@given(RECIPES, LENGTHS)
+def test_evaluation_has_every_row_once(recipe: Recipe, lengths: np.ndarray) -> None:
+    batches = evaluation_order(recipe, lengths)
+    assert sorted(rows_of([batch.tolist() for batch in batches])) == list(range(len(lengths)))
+    assert all(len(batch) == recipe.batch_size for batch in batches[:-1])
+
+
+def test_evaluation_goes_from_long_to_short_where_padding_follows_the_batch() -> None:
+    lengths = np.array([5, 9, 7, 9, 3])
+    whole = evaluation_order(Recipe(batch_size=2), lengths)
+    assert [batch.tolist() for batch in whole] == [[0, 1], [2, 3], [4]]
+    longest = evaluation_order(Recipe(batch_size=2, padding="longest"), lengths)
+    assert [batch.tolist() for batch in longest] == [[1, 3], [2, 0], [4]]
+
+
+# --- arrays
+
+
+def test_a_batch_is_padded_to_its_longest_row() -> None:
+    batch = make_batch(encoded([2, 4, 3], pad_id=99), np.array([2, 0]), Recipe(padding="longest", max_len=16))
+    assert batch.input_ids.tolist() == [[7, 8, 9], [1, 2, 99]]
+    assert batch.token_type_ids.tolist() == [[0, 1, 1], [0, 1, 0]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch.labels.tolist() == [0, 0]
+
+
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]))
+def test_arrays_have_the_contracts_types_and_widths(lengths: np.ndarray, padding: Any) -> None:
+    data = encoded(lengths.tolist(), pad_id=0)
+    rows = np.arange(len(lengths))[::2]
+    batch = make_batch(data, rows, Recipe(padding=padding, max_len=48))
+    width = 48 if padding == "max_length" else int(lengths[rows].max())
+    for array in (batch.input_ids, batch.token_type_ids, batch.attention_mask):
+        assert array.shape == (len(rows), width)
+        assert array.dtype == np.int32
+    assert batch.labels.dtype == np.int64
+    assert batch.attention_mask.sum(axis=1).tolist() == lengths[rows].tolist()
+    assert ((batch.input_ids != 0) == batch.attention_mask.astype(bool)).all()
+    assert (np.diff(batch.attention_mask, axis=1) <= 0).all()
+    assert (batch.token_type_ids <= batch.attention_mask).all()
+
+
+def test_a_hash_tells_apart_batches_that_differ_in_any_array_or_in_shape() -> None:
+    batch = make_batch(encoded([4, 4]), np.array([0, 1]), Recipe(padding="longest"))
+    others = [
+        replace(batch, **{name: getattr(batch, name) + 1})
+        for name in ("input_ids", "token_type_ids", "attention_mask", "labels")
+    ]
+    others.append(replace(batch, input_ids=batch.input_ids.reshape(4, 2)))
+
+    def digest(of: Batch) -> str:
+        running = hashlib.sha256()
+        of.update_hash(running)
+        return running.hexdigest()
+
+    assert len({digest(of) for of in (batch, *others)}) == 6
+    assert digest(batch) == digest(replace(batch, input_ids=batch.input_ids.copy()))

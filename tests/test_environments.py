@@ -1,0 +1,135 @@
+"""Which interpreter runs a backend, and what is found in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backends import BACKENDS, Backend
+from benchmarks import environments
+from benchmarks.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
+from shared.errors import InputError
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout in which tox has made nothing yet."""
+    monkeypatch.setattr(environments, "CHECKOUT", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend whose framework this interpreter has: numpy."""
+    monkeypatch.setitem(BACKENDS, "here", Backend("backends.here", ("numpy",), 1))
+    return "here"
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend whose framework no interpreter has."""
+    monkeypatch.setitem(BACKENDS, "absent", Backend("backends.absent", ("no_such_framework",), 1))
+    return "absent"
+
+
+def executable(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(script)
+    path.chmod(0o755)
+    return path
+
+
+def test_the_interpreter_that_was_given_comes_first(checkout: Path, backend: str) -> None:
+    executable(checkout / ".tox" / backend / "bin" / "python", "")
+    given = executable(checkout / "given", "")
+    assert find_python(backend, {backend: given}) == given
+
+
+def test_then_the_environment_that_tox_made_in_the_checkout(checkout: Path, backend: str) -> None:
+    python = executable(checkout / ".tox" / backend / "bin" / "python", "")
+    assert find_python(backend, {}) == python
+    assert find_python(backend, {"torch": Path("/elsewhere")}) == python
+
+
+def test_then_this_interpreter_if_it_has_the_framework(checkout: Path, backend: str) -> None:
+    assert find_python(backend, {}) == Path(sys.executable).absolute()
+
+
+def test_else_the_command_that_makes_the_environment_is_named(checkout: Path, absent: str) -> None:
+    with pytest.raises(InputError, match=r"^no environment for absent; make it with: tox run -e absent$"):
+        find_python(absent, {})
+
+
+def test_a_given_interpreter_that_is_not_there_is_named_and_nothing_else_is_tried(checkout: Path, backend: str) -> None:
+    missing = checkout / "nowhere" / "python"
+    with pytest.raises(InputError, match=rf"--python here={missing}: there is no such interpreter"):
+        find_python(backend, {backend: missing})
+
+
+def test_a_given_file_that_cannot_be_executed_is_refused(checkout: Path, backend: str) -> None:
+    file = checkout / "python"
+    file.write_text("")
+    with pytest.raises(InputError, match="there is no such interpreter"):
+        find_python(backend, {backend: file})
+
+
+@pytest.mark.parametrize(
+    ("name", "distributions"),
+    [
+        ("torch", {"torch": "torch", "transformers": "transformers"}),
+        ("gluon", {"mxnet": "mxnet", "gluonnlp": "gluonnlp"}),
+        ("keras", {"tensorflow": "tensorflow_cpu", "keras": "keras", "keras_hub": "keras-hub"}),
+    ],
+)
+def test_packages_and_versions_are_those_that_pip_lists_there(name: str, distributions: dict[str, str]) -> None:
+    found = find_environment(name, {})
+    pip = subprocess.run(
+        [found.python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    listed = {package["name"]: package["version"] for package in json.loads(pip.stdout)}
+    assert found.packages == listed
+    assert found.versions == {module: listed[name] for module, name in distributions.items()}
+    assert found.python_version.startswith("3.11.")
+
+
+def test_an_interpreter_without_the_framework_is_named_with_what_it_lacks(absent: str) -> None:
+    with pytest.raises(InputError) as error:
+        find_environment(absent, {absent: Path(sys.executable)})
+    assert str(error.value) == (
+        f"{sys.executable} has no no_such_framework, which absent needs; make its environment with: tox run -e absent"
+    )
+
+
+def test_an_interpreter_that_does_not_run_is_named_with_its_last_word(tmp_path: Path, backend: str) -> None:
+    broken = executable(tmp_path / "python", "#!/bin/sh\necho first >&2\necho 'libfoo.so not found' >&2\nexit 127\n")
+    with pytest.raises(InputError) as error:
+        find_environment(backend, {backend: broken})
+    assert str(error.value) == f"{broken} does not run (libfoo.so not found)"
+
+
+def test_an_interpreter_inside_the_checkout_is_shown_without_the_checkouts_path(checkout: Path) -> None:
+    def shown(python: Path) -> str:
+        return Environment(python, packages={}, versions={}, python_version="3.11.7").shown
+
+    assert shown(checkout / ".tox" / "torch" / "bin" / "python") == ".tox/torch/bin/python"
+    assert shown(Path("/opt/venv/bin/python")) == "/opt/venv/bin/python"
+
+
+def test_another_interpreter_finds_the_project_and_nothing_of_this_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/somewhere/else")
+    monkeypatch.setenv("PYTHONHOME", "/somewhere/else")
+    monkeypatch.setenv("VIRTUAL_ENV", "/somewhere/else")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    variables = worker_variables()
+    assert variables["PYTHONPATH"] == str(CHECKOUT)
+    assert variables.keys().isdisjoint({"PYTHONHOME", "VIRTUAL_ENV"})
+    assert variables["CUDA_VISIBLE_DEVICES"] == "1"
+    assert variables.keys() - {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE"} <= os.environ.keys()

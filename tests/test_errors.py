@@ -1,0 +1,347 @@
+"""Bad input through the real command line: one line that names the thing and the remedy, exit code 2, nothing written.
+
+How a dying worker is reported, which is no bad input, is in tests/test_runner.py.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from backends import BACKENDS
+from benchmarks.environments import CHECKOUT
+from shared.models import resolve_model
+
+NO_HUB = "http://127.0.0.1:9"
+"""Nobody answers at the discard port."""
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(tmp_path: Path) -> Refused:
+    """Runs a command with bad input and gives its one line, less the command's name."""
+
+    def run(*arguments: str | Path, module: str = "benchmarks.run", checkout: Path = CHECKOUT) -> str:
+        folder = tmp_path / "started here"
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=os.environ
+            | {"PYTHONPATH": str(checkout), "HF_ENDPOINT": NO_HUB, "HF_HOME": str(tmp_path / "hub"), "COLUMNS": "80"},
+        )
+        assert done.returncode == 2, done.stderr
+        assert done.stdout == ""
+        assert list(folder.iterdir()) == []
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"{module}: error: ")
+        return line.removeprefix(f"{module}: error: ")
+
+    return run
+
+
+TOY = ("--backend", "torch", "--model", "random:bert-tiny")
+BUILT_IN = (*TOY, "--task", "acceptability")
+
+SENTENCES = ["The kettle sings.", "The kettle sing.", "We met the baker.", "We met baker the."]
+PAIRS = ["A goose crossed the road.\tThe road was crossed by a goose.", "A goose slept.\tNobody slept but a fox."]
+
+
+@pytest.fixture
+def cola(tmp_path: Path) -> Path:
+    """A data folder with a CoLA of made-up sentences, in the original layout."""
+    folder = tmp_path / "data" / "CoLA" / "cola_public" / "raw"
+    folder.mkdir(parents=True)
+    for name in ("in_domain_train", "in_domain_dev", "out_of_domain_dev"):
+        lines = [f"toy\t{1 - i % 2}\t{'*' if i % 2 else ''}\t{text}\n" for i, text in enumerate(SENTENCES)]
+        (folder / f"{name}.tsv").write_text("".join(lines))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A folder with a sound checkpoint, to be spoilt."""
+    return Path(shutil.copytree(resolve_model("random:bert-tiny"), tmp_path / "checkpoint"))
+
+
+# --- names and values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("--backend", "jax", "--task", "acceptability"),
+            "unknown backend 'jax'; known: torch, gluon, keras, all",
+        ),
+        (
+            (*TOY, "--task", "squad"),
+            "unknown task 'squad'; known: cola, mrpc, acceptability, paraphrase",
+        ),
+        (
+            ("--backend", "torch", "--task", "acceptability", "--model", "bert"),
+            "unknown model 'bert'; pass a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of "
+            "bert-tiny, minilm, distilbert, bert-base, bert-large",
+        ),
+        (
+            ("--backend", "torch", "--task", "acceptability", "--model", "random:bert-huge"),
+            "unknown model 'random:bert-huge'; pass random:NAME with NAME one of bert-tiny, minilm, distilbert, "
+            "bert-base, bert-large",
+        ),
+        ((*BUILT_IN, "--padding", "left"), "argument --padding: 'left' is not one of max_length, longest, bucket"),
+        ((*BUILT_IN, "--epochs", "0"), "epochs is 0; pass 1 or more"),
+        ((*BUILT_IN, "--batch-size", "16", "few"), "argument --batch-size: 'few' is not a whole number"),
+        ((*BUILT_IN, "--dropout", "1.5"), "dropout is 1.5; pass a rate from 0 to below 1, or none"),
+        ((*BUILT_IN, "--limit", "0"), "--limit 0: pass 1 or more rows"),
+        ((*BUILT_IN, "--device", "tpu"), "--device 'tpu' is none of auto, cpu, cuda and cuda:N"),
+        ((*BUILT_IN, "--threads", "0"), "--threads 0: pass 1 to "),
+        ((*BUILT_IN, "--train-split", "more"), "acceptability has no split 'more' for train; it has train, dev, test"),
+        ((*BUILT_IN, "--held-out", "0.9999"), "held_out 0.9999 of "),
+        ((*BUILT_IN, "--python", "torch"), "--python torch: pass BACKEND=PATH with a backend of torch, gluon, keras"),
+        ((*BUILT_IN, "--colour"), "unrecognized arguments: --colour"),
+        (TOY, "the following arguments are required: --task"),
+    ],
+)
+def test_an_unknown_name_or_value_is_named_with_what_is_known(
+    refused: Refused, arguments: tuple[str, ...], line: str
+) -> None:
+    assert refused(*arguments).startswith(line)
+
+
+def test_a_max_len_over_the_models_positions_is_refused(refused: Refused) -> None:
+    line = refused(*BUILT_IN, "--max-len", "128", "513")
+    assert line.startswith("max_len is 513, but the model in ")
+    assert line.endswith(" has 512 positions; pass 512 or less")
+
+
+def test_a_gpu_that_is_not_there_is_refused(refused: Refused) -> None:
+    line = refused(*BUILT_IN, "--device", "cuda:99")
+    assert line.startswith("--device cuda:99: the driver shows ")
+    assert line.endswith(" NVIDIA GPUs here; pass --device cpu")
+
+
+@pytest.mark.parametrize("option", ["--out", "--save"])
+def test_a_folder_that_cannot_be_made_is_refused(refused: Refused, tmp_path: Path, option: str) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    line = refused(*BUILT_IN, option, file / "below")
+    assert line == f"{option} {file / 'below'}: {file} is no folder that can be written to; pass another"
+    assert file.read_text() == "kept"
+
+
+# --- environments
+
+
+def test_a_given_interpreter_that_is_missing_is_named(refused: Refused) -> None:
+    line = refused(*BUILT_IN, "--python", "torch=/no/such/python")
+    assert line == "--python torch=/no/such/python: there is no such interpreter"
+
+
+def test_a_missing_environment_is_named_with_the_command_that_makes_it(refused: Refused, tmp_path: Path) -> None:
+    for part in ("backends", "benchmarks", "shared"):
+        shutil.copytree(CHECKOUT / part, tmp_path / "fresh" / part)
+    backend = next(name for name, b in BACKENDS.items() if not importlib.util.find_spec(b.modules[0]))
+    line = refused(
+        *("--backend", backend, "--task", "acceptability", "--model", "random:bert-tiny"), checkout=tmp_path / "fresh"
+    )
+    assert line == f"no environment for {backend}; make it with: tox run -e {backend}"
+
+
+# --- data
+
+
+def test_a_data_folder_without_the_tasks_files_is_told_which_were_looked_for(refused: Refused, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    line = refused(*TOY, "--task", "cola", "--data-dir", empty)
+    assert line.startswith(f"{empty} has no files of cola (looked for ")
+    for name in ("in_domain_train.tsv", "in_domain_dev.tsv", "out_of_domain_dev.tsv", "train.tsv", "dev.tsv"):
+        assert name in line
+    assert line.endswith("; pass another --data-dir")
+
+
+def test_a_missing_data_folder_is_named(refused: Refused, tmp_path: Path) -> None:
+    line = refused(*TOY, "--task", "mrpc", "--data-dir", tmp_path / "nowhere")
+    assert line == f"{tmp_path / 'nowhere'} is no folder; pass --data-dir the folder that holds mrpc's files"
+
+
+def test_a_file_that_is_missing_beside_others_is_named(refused: Refused, cola: Path) -> None:
+    raw = cola / "CoLA" / "cola_public" / "raw"
+    (raw / "in_domain_dev.tsv").unlink()
+    line = refused(*TOY, "--task", "cola", "--data-dir", cola)
+    assert line == f"cola is incomplete: {raw} lacks in_domain_dev.tsv; add what is missing"
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ("toy\t1\tThree columns.", "3 columns where 4 are wanted"),
+        ("toy\t1\t\tFive\tcolumns.", "5 columns where 4 are wanted"),
+        ("", "1 columns where 4 are wanted"),
+        ("toy\t2\t\tThe label is none.", "label '2' is not one of 0, 1"),
+        ("toy\tyes\t\tThe label is none.", "label 'yes' is not one of 0, 1"),
+        ("toy\t1\t\t ", "column 4 is empty"),
+    ],
+)
+def test_a_malformed_row_is_named_by_file_and_line(refused: Refused, cola: Path, row: str, complaint: str) -> None:
+    file = cola / "CoLA" / "cola_public" / "raw" / "in_domain_train.tsv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], row, *lines[2:]]) + "\n")
+    line = refused(*TOY, "--task", "cola", "--data-dir", cola)
+    assert line == f"{file}, line 3: {complaint}; mend or remove the line"
+
+
+def test_a_malformed_pair_is_named_by_file_and_line(refused: Refused, tmp_path: Path) -> None:
+    folder = tmp_path / "MRPC"
+    folder.mkdir()
+    for name in ("msr_paraphrase_train.txt", "msr_paraphrase_test.txt"):
+        rows = [f"{i % 2}\t{i}\t{i + 50}\t{pair}" for i, pair in enumerate(PAIRS)]
+        (folder / name).write_text("\n".join(["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String", *rows, ""]))
+    (folder / "mrpc_dev_ids.tsv").write_text("0\t50\n")
+    test = folder / "msr_paraphrase_test.txt"
+    test.write_text(test.read_text() + "maybe\t7\t57\t" + PAIRS[0] + "\n")
+    line = refused(*TOY, "--task", "mrpc", "--data-dir", tmp_path)
+    assert line == f"{test}, line 4: label 'maybe' is not one of 0, 1; mend or remove the line"
+
+
+def test_an_empty_split_is_named(refused: Refused, cola: Path) -> None:
+    file = cola / "CoLA" / "cola_public" / "raw" / "out_of_domain_dev.tsv"
+    file.write_text("")
+    assert refused(*TOY, "--task", "cola", "--data-dir", cola) == f"{file} has no rows; restore the file"
+
+
+# --- checkpoints
+
+
+def refused_checkpoint(refused: Refused, checkpoint: Path) -> str:
+    return refused("--backend", "torch", "--task", "acceptability", "--model", checkpoint)
+
+
+def test_missing_weights_are_named(refused: Refused, checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    line = refused_checkpoint(refused, checkpoint)
+    assert line == f"{checkpoint} has no model.safetensors; add the checkpoint's weights"
+
+
+@pytest.mark.parametrize("kept", [0, 5, 500, -1])
+def test_truncated_weights_are_named(refused: Refused, checkpoint: Path, kept: int) -> None:
+    file = checkpoint / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:kept])
+    line = refused_checkpoint(refused, checkpoint)
+    assert line.startswith(f"{file} ")
+    assert "truncated" in line
+    assert line.endswith("fetch it again")
+
+
+def rewrite(checkpoint: Path, change: Callable[[dict[str, np.ndarray]], object]) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    change(tensors)
+    save_file(tensors, checkpoint / "model.safetensors")
+
+
+def test_a_missing_tensor_is_named(refused: Refused, checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda tensors: tensors.pop("bert.encoder.layer.1.output.dense.bias"))
+    line = refused_checkpoint(refused, checkpoint)
+    assert line == (
+        f"{checkpoint} lacks the weights bert.encoder.layer.1.output.dense.bias; pass a checkpoint that has them"
+    )
+
+
+def test_an_unknown_tensor_is_named(refused: Refused, checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda tensors: tensors.update({"bert.adapter.weight": np.ones(3, np.float32)}))
+    assert refused_checkpoint(refused, checkpoint).startswith(f"{checkpoint} has unknown weights: bert.adapter.weight;")
+
+
+def test_a_wrong_shape_is_named_beside_the_right_one(refused: Refused, checkpoint: Path) -> None:
+    rewrite(checkpoint, lambda tensors: tensors.update({"bert.pooler.dense.weight": np.ones((128, 64), np.float32)}))
+    line = refused_checkpoint(refused, checkpoint)
+    assert "bert.pooler.dense.weight has shape [128, 64] where config.json says [128, 128]" in line
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("model_type", "roberta", 'model_type is \'roberta\'; this project supports "bert" and "distilbert"'),
+        ("hidden_act", "silu", "hidden_act is 'silu'; this project supports gelu, gelu_new, gelu_pytorch_tanh, relu"),
+        ("position_embedding_type", "relative_key", "position_embedding_type is 'relative_key'; "),
+    ],
+)
+def test_an_architecture_that_is_not_supported_is_refused_by_its_fields_name(
+    refused: Refused, checkpoint: Path, field: str, value: str, wanted: str
+) -> None:
+    file = checkpoint / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    assert refused_checkpoint(refused, checkpoint).startswith(f"{file}: {wanted}")
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(refused: Refused, tmp_path: Path) -> None:
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    line = refused_checkpoint(refused, folder)
+    assert line == f"{folder / 'config.json'} is missing; pass a folder in HuggingFace's layout"
+
+
+def test_a_checkpoint_without_tokenizer_is_refused(refused: Refused, checkpoint: Path) -> None:
+    (checkpoint / "vocab.txt").unlink()
+    line = refused_checkpoint(refused, checkpoint)
+    assert line == f"{checkpoint} has no tokenizer.json and no vocab.txt; add the checkpoint's tokenizer files"
+
+
+def test_a_broken_tokenizer_is_named(refused: Refused, checkpoint: Path) -> None:
+    (checkpoint / "tokenizer.json").write_text("{")
+    assert str(checkpoint / "tokenizer.json") in refused_checkpoint(refused, checkpoint)
+
+
+# --- no hub
+
+
+def test_without_a_hub_a_model_of_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+    line = refused("--backend", "torch", "--task", "acceptability")
+    assert line.startswith("cannot fetch google-bert/bert-base-uncased from the hub (")
+    assert line.endswith("; pass a checkpoint's folder with --model, or --model minilm")
+
+
+def test_without_a_hub_a_task_of_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+    line = refused(*TOY, "--task", "cola")
+    assert line.startswith("cola cannot be taken from the hub's nyu-mll/glue (")
+    assert line.endswith(
+        "; pass --data-dir a folder that holds its files, or ask for a built-in task: acceptability, paraphrase"
+    )
+
+
+# --- records
+
+
+def test_a_record_that_cannot_be_read_is_named(refused: Refused, tmp_path: Path) -> None:
+    broken = tmp_path / "out" / "records" / "0123456789abcdef.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text('{"format": 1, "half')
+    expected = f"{broken} is not a record of this project; delete it and run its cell again"
+    assert refused(tmp_path / "out", module="benchmarks.report") == expected
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
+
+
+def test_before_a_run_a_record_that_cannot_be_read_is_named(refused: Refused, tmp_path: Path) -> None:
+    broken = tmp_path / "out" / "records" / "0123456789abcdef.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("[]")
+    assert refused(*BUILT_IN, "--out", tmp_path / "out").startswith(f"{broken} is not a record ")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
+
+
+def test_a_report_on_a_folder_without_records_is_refused(refused: Refused, tmp_path: Path) -> None:
+    line = refused(tmp_path / "nowhere", module="benchmarks.report")
+    assert line == f"{tmp_path / 'nowhere'}/records holds no records; pass the --out folder of a run"

@@ -1,0 +1,389 @@
+"""The training loop, over a softmax regression on word counts: a model small enough to check by hand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, log_loss
+
+from backends.contract import HiddenStates
+from shared.architecture import Weights
+from shared.batching import Batch
+from shared.encoding import Encoded
+from shared.errors import InputError
+from shared.finetune import STEPS_AHEAD, Event, Run, finetune, predict
+from shared.recipe import Recipe
+
+VOCABULARY = 12
+RECIPE = Recipe(max_len=8, batch_size=4, epochs=3, learning_rate=0.1)
+
+
+class SoftmaxRegression:
+    """The contract's Model: plain gradient descent in float64, losses that stay unread until they are called for."""
+
+    def __init__(self, rates: Callable[[float], float] = lambda rate: rate) -> None:
+        self.kernel: np.ndarray = np.zeros((VOCABULARY, 2))
+        self.rates = rates
+        self.batches: list[Batch] = []
+        self.learning_rates: list[float] = []
+        self.taken: list[tuple[float, int]] = []
+        self.calls: list[str] = []
+        self.unread = 0
+        self.most_unread = 0
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Callable[[], tuple[float, int]]:
+        counts, target = word_counts(batch), np.eye(2)[batch.labels]
+        log_probabilities = log_softmax(counts @ self.kernel, axis=1)
+        result = (
+            float(-(target * log_probabilities).sum(axis=1).mean()),
+            int((log_probabilities.argmax(axis=1) == batch.labels).sum()),
+        )
+        self.kernel -= self.rates(learning_rate) * counts.T @ (np.exp(log_probabilities) - target) / len(batch.labels)
+        self.batches.append(batch)
+        self.learning_rates.append(learning_rate)
+        self.taken.append(result)
+        self.calls.append("train_step")
+        self.unread += 1
+        self.most_unread = max(self.most_unread, self.unread)
+
+        def read() -> tuple[float, int]:
+            self.unread -= 1
+            return result
+
+        return read
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        self.calls.append("predict")
+        return (word_counts(batch) @ self.kernel).astype(np.float32)
+
+    def gradients(self, batch: Batch) -> tuple[float, Weights]:
+        raise AssertionError("training asks for no gradients")
+
+    def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
+        raise AssertionError("training asks for no hidden states")
+
+    def weights(self) -> Weights:
+        return {"kernel": self.kernel.copy()}
+
+    def set_weights(self, weights: Weights) -> None:
+        self.kernel = weights["kernel"].copy()
+
+    def synchronize(self) -> None:
+        self.calls.append("synchronize")
+
+    def peak_memory(self) -> int:
+        return 4096
+
+
+def word_counts(batch: Batch) -> np.ndarray:
+    one_hot = np.eye(VOCABULARY)[batch.input_ids] * batch.attention_mask[..., None]
+    counts: np.ndarray = one_hot.sum(axis=1)
+    return counts
+
+
+def make_split(rows: int, seed: int, labelled: bool = True) -> Encoded:
+    """Rows of 2 to 7 words, whose label follows from their words but for some noise."""
+    random = np.random.RandomState(seed)
+    lengths = random.randint(2, 8, size=rows)
+    texts = [random.randint(1, VOCABULARY, size=n) for n in lengths]
+    votes = np.array([np.where(text % 2, 1.0, -1.0).sum() for text in texts])
+    labels = (votes + random.normal(0, 2, size=rows) > 0).astype(np.int64)
+    return Encoded(
+        ids=np.concatenate(texts).astype(np.int32),
+        types=np.zeros(lengths.sum(), np.uint8),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        labels=labels if labelled else np.full(rows, -1, np.int64),
+        pad_id=0,
+    )
+
+
+def data(train: int = 10, test_labelled: bool = True) -> dict[str, Encoded]:
+    return {"train": make_split(train, 0), "dev": make_split(9, 1), "test": make_split(11, 2, test_labelled)}
+
+
+def run(
+    recipe: Recipe = RECIPE,
+    splits: dict[str, Encoded] | None = None,
+    model: SoftmaxRegression | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> tuple[Run, SoftmaxRegression]:
+    model = model or SoftmaxRegression()
+    return finetune(model, splits or data(), recipe, ("accuracy", "mcc"), on_event), model
+
+
+def counts_of(split: Encoded) -> np.ndarray:
+    """Word counts of every row, by a loop of this file's own."""
+    counts = np.zeros((len(split.labels), VOCABULARY))
+    for row in range(len(split.labels)):
+        for word in split.ids[split.offsets[row] : split.offsets[row + 1]]:
+            counts[row, word] += 1
+    return counts
+
+
+def test_losses_and_accuracies_stand_in_the_order_of_the_steps_though_they_are_read_late() -> None:
+    answer, model = run(replace(RECIPE, epochs=4), data(train=50))
+    assert model.most_unread > 1
+    assert len(answer.step_loss) == answer.total_steps == 52
+    assert answer.step_loss == [loss for loss, _ in model.taken]
+    sizes = [len(batch.labels) for batch in model.batches]
+    assert answer.step_accuracy == [correct / n for (_, correct), n in zip(model.taken, sizes, strict=True)]
+
+
+def test_no_more_than_the_promised_number_of_steps_runs_ahead_and_none_is_left_unread() -> None:
+    _, model = run(splits=data(train=200))
+    assert model.most_unread == STEPS_AHEAD + 1  # the one that was just taken, and those before it
+    assert model.unread == 0
+
+
+def test_an_epoch_shorter_than_the_steps_ahead_is_read_whole_before_dev_is_looked_at() -> None:
+    answer, model = run()
+    assert [epoch.steps for epoch in answer.epochs] == [3, 3, 3]
+    assert model.unread == 0
+    assert len(answer.step_loss) == 9
+
+
+@pytest.mark.parametrize("warm_up", [0.0, 0.1, 0.25, 1.0])
+def test_rates_climb_from_zero_and_fall_linearly_to_zero(warm_up: float) -> None:
+    answer, model = run(replace(RECIPE, warm_up=warm_up, epochs=8))
+    total = answer.total_steps
+    assert total == 24
+    climbing = int(warm_up * total)
+    corners = [0, climbing, total] if climbing else [0, total]
+    heights = [0.0, RECIPE.learning_rate, 0.0] if climbing else [RECIPE.learning_rate, 0.0]
+    np.testing.assert_allclose(model.learning_rates, np.interp(np.arange(total), corners, heights), rtol=1e-12)
+
+
+def test_a_constant_schedule_climbs_and_then_stays() -> None:
+    _, model = run(replace(RECIPE, schedule="constant", warm_up=0.5, epochs=4))
+    np.testing.assert_allclose(
+        model.learning_rates, np.interp(np.arange(12), [0, 6], [0.0, RECIPE.learning_rate]), rtol=1e-12
+    )
+
+
+def received_hash(model: SoftmaxRegression) -> str:
+    """sha256 over every step's shapes, ids, types, mask, labels and rate, from what the model itself saw."""
+    digest = hashlib.sha256()
+    for batch, rate in zip(model.batches, model.learning_rates, strict=True):
+        rows, width = batch.input_ids.shape
+        for array in (batch.input_ids, batch.token_type_ids, batch.attention_mask):
+            digest.update(f"('<i4', ({rows}, {width}))".encode() + array.astype("<i4").tobytes())
+        digest.update(f"('<i8', ({rows},))".encode() + batch.labels.astype("<i8").tobytes())
+        digest.update(rate.hex().encode())
+    return digest.hexdigest()
+
+
+def test_received_is_the_hash_of_what_every_step_was_given() -> None:
+    answer, model = run()
+    assert answer.received == received_hash(model)
+
+
+def test_received_is_the_same_for_the_same_question() -> None:
+    assert run()[0].received == run()[0].received
+
+
+def test_received_changes_with_order_labels_words_rate_and_padding() -> None:
+    flipped, other_word = data(), data()
+    flipped["train"] = replace(flipped["train"], labels=1 - flipped["train"].labels)
+    other_word["train"] = replace(other_word["train"], ids=np.roll(other_word["train"].ids, 1))
+    answers = [
+        run()[0],
+        run(replace(RECIPE, seed=2))[0],
+        run(splits=flipped)[0],
+        run(splits=other_word)[0],
+        run(replace(RECIPE, learning_rate=0.1000001))[0],
+        run(replace(RECIPE, padding="longest"))[0],
+    ]
+    assert len({answer.received for answer in answers}) == len(answers)
+
+
+def test_received_does_not_depend_on_the_model() -> None:
+    assert run(model=SoftmaxRegression(lambda rate: 0.0))[0].received == run()[0].received
+
+
+@pytest.mark.parametrize(
+    ("last_batch", "sizes"),
+    [
+        ("keep", [[4, 4, 2], [4, 4, 2], [4, 4, 2]]),
+        ("drop", [[4, 4], [4, 4], [4, 4]]),
+        ("rollover", [[4, 4], [4, 4, 4], [4, 4]]),  # 10 rows; 2 carried + 10; 10
+    ],
+)
+def test_a_short_last_batch_is_kept_dropped_or_rolled_over(last_batch: str, sizes: list[list[int]]) -> None:
+    answer, model = run(replace(RECIPE, last_batch=last_batch))  # type: ignore[arg-type]
+    assert [epoch.steps for epoch in answer.epochs] == [len(epoch) for epoch in sizes]
+    assert [epoch.rows for epoch in answer.epochs] == [sum(epoch) for epoch in sizes]
+    assert [len(batch.labels) for batch in model.batches] == [size for epoch in sizes for size in epoch]
+    assert answer.total_steps == len(model.batches)
+
+
+def test_a_split_too_small_for_one_step_is_refused() -> None:
+    with pytest.raises(InputError, match="3 training rows make no batch of 4; pass a smaller batch_size"):
+        run(replace(RECIPE, last_batch="drop"), data(train=3))
+
+
+def test_epochs_count_real_and_padded_tokens() -> None:
+    splits = data()
+    real = int((splits["train"].offsets[1:] - splits["train"].offsets[:-1]).sum())
+    padded, model = run(splits=splits)
+    assert [epoch.tokens for epoch in padded.epochs] == [real] * 3
+    assert [epoch.padded_tokens for epoch in padded.epochs] == [10 * RECIPE.max_len] * 3
+    tight, model = run(replace(RECIPE, padding="longest"), splits)
+    widest = [int(batch.attention_mask.sum(axis=1).max()) * len(batch.labels) for batch in model.batches]
+    assert [epoch.tokens for epoch in tight.epochs] == [real] * 3
+    assert [epoch.padded_tokens for epoch in tight.epochs] == [sum(widest[i : i + 3]) for i in (0, 3, 6)]
+
+
+def test_training_loss_and_accuracy_of_an_epoch_weigh_every_row_alike() -> None:
+    answer, model = run()
+    for number, epoch in enumerate(answer.epochs):
+        steps = slice(3 * number, 3 * number + 3)
+        sizes = np.array([len(batch.labels) for batch in model.batches[steps]])
+        losses = np.array([loss for loss, _ in model.taken[steps]])
+        assert epoch.train_loss == pytest.approx((losses * sizes).sum() / 10)
+        assert epoch.train_accuracy == pytest.approx(sum(correct for _, correct in model.taken[steps]) / 10)
+
+
+def test_scores_and_logits_are_those_of_the_last_weights() -> None:
+    splits = data()
+    answer, model = run(splits=splits)
+    assert answer.kept_epoch == 3
+    for name, scores in (("dev", answer.epochs[-1].dev), ("test", answer.test)):
+        logits = counts_of(splits[name]) @ model.kernel
+        np.testing.assert_allclose(answer.logits[name], logits, rtol=1e-6)
+        assert scores is not None
+        assert scores["accuracy"] == accuracy_score(splits[name].labels, logits.argmax(axis=1))
+        probabilities = np.exp(log_softmax(logits, axis=1))
+        assert scores["loss"] == pytest.approx(log_loss(splits[name].labels, probabilities, labels=[0, 1]), rel=1e-6)
+
+
+def test_predictions_come_in_the_splits_own_order_whatever_the_padding() -> None:
+    split = make_split(23, 5)
+    model = SoftmaxRegression()
+    model.kernel = np.random.RandomState(3).normal(size=(VOCABULARY, 2))
+    expected = counts_of(split) @ model.kernel
+    for padding in ("max_length", "longest", "bucket"):
+        logits = predict(model, split, replace(RECIPE, padding=padding))
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected, rtol=1e-6)
+
+
+def overshooting(rate: float) -> float:
+    """Descends while rates are high, then climbs: the best epoch is not the last."""
+    return rate if rate > 0.05 else -40 * rate
+
+
+def test_keep_best_tests_the_weights_of_the_best_epoch() -> None:
+    recipe = replace(RECIPE, epochs=6, keep="best", warm_up=0.0)
+    splits = data(train=40) | {"dev": make_split(60, 1)}
+    answer, model = run(recipe, splits, SoftmaxRegression(overshooting))
+    scores = [epoch.dev["accuracy"] for epoch in answer.epochs if epoch.dev]
+    assert answer.kept_epoch == int(np.argmax(scores)) + 1 < 6
+    assert scores[-1] < max(scores)
+    # The same run, cut off after its best epoch, ends with the weights that are to be tested.
+    stopped = SoftmaxRegression(overshooting)
+    for batch, rate in list(zip(model.batches, model.learning_rates, strict=True))[: 10 * answer.kept_epoch]:
+        stopped.train_step(batch, rate)
+    np.testing.assert_array_equal(model.kernel, stopped.kernel)
+    for name in ("dev", "test"):
+        np.testing.assert_allclose(answer.logits[name], counts_of(splits[name]) @ stopped.kernel, rtol=1e-6)
+
+
+def test_keep_last_tests_the_last_weights_of_the_same_run() -> None:
+    splits = data(train=40)
+    answer, model = run(replace(RECIPE, epochs=6, warm_up=0.0), splits, SoftmaxRegression(overshooting))
+    assert answer.kept_epoch == 6
+    np.testing.assert_allclose(answer.logits["test"], counts_of(splits["test"]) @ model.kernel, rtol=1e-6)
+
+
+def test_of_equally_good_epochs_the_first_is_kept() -> None:
+    answer, _ = run(replace(RECIPE, keep="best"), model=SoftmaxRegression(lambda rate: 0.0))
+    assert answer.kept_epoch == 1
+
+
+def test_keep_best_without_dev_labels_is_refused_before_the_first_step() -> None:
+    model = SoftmaxRegression()
+    splits = data() | {"dev": make_split(9, 1, labelled=False)}
+    with pytest.raises(InputError, match="keep best needs a dev split with labels; pass keep last"):
+        run(replace(RECIPE, keep="best"), splits, model)
+    assert model.batches == []
+
+
+def test_an_unlabelled_test_split_is_predicted_and_not_scored() -> None:
+    splits = data(test_labelled=False)
+    answer, model = run(splits=splits)
+    assert answer.test is None
+    np.testing.assert_allclose(answer.logits["test"], counts_of(splits["test"]) @ model.kernel, rtol=1e-6)
+
+
+def test_an_unlabelled_dev_split_is_not_scored() -> None:
+    answer, _ = run(splits=data() | {"dev": make_split(9, 1, labelled=False)})
+    assert [epoch.dev for epoch in answer.epochs] == [None, None, None]
+    assert len(answer.logits["dev"]) == 9
+
+
+def test_a_task_without_test_split_has_no_test_score() -> None:
+    splits = data()
+    del splits["test"]
+    answer, _ = run(splits=splits)
+    assert answer.test is None
+    assert answer.logits.keys() == {"dev"}
+
+
+def test_dev_is_looked_at_before_the_first_step_if_asked() -> None:
+    answer, model = run(replace(RECIPE, eval_before=True))
+    assert model.calls.index("predict") < model.calls.index("train_step")
+    assert answer.dev_before is not None
+    assert answer.dev_before["loss"] == pytest.approx(np.log(2))  # weights that are zero know nothing
+    untouched, model = run()
+    assert untouched.dev_before is None
+    assert model.calls.index("train_step") < model.calls.index("predict")
+    assert untouched.received == answer.received
+
+
+def test_epochs_and_the_first_step_are_timed_with_the_device_at_rest() -> None:
+    _, model = run(replace(RECIPE, epochs=2))
+    epoch = ["synchronize", *["train_step"] * 3, "synchronize"]
+    dev, test = ["synchronize", *["predict"] * 3], ["synchronize", *["predict"] * 3]
+    first = [*epoch[:2], "synchronize", *epoch[2:]]
+    assert model.calls == [*first, *dev, *epoch, *dev, *test]
+
+
+def test_the_first_step_is_part_of_the_first_epoch() -> None:
+    answer, _ = run()
+    assert 0 < answer.first_step_seconds < answer.epochs[0].seconds
+    assert answer.first_step_at > 0
+
+
+def test_peak_memory_is_what_the_model_says() -> None:
+    assert run()[0].peak_memory_bytes == 4096
+
+
+def test_events_tell_of_every_epoch_and_of_steps_in_order() -> None:
+    events: list[Event] = []
+    answer, _ = run(replace(RECIPE, eval_before=True), data(train=200), on_event=events.append)
+    assert events[0] == {"event": "eval_before", "dev": answer.dev_before}
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert [(event["epoch"], event["of"]) for event in epochs] == [(1, 3), (2, 3), (3, 3)]
+    assert [event["train_loss"] for event in epochs] == [epoch.train_loss for epoch in answer.epochs]
+    steps = [event for event in events if event["event"] == "step"]
+    assert steps
+    for event in steps:
+        assert event["of"] == answer.total_steps
+        assert event["loss"] == answer.step_loss[event["step"] - 1]
+
+
+def test_full_batches_at_a_constant_rate_reach_the_optimum_of_logistic_regression() -> None:
+    splits = data(train=80)
+    recipe = replace(RECIPE, batch_size=80, epochs=1500, learning_rate=0.3, schedule="constant", warm_up=0.0)
+    answer, _ = run(recipe, splits)
+    counts, labels = counts_of(splits["train"]), splits["train"].labels
+    reference = LogisticRegression(penalty=None, fit_intercept=False, tol=1e-10, max_iter=10000).fit(counts, labels)
+    optimum = log_loss(labels, reference.predict_proba(counts))
+    assert answer.step_loss[0] == pytest.approx(np.log(2))
+    assert optimum <= answer.step_loss[-1] < optimum + 1e-3

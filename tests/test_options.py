@@ -1,0 +1,147 @@
+"""The command line: every recipe field as an option, grids, and errors of one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from benchmarks.environments import CHECKOUT
+from benchmarks.options import Parser, add_recipe_options, one_line_errors, recipes
+from shared.errors import InputError
+from shared.recipe import CHOICES, Recipe
+
+
+def parse(*arguments: str) -> list[Recipe]:
+    parser = Parser(prog="toy")
+    add_recipe_options(parser)
+    return recipes(parser.parse_args(arguments))
+
+
+def test_without_options_there_is_one_recipe_the_default() -> None:
+    assert parse() == [Recipe()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--max-len", "64"], {"max_len": 64}),
+        (["--learning-rate", "5e-5"], {"learning_rate": 5e-5}),
+        (["--warm-up", "0"], {"warm_up": 0.0}),
+        (["--padding", "bucket"], {"padding": "bucket"}),
+        (["--shuffle", "no"], {"shuffle": False}),
+        (["--eval-before", "yes"], {"eval_before": True}),
+        (["--clip", "none"], {"clip": None}),
+        (["--clip", "0.5"], {"clip": 0.5}),
+        (["--dropout", "0"], {"dropout": 0.0}),
+        (["--head-dropout", "none"], {"head_dropout": None}),
+        (["--decay-exempt", "bias,LayerNorm"], {"decay_exempt": ("bias", "LayerNorm")}),
+        (["--decay-exempt", ""], {"decay_exempt": ()}),
+        (["--train-split", "dev"], {"train_split": "dev"}),
+        (["--seed", "4294967295"], {"seed": 2**32 - 1}),
+    ],
+)
+def test_an_option_sets_the_field_of_its_name(arguments: list[str], expected: dict[str, object]) -> None:
+    assert parse(*arguments) == [replace(Recipe(), **expected)]  # type: ignore[arg-type]
+
+
+def test_several_values_span_a_grid_whose_last_field_varies_fastest() -> None:
+    grid = parse("--max-len", "64", "128", "--batch-size", "16", "32", "--seed", "1", "2")
+    assert [(r.max_len, r.batch_size, r.seed) for r in grid] == [
+        (length, batch, seed) for length in (64, 128) for batch in (16, 32) for seed in (1, 2)
+    ]
+    assert {r.learning_rate for r in grid} == {Recipe().learning_rate}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--padding", "left"], "argument --padding: 'left' is not one of max_length, longest, bucket"),
+        (["--batch-size", "many"], "argument --batch-size: 'many' is not a whole number"),
+        (["--batch-size", "2.5"], "argument --batch-size: '2.5' is not a whole number"),
+        (["--batch-size", "none"], "argument --batch-size: 'none' is not a whole number"),
+        (["--learning-rate", "fast"], "argument --learning-rate: 'fast' is not a number"),
+        (["--shuffle", "true"], "argument --shuffle: 'true' is neither yes nor no"),
+        (["--max-len"], "argument --max-len: expected at least one argument"),
+        (["--max-length-of-row", "3"], "unrecognized arguments: --max-length-of-row 3"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(*arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"toy: error: {message} (see --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch-size", "0"], "batch_size is 0; pass 1 or more"),
+        (["--max-len", "64", "3"], "max_len is 3; pass 4 or more"),
+        (["--learning-rate", "nan"], "learning_rate is nan; pass a number above 0"),
+        (["--dropout", "1"], "dropout is 1.0; pass a rate from 0 to below 1, or none"),
+        (["--seed", "-1"], "seed is -1; pass a whole number from 0 to 4294967295"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named_with_what_would(arguments: list[str], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse(*arguments)
+    assert str(error.value) == message
+
+
+def test_options_cannot_be_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--max", "64")
+    assert "unrecognized arguments: --max 64" in capsys.readouterr().err
+
+
+def test_bad_input_becomes_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors("toy"):
+        raise InputError("thing; remedy")
+    assert end.value.code == 2
+    assert capsys.readouterr() == ("", "toy: error: thing; remedy\n")
+
+
+def test_an_interruption_becomes_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors("toy"):
+        raise KeyboardInterrupt
+    assert end.value.code == 130
+    assert capsys.readouterr().err.startswith("toy: interrupted; ")
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=CHECKOUT)
+
+
+def test_help_names_every_recipe_field_with_its_default_and_choices() -> None:
+    shown = python("-m", "benchmarks.run", "--help")
+    assert shown.returncode == 0
+    text = " ".join(shown.stdout.split())
+    for field in fields(Recipe):
+        assert f"--{field.name.replace('_', '-')} " in text
+        assert " ".join(field.metadata["help"].split()) in text
+    for choices in CHOICES.values():
+        assert "|".join(choices) in text
+
+
+@pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report"])
+def test_help_loads_neither_a_framework_nor_what_planning_needs(command: str) -> None:
+    script = f"""
+import runpy, sys
+sys.argv = [{command!r}, "--help"]
+try:
+    runpy.run_module({command!r}, run_name="__main__")
+except SystemExit as end:
+    print(end.code, *sorted(sys.modules), file=sys.stderr)
+"""
+    shown = python("-c", script)
+    code, *modules = shown.stderr.split()
+    assert code == "0"
+    assert "usage: " in shown.stdout
+    slow = {"pandas", "rich", "sklearn", "scipy", "tokenizers", "datasets", "torch", "transformers", "mxnet", "keras"}
+    assert "shared.errors" in modules
+    assert slow.isdisjoint(modules)

@@ -1,0 +1,603 @@
+"""The runner from end to end: the real command line, real workers in the backends' own environments, a built-in task
+and a tiny model with random weights."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from rich.console import Console
+from scipy.special import softmax
+from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
+
+from backends import BACKENDS
+from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_variables
+from benchmarks.launcher import run_worker
+from benchmarks.progress import RunProgress
+from shared.checkpoint import first_weights, read_architecture
+from shared.encoding import encode, read_encoded
+from shared.job import ARRAYS, EVENTS, Job
+from shared.models import resolve_model
+from shared.recipe import Recipe
+from shared.records import Record, read_records
+from shared.tasks import Rows, get_task
+from tests.processes import ended, obey_interrupts, wait_until, workers_of
+
+ROWS = 30
+RECIPE = Recipe(max_len=16, batch_size=4, epochs=6, learning_rate=3e-3, dropout=0.0)
+"""At this rate so small a model learns its few rows by heart, and what it predicts of others varies."""
+
+TOY = ("--task", "acceptability", "--model", "random:bert-tiny", "--max-len", "16", "--threads", "1", "--device", "cpu")
+MAIN = (
+    *(*TOY, "--batch-size", "4", "--epochs", "6", "--learning-rate", "3e-3", "--dropout", "0"),
+    *("--limit", str(ROWS)),
+)
+
+LOSS_BOUND = 2e-5
+"""Between any two backends over all 48 steps. Float32 rounding grows to 3e-6 at so steep a rate; the least of mistakes,
+GELU's tanh approximation, moves a loss by 2e-4, and another seed by 0.5."""
+
+
+def command(*arguments: str | Path, module: str = "benchmarks.run") -> list[str]:
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def run(*arguments: str | Path, module: str = "benchmarks.run") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments, module=module), capture_output=True, text=True, env=worker_variables(), cwd=CHECKOUT
+    )
+
+
+def records_of(out: Path) -> dict[str, Record]:
+    """By backend."""
+    return {record["asked"]["backend"]: record for record in read_records(out)}
+
+
+def arrays_of(out: Path, record: Record) -> dict[str, np.ndarray]:
+    with np.load(out / "records" / f"{record['id']}.npz") as arrays:
+        return dict(arrays)
+
+
+def rows_of(split: str) -> Rows:
+    return get_task("acceptability").load(None)[split].head(ROWS)
+
+
+def labels_of(split: str) -> np.ndarray:
+    return np.array(rows_of(split).labels)
+
+
+@dataclass
+class Done:
+    """The main run, on all backends."""
+
+    out: Path
+    saved: Path
+    stdout: str
+
+    @property
+    def records(self) -> dict[str, Record]:
+        return records_of(self.out)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    out, saved = tmp_path_factory.mktemp("run") / "out", tmp_path_factory.mktemp("saved")
+    finished = run("--backend", "all", *MAIN, "--out", out, "--save", saved)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert finished.stderr == ""
+    return Done(out, saved, finished.stdout)
+
+
+@pytest.fixture
+def copy(done: Done, tmp_path: Path) -> Path:
+    """The main run's output, to add to or to spoil."""
+    return Path(shutil.copytree(done.out, tmp_path / "out"))
+
+
+# --- the main run
+
+
+def test_every_backend_answers(done: Done) -> None:
+    assert done.records.keys() == BACKENDS.keys()
+    assert "3 cells: 0 answered already (--rerun asks anew), 3 to run" in done.stdout
+    for number, backend in enumerate(BACKENDS, 1):
+        assert f"[{number}/3] acceptability {backend} len 16 batch 4 seed 1" in done.stdout
+
+
+def test_nothing_is_left_but_records_arrays_and_tables(done: Done) -> None:
+    files = sorted(str(path.relative_to(done.out)) for path in done.out.rglob("*") if path.is_file())
+    records = [f"records/{record['id']}.{ending}" for record in done.records.values() for ending in ("json", "npz")]
+    assert files == sorted([*records, "table.csv", "table.md"])
+
+
+def test_where_there_is_no_terminal_progress_is_plain_lines(done: Done) -> None:
+    assert "\x1b" not in done.stdout
+    assert "\r" not in done.stdout
+    assert len(re.findall(r"^ +epoch \d/6: \d+\.\d s, training loss \d\.\d{3}, dev loss ", done.stdout, re.M)) == 18
+
+
+def test_a_record_holds_the_whole_question(done: Done) -> None:
+    for backend, record in done.records.items():
+        asked = record["asked"]
+        assert asked["kind"] == "train"
+        assert asked["task"] == "acceptability"
+        assert asked["recipe"] == {
+            "max_len": 16,
+            "batch_size": 4,
+            "epochs": 6,
+            "learning_rate": 3e-3,
+            "dropout": 0.0,
+        }
+        assert (asked["device"], asked["threads"]) == ("cpu", 1)
+        assert asked["versions"] == find_environment(backend, {}).versions
+        assert len(asked["data"]) == len(asked["checkpoint"]) == 64
+        assert Recipe.from_json(record["recipe"]) == RECIPE
+        assert record["model"] == "random:bert-tiny"
+        assert record["rows"] == {"train": ROWS, "dev": ROWS, "test": ROWS}
+        assert record["majority"] == {
+            split: np.bincount(labels_of(split)).max() / ROWS for split in ("train", "dev", "test")
+        }
+    assert len({record["asked"]["data"] for record in done.records.values()}) == 1
+    assert len({record["asked"]["checkpoint"] for record in done.records.values()}) == 1
+
+
+def test_a_record_holds_times_tokens_and_memory(done: Done) -> None:
+    task = get_task("acceptability").load(None)["train"].head(ROWS)
+    lengths = read_encoded(encode({"train": task}, resolve_model("random:bert-tiny"), 16, 0))["train"].lengths
+    for record in done.records.values():
+        answer = record["answer"]
+        assert answer["total_steps"] == len(answer["step_loss"]) == len(answer["step_accuracy"]) == 48
+        assert len(answer["epochs"]) == 6
+        for epoch in answer["epochs"]:
+            assert (epoch["steps"], epoch["rows"]) == (8, ROWS)
+            assert (epoch["tokens"], epoch["padded_tokens"]) == (lengths.sum(), 16 * ROWS)
+            assert epoch["seconds"] > 0
+            assert epoch["dev_seconds"] > 0
+        for name in ("import_seconds", "load_seconds", "first_step_seconds", "test_seconds"):
+            assert answer[name] > 0
+        assert answer["start_seconds"] > answer["import_seconds"] + answer["load_seconds"]
+        assert answer["peak_memory_bytes"] > 2**26
+
+
+def test_a_record_holds_the_circumstances(done: Done) -> None:
+    for backend, record in done.records.items():
+        found, circumstances = find_environment(backend, {}), record["circumstances"]
+        assert circumstances["interpreter"] == found.shown
+        assert circumstances["packages"] == found.packages
+        assert circumstances["machine"]["cores"] == os.cpu_count()
+        assert circumstances["machine"]["memory_bytes"] == psutil.virtual_memory().total
+        assert circumstances["matrix_product_flops_before"] > 1e6
+        assert circumstances["matrix_product_flops_after"] > 1e6
+        assert circumstances["cores_busy_with_others"] >= 0
+        assert circumstances["worker_seconds"] > record["answer"]["start_seconds"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_logits_predictions_and_scores_belong_together(done: Done, backend: str, split: str) -> None:
+    record = done.records[backend]
+    logits, labels = arrays_of(done.out, record)[split], labels_of(split)
+    assert logits.shape == (ROWS, 2)
+    assert logits.dtype == np.float32
+    predictions = logits.argmax(axis=1)
+    assert 0 < predictions.sum() < ROWS
+    assert record["answer"]["predictions"][split] == predictions.tolist()
+    scores = record["answer"]["test"] if split == "test" else record["answer"]["epochs"][-1]["dev"]
+    assert scores == {
+        "loss": pytest.approx(log_loss(labels, softmax(logits.astype(np.float64), axis=1))),
+        "accuracy": pytest.approx(accuracy_score(labels, predictions)),
+        "mcc": pytest.approx(matthews_corrcoef(labels, predictions)),
+        "f1": pytest.approx(f1_score(labels, predictions)),
+    }
+
+
+def test_every_backend_received_the_same(done: Done) -> None:
+    assert len({record["answer"]["received"] for record in done.records.values()}) == 1
+
+
+def test_without_dropout_every_backend_has_the_same_losses(done: Done) -> None:
+    for one, other in itertools.combinations(done.records.values(), 2):
+        apart = np.abs(np.subtract(one["answer"]["step_loss"], other["answer"]["step_loss"]))
+        assert apart.max() < LOSS_BOUND
+        assert one["answer"]["step_accuracy"] == other["answer"]["step_accuracy"]
+
+
+def test_the_model_learns_its_rows(done: Done) -> None:
+    for record in done.records.values():
+        epochs = record["answer"]["epochs"]
+        assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] - 0.05
+
+
+def test_tables_and_terminal_show_every_backends_scores(done: Done) -> None:
+    table = pd.read_csv(done.out / "table.csv").set_index("backend")
+    for backend, record in done.records.items():
+        assert table.loc[backend, "test_mcc"] == pytest.approx(record["answer"]["test"]["mcc"], abs=1e-5)
+        assert table.loc[backend, "seeds"] == 1
+        shown = f"{record['answer']['test']['mcc']:.3f}"
+        for text in (done.stdout, (done.out / "table.md").read_text(encoding="utf-8")):
+            assert any(backend in line and shown in line for line in text.splitlines())
+
+
+# --- the same command again, and more of it
+
+
+def test_the_same_command_again_runs_nothing_and_says_so(copy: Path) -> None:
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    again = run("--backend", "all", *MAIN, "--out", copy)
+    assert again.returncode == 0
+    assert "3 cells: 3 answered already (--rerun asks anew), 0 to run" in again.stdout
+    assert "[1/" not in again.stdout
+    assert "Quality" in again.stdout
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_a_report_rebuilds_the_same_tables_from_the_records_alone(done: Done, copy: Path) -> None:
+    for path in (*copy.glob("table.*"), *copy.glob("records/*.npz")):
+        path.unlink()
+    finished = run(copy, module="benchmarks.report")
+    assert finished.returncode == 0
+    for name in ("table.csv", "table.md"):
+        assert (copy / name).read_bytes() == (done.out / name).read_bytes()
+
+
+def test_another_seed_runs_alone_and_is_averaged_with_the_first(done: Done, copy: Path) -> None:
+    more = run("--backend", "gluon", *MAIN, "--seed", "1", "2", "--out", copy)
+    assert more.returncode == 0, more.stdout + more.stderr
+    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in more.stdout
+    records = [r for r in read_records(copy) if r["asked"]["backend"] == "gluon"]
+    losses = [record["answer"]["step_loss"] for record in records]
+    assert len(records) == 2
+    assert np.abs(np.subtract(*losses)).max() > 0.01
+    row = pd.read_csv(copy / "table.csv").set_index("backend").loc["gluon"]
+    scores = [record["answer"]["test"]["accuracy"] for record in records]
+    assert row["seeds"] == 2
+    assert row["test_accuracy"] == pytest.approx(np.mean(scores), abs=1e-5)
+    assert row["test_accuracy_sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
+
+
+def test_rerun_asks_anew_and_gets_the_same_answer(done: Done, copy: Path) -> None:
+    again = run("--backend", "gluon", *MAIN, "--rerun", "--out", copy)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "1 cells: 0 answered already (--rerun asks anew), 1 to run" in again.stdout
+    before, after = done.records["gluon"], records_of(copy)["gluon"]
+    assert after["circumstances"] != before["circumstances"]
+    assert after["answer"]["step_loss"] == before["answer"]["step_loss"]
+    for name, logits in arrays_of(done.out, before).items():
+        np.testing.assert_array_equal(arrays_of(copy, after)[name], logits)
+
+
+# --- saved models
+
+TRANSFORMERS = """
+import json, sys
+import numpy as np, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+torch.set_num_threads(1)
+texts = json.loads(sys.stdin.read())
+for folder in sys.argv[1:]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, loading = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not any(loading[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys")), loading
+    batch = tokenizer(texts, truncation=True, padding="max_length", return_tensors="pt")
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    print("ANSWER", json.dumps([logits.tolist(), names, list(batch["input_ids"].shape)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def opened(done: Done) -> dict[str, list[Any]]:
+    """By backend that trained the model, what transformers makes of the saved folder: logits of the test rows, label
+    names, the shape of the input."""
+    folders = [str(done.saved / record["id"]) for record in done.records.values()]
+    finished = subprocess.run(
+        [find_python("torch", {}), "-c", TRANSFORMERS, *folders],
+        input=json.dumps(rows_of("test").first),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = [line for line in finished.stdout.splitlines() if line.startswith("ANSWER ")]
+    answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines]
+    return dict(zip(done.records, answers, strict=True))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_transformers_opens_what_any_backend_saved_and_gives_its_logits(
+    done: Done, opened: dict[str, list[Any]], backend: str
+) -> None:
+    logits, names, shape = opened[backend]
+    np.testing.assert_allclose(logits, arrays_of(done.out, done.records[backend])["test"], rtol=0, atol=1e-5)
+    assert names == list(get_task("acceptability").labels)
+    assert shape == [ROWS, 16]  # the tokenizer knows the length that was trained with
+
+
+def worker(backend: str, folder: Path, **job: Any) -> dict[str, Any]:
+    """Runs a job in the backend's own environment and gives its answer."""
+    settled: dict[str, Any] = {
+        "task": "acceptability",
+        "labels": get_task("acceptability").labels,
+        "metrics": ("accuracy",),
+        "recipe": RECIPE,
+        "device": "cpu",
+        "threads": 1,
+    }
+    folder.mkdir()
+    Job(backend=backend, **(settled | job)).write(folder)
+    outcome = run_worker(find_python(backend, {}), folder, 1, lambda event: None)
+    assert outcome.answer is not None, (outcome.error, outcome.tail)
+    return outcome.answer
+
+
+def encoded(checkpoint: Path, *splits: str) -> str:
+    return str(encode({split: rows_of(split) for split in splits}, checkpoint, 16, 0))
+
+
+@pytest.mark.parametrize(("trained", "other"), [("torch", "gluon"), ("gluon", "keras"), ("keras", "torch")])
+def test_another_backend_predicts_the_same_from_a_saved_model(
+    done: Done, tmp_path: Path, trained: str, other: str
+) -> None:
+    record = done.records[trained]
+    saved = done.saved / record["id"]
+    worker(other, tmp_path / "job", kind="predict", checkpoint=str(saved), data=encoded(saved, "dev", "test"))
+    expected = arrays_of(done.out, record)
+    with np.load(tmp_path / "job" / ARRAYS) as found:
+        assert found.keys() == expected.keys()
+        for split, logits in expected.items():
+            np.testing.assert_allclose(found[split], logits, rtol=0, atol=1e-5)
+
+
+# --- traces
+
+
+STEPS = 3
+
+
+@dataclass
+class Traced:
+    folder: Path
+    steps: list[dict[str, Any]]
+    arrays: dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
+    checkpoint = resolve_model("random:bert-tiny")
+    found = {}
+    for backend in BACKENDS:
+        folder = tmp_path_factory.mktemp("trace") / backend
+        data = encoded(checkpoint, "train", "dev")
+        answer = worker(backend, folder, kind="trace", checkpoint=str(checkpoint), data=data, steps=STEPS)
+        with np.load(folder / ARRAYS) as arrays:
+            found[backend] = Traced(folder, answer["trace"]["steps"], dict(arrays))
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_trace_holds_every_parameter_gradient_and_hidden_state(traces: dict[str, Traced], backend: str) -> None:
+    checkpoint = resolve_model("random:bert-tiny")
+    architecture = read_architecture(checkpoint, RECIPE, 2)
+    shapes = {
+        "embeddings": (4, 16, 128),
+        "layers/0": (4, 16, 128),
+        "layers/1": (4, 16, 128),
+        "pooled": (4, 128),
+        "logits": (4, 2),
+        "loss": (),
+        "attention_mask": (4, 16),
+        "dev": (ROWS, 2),
+    }
+    for part in ("parameters", "gradients"):
+        shapes |= {f"{part}/{name}": shape for name, shape in architecture.shapes().items()}
+    arrays = traces[backend].arrays
+    assert {name: array.shape for name, array in arrays.items()} == shapes
+    for name, value in first_weights(checkpoint, architecture, RECIPE).items():
+        np.testing.assert_array_equal(arrays[f"parameters/{name}"], value)
+        assert arrays[f"gradients/{name}"].dtype == np.float32
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_trace_holds_the_weights_after_each_step(traces: dict[str, Traced], backend: str) -> None:
+    trace = traces[backend]
+    assert sorted(path.name for path in trace.folder.glob("weights-*.npz")) == [f"weights-{n}.npz" for n in (1, 2, 3)]
+    before = trace.arrays["parameters/classifier.weight"]
+    for number, step in enumerate(trace.steps, 1):
+        with np.load(trace.folder / f"weights-{number}.npz") as weights:
+            assert {f"parameters/{name}" for name in weights} == {
+                n for n in trace.arrays if n.startswith("parameters/")
+            }
+            after = weights["classifier.weight"]
+        # A step at rate zero, the first of a warm-up, moves nothing.
+        assert (after != before).any() == (step["learning_rate"] > 0)
+        before = after
+
+
+def test_a_trace_says_what_each_step_received_and_gave(traces: dict[str, Traced], done: Done) -> None:
+    for backend, trace in traces.items():
+        assert [step["learning_rate"] for step in trace.steps] == pytest.approx([0, 3e-3 / 4, 3e-3 / 2])
+        trained = done.records[backend]["answer"]
+        assert [step["loss"] for step in trace.steps] == pytest.approx(trained["step_loss"][:STEPS], abs=1e-6)
+        assert [step["correct"] / 4 for step in trace.steps] == trained["step_accuracy"][:STEPS]
+    assert len({tuple(step["received"] for step in trace.steps) for trace in traces.values()}) == 1
+
+
+def test_the_traces_of_all_backends_agree(traces: dict[str, Traced]) -> None:
+    for one, other in itertools.combinations(traces.values(), 2):
+        real = one.arrays["attention_mask"].astype(bool)
+        for name in ("embeddings", "layers/0", "layers/1"):
+            np.testing.assert_allclose(one.arrays[name][real], other.arrays[name][real], rtol=0, atol=1e-5)
+        for name in ("pooled", "logits", "loss", "dev"):
+            np.testing.assert_allclose(one.arrays[name], other.arrays[name], rtol=0, atol=1e-5)
+
+
+# --- workers that fail
+
+
+def impostor(tmp_path: Path, backend: str, body: str) -> Path:
+    """An interpreter that says that it is the backend's own, and as its worker runs these lines."""
+    real = find_python(backend, {})
+    script = tmp_path / f"{backend}-impostor"
+    script.write_text(
+        f"#!{sys.executable}\nimport json, os, sys\nfrom pathlib import Path\n"
+        f"if sys.argv[2] == 'benchmarks.environments':\n    os.execv({str(real)!r}, [{str(real)!r}, *sys.argv[1:]])\n"
+        f"{body}"
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_a_failing_cell_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    body = "print('allocating', flush=True)\nraise MemoryError('no room for the weights')\n"
+    python = impostor(tmp_path, "keras", body)
+    out = tmp_path / "out"
+    finished = run(
+        *("--backend", "keras", "torch", *TOY, "--limit", "8", "--batch-size", "8", "--epochs", "1"),
+        *("--python", f"keras={python}", "--out", out),
+    )
+    assert finished.returncode == 1
+    assert "[1/2] acceptability keras len 16 batch 8 seed 1\n    FAILED keras: the worker ended with exit code 1\n" in (
+        finished.stdout
+    )
+    assert "      | MemoryError: no room for the weights\n" in finished.stdout
+    assert finished.stderr == "benchmarks.run: 1 of 2 cells failed\n"
+    assert records_of(out).keys() == {"torch"}
+    assert list(pd.read_csv(out / "table.csv")["backend"]) == ["torch"]
+    (log,) = (out / "jobs").glob("*/worker.log")
+    assert f"its whole output: {log}" in finished.stdout
+    assert log.read_text().startswith("allocating\nTraceback")
+
+
+def test_a_refused_cell_is_bad_input_and_leaves_nothing(tmp_path: Path) -> None:
+    body = "(Path(sys.argv[3]) / 'error.json').write_text(json.dumps({'message': 'thing; remedy'}))\nsys.exit(2)\n"
+    python = impostor(tmp_path, "gluon", body)
+    out = tmp_path / "out"
+    finished = run("--backend", "gluon", *TOY, "--limit", "8", "--python", f"gluon={python}", "--out", out)
+    assert finished.returncode == 2
+    assert "    FAILED gluon: thing; remedy\n" in finished.stdout
+    assert [path for path in out.rglob("*") if path.is_file()] == []
+
+
+# --- interruptions
+
+SHORT_AND_LONG = ("--backend", "gluon", *TOY, "--limit", "8", "--batch-size", "8", "--epochs")
+
+
+@contextmanager
+def started(out: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A run in a session of its own, so that it can be interrupted as a terminal does it: all of it at once."""
+    with subprocess.Popen(
+        command(*arguments, "--out", out),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=worker_variables(),
+        cwd=CHECKOUT,
+        start_new_session=True,
+        preexec_fn=obey_interrupts,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def suspended_worker(out: Path, answered: int) -> psutil.Process:
+    """The worker of the cell after those answered, stopped in its training: it cannot finish before the test has done
+    to it what it will."""
+
+    def training() -> list[psutil.Process]:
+        if len(list(out.glob("records/*.json"))) != answered:
+            return []
+        return [worker for worker in workers_of(out) if '"epoch"' in events_of(worker)]
+
+    wait_until(training, "a worker trains")
+    (found,) = training()
+    found.suspend()
+    return found
+
+
+def events_of(worker: psutil.Process) -> str:
+    events = Path(worker.cmdline()[-1]) / EVENTS
+    return events.read_text() if events.is_file() else ""
+
+
+def test_a_worker_killed_in_its_training_is_reported_and_the_next_cell_goes_on(tmp_path: Path) -> None:
+    with started(tmp_path, *SHORT_AND_LONG, "60", "1") as process:
+        suspended_worker(tmp_path, answered=0).kill()
+        stdout, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "FAILED gluon: the worker was killed by SIGKILL; the kernel does this when memory runs out\n" in stdout
+    assert stderr == "benchmarks.run: 1 of 2 cells failed\n"
+    (record,) = read_records(tmp_path)
+    assert record["asked"]["recipe"]["epochs"] == 1
+
+
+def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_later(tmp_path: Path) -> None:
+    arguments = (*SHORT_AND_LONG, "1", "60")
+
+    # Killed without grace: no tables, but the first cell's record stays, and the worker notices.
+    with started(tmp_path, *arguments) as process:
+        orphan = suspended_worker(tmp_path, answered=1)
+        process.kill()
+        process.wait()
+        orphan.resume()
+        wait_until(lambda: ended(orphan), "the worker has ended")
+    (first,) = read_records(tmp_path)
+    before = (tmp_path / "records" / f"{first['id']}.json").read_bytes()
+
+    # Ctrl-C: the same, with tables, one line and its own exit code.
+    with started(tmp_path, *arguments) as process:
+        victim = suspended_worker(tmp_path, answered=1)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in stdout
+    assert stderr == "benchmarks.run: interrupted; what is answered is kept, and the same command goes on\n"
+    assert ended(victim)
+    assert workers_of(tmp_path) == []
+    assert len(read_records(tmp_path)) == 1
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 1
+
+    # The same command goes on.
+    finished = run(*arguments, "--out", tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in finished.stdout
+    assert sorted(len(record["answer"]["epochs"]) for record in read_records(tmp_path)) == [1, 60]
+    assert (tmp_path / "records" / f"{first['id']}.json").read_bytes() == before
+    assert list((tmp_path / "jobs").iterdir()) == []
+    assert len(pd.read_csv(tmp_path / "table.csv")) == 2
+
+
+# --- progress
+
+
+def test_on_a_terminal_the_current_cell_is_shown_live() -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with RunProgress(terminal, cells=2) as progress:
+        progress.begin("toy cell")
+        progress.event({"event": "loaded"})
+        progress.event({"event": "step", "epoch": 1, "step": 3, "of": 10, "loss": 0.1234})
+        progress.bars.refresh()
+        progress.end("done")
+    assert isinstance(terminal.file, io.StringIO)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())
+    for text in ("[1/2] toy cell", "epoch 1", "3/10", "loss 0.123", "cells", "0/2", "done"):
+        assert text in shown

@@ -1,0 +1,127 @@
+"""Which of a task's rows are trained on, evaluated on and tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from shared.errors import InputError
+from shared.recipe import Recipe
+from shared.splits import choose_splits, splits_hash
+from shared.tasks import Rows
+
+
+def rows(name: str, count: int, labelled: bool = True, pair: bool = False) -> Rows:
+    return Rows(
+        [f"{name} row {i}" for i in range(count)],
+        [f"beside {name} row {i}" for i in range(count)] if pair else None,
+        [i % 2 for i in range(count)] if labelled else None,
+    )
+
+
+SOURCE = {"train": rows("train", 40), "dev": rows("dev", 12), "test": rows("test", 8)}
+
+
+def test_splits_are_the_tasks_own_by_default() -> None:
+    assert choose_splits("toy", SOURCE, Recipe(), None) == SOURCE
+
+
+def test_any_split_can_serve_for_any_role() -> None:
+    chosen = choose_splits("toy", SOURCE, Recipe(train_split="dev", dev_split="train", test_split="dev"), None)
+    assert chosen == {"train": SOURCE["dev"], "dev": SOURCE["train"], "test": SOURCE["dev"]}
+
+
+def test_a_limit_takes_the_first_rows_of_each_split() -> None:
+    chosen = choose_splits("toy", SOURCE, Recipe(), 10)
+    assert {name: len(part) for name, part in chosen.items()} == {"train": 10, "dev": 10, "test": 8}
+    assert chosen["train"].first == SOURCE["train"].first[:10]
+    assert chosen["train"].labels == [0, 1] * 5
+
+
+def test_a_held_out_share_is_the_one_that_scikit_learn_draws() -> None:
+    source = SOURCE | {"train": rows("train", 40, pair=True)}
+    chosen = choose_splits("toy", source, Recipe(held_out=0.25, held_out_seed=7), None)
+    texts, beside, labels = source["train"].first, source["train"].second, source["train"].labels
+    drawn = train_test_split(texts, beside, labels, test_size=0.25, random_state=7)
+    for role, part in (("train", drawn[0::2]), ("dev", drawn[1::2])):
+        assert [chosen[role].first, chosen[role].second, chosen[role].labels] == part
+    assert len(chosen["dev"]) == 10
+    assert chosen["test"] == source["test"]
+
+
+def test_another_seed_holds_out_other_rows() -> None:
+    one, other = (choose_splits("toy", SOURCE, Recipe(held_out=0.25, held_out_seed=s), None)["dev"] for s in (0, 1))
+    assert set(one.first) != set(other.first)
+
+
+def test_the_rows_held_out_are_drawn_before_the_limit_cuts() -> None:
+    whole = choose_splits("toy", SOURCE, Recipe(held_out=0.25), None)
+    cut = choose_splits("toy", SOURCE, Recipe(held_out=0.25), 5)
+    assert cut["train"].first == whole["train"].first[:5]
+    assert cut["dev"].first == whole["dev"].first[:5]
+
+
+def test_a_share_that_leaves_nothing_to_train_on_is_refused() -> None:
+    with pytest.raises(InputError, match=r"held_out 0.99 of 40 rows leaves none to train on; pass a smaller share"):
+        choose_splits("toy", SOURCE, Recipe(held_out=0.99), None)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.974])
+def test_every_row_is_trained_on_or_held_out(share: float) -> None:
+    chosen = choose_splits("toy", SOURCE, Recipe(held_out=share), None)
+    assert sorted(chosen["train"].first + chosen["dev"].first) == sorted(SOURCE["train"].first)
+    assert len(chosen["dev"]) == int(np.ceil(share * 40))
+
+
+def test_with_a_held_out_share_no_dev_split_is_needed() -> None:
+    source = {name: part for name, part in SOURCE.items() if name != "dev"}
+    assert len(choose_splits("toy", source, Recipe(held_out=0.25), None)["dev"]) == 10
+    with pytest.raises(InputError, match="toy has no split 'dev' for dev; it has train, test"):
+        choose_splits("toy", source, Recipe(), None)
+
+
+def test_a_task_without_a_test_split_is_not_tested() -> None:
+    source = {name: part for name, part in SOURCE.items() if name != "test"}
+    assert choose_splits("toy", source, Recipe(), None).keys() == {"train", "dev"}
+
+
+def test_a_test_split_that_was_asked_for_must_be_there() -> None:
+    with pytest.raises(InputError, match="toy has no split 'final' for test; it has train, dev, test"):
+        choose_splits("toy", SOURCE, Recipe(test_split="final"), None)
+
+
+def test_training_rows_need_labels() -> None:
+    source = SOURCE | {"test": rows("test", 8, labelled=False)}
+    with pytest.raises(InputError, match="toy's split 'test' has no labels to train on; pass another train_split"):
+        choose_splits("toy", source, Recipe(train_split="test"), None)
+
+
+def test_choosing_the_best_epoch_needs_labels_on_dev() -> None:
+    source = SOURCE | {"dev": rows("dev", 12, labelled=False)}
+    with pytest.raises(InputError, match="keep best needs labels, and toy's split 'dev' has none; pass keep last"):
+        choose_splits("toy", source, Recipe(keep="best"), None)
+    choose_splits("toy", source, Recipe(keep="best", held_out=0.25), None)
+
+
+def test_the_hash_follows_texts_labels_and_roles_and_not_the_order_of_the_splits() -> None:
+    def with_train(changed: Rows) -> dict[str, Rows]:
+        return SOURCE | {"train": changed}
+
+    train = SOURCE["train"]
+    assert train.labels is not None
+    hashes = [
+        splits_hash(SOURCE),
+        splits_hash(with_train(replace(train, first=["another row", *train.first[1:]]))),
+        splits_hash(with_train(replace(train, labels=[1 - train.labels[0], *train.labels[1:]]))),
+        splits_hash(with_train(replace(train, labels=None))),
+        splits_hash(with_train(replace(train, second=train.first))),
+        splits_hash(with_train(train.head(39))),
+        splits_hash(with_train(train.take(np.arange(40)[::-1]))),
+        splits_hash(SOURCE | {"dev": SOURCE["test"], "test": SOURCE["dev"]}),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    assert splits_hash(dict(reversed(SOURCE.items()))) == hashes[0]
+    assert all(len(h) == 64 for h in hashes)

@@ -1,0 +1,398 @@
+"""From records to tables."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmarks.report import report
+from benchmarks.tables import frame, print_tables, steady_epoch_seconds, write_tables
+from shared.errors import InputError
+from shared.recipe import Recipe
+from shared.records import FORMAT, Record, cell_id, write_record
+
+MACHINE = {"cpu": "Toy CPU", "cores": 4, "memory_bytes": 2**34, "system": "Linux", "gpus": ["Toy GPU"]}
+VERSIONS = {"torch": "2.0", "gluon": "1.9", "keras": "3.0"}
+
+
+def scores(accuracy: float) -> dict[str, float]:
+    return {"loss": 0.5, "accuracy": accuracy, "mcc": accuracy - 0.1, "f1": accuracy + 0.1}
+
+
+def epoch(seconds: float, dev: float | None = 0.8, steps: int = 10) -> dict[str, Any]:
+    return {
+        "seconds": seconds,
+        "steps": steps,
+        "rows": 100,
+        "tokens": 1500,
+        "padded_tokens": 2000,
+        "train_loss": 0.4,
+        "train_accuracy": 0.9,
+        "dev": None if dev is None else scores(dev),
+        "dev_seconds": 1.0,
+    }
+
+
+def record(
+    recipe: Recipe | None = None,
+    backend: str = "torch",
+    task: str = "cola",
+    test: float | None = 0.7,
+    epochs: list[dict[str, Any]] | None = None,
+    first_step: float = 1.0,
+    rows: dict[str, int] | None = None,
+    device: str = "cpu",
+    kept_epoch: int | None = None,
+    model: str = "minilm",
+    threads: int = 2,
+    versions: str | None = None,
+    busy: float = 0.0,
+) -> Record:
+    recipe = recipe or Recipe()
+    epochs = epochs or [epoch(10.0)]
+    rows = rows or {"train": 100, "dev": 50, "test": 40}
+    asked = {
+        "kind": "train",
+        "backend": backend,
+        "revision": 1,
+        "versions": {backend: versions or VERSIONS[backend]},
+        "task": task,
+        "data": str(rows),
+        "checkpoint": model,
+        "recipe": recipe.asked(),
+        "device": device,
+        "threads": threads,
+    }
+    return {
+        "format": FORMAT,
+        "id": cell_id(asked),
+        "asked": asked,
+        "model": model,
+        "recipe": recipe.to_json(),
+        "rows": rows,
+        "majority": {"train": 0.6, "dev": 0.65, **({"test": 0.68} if test is not None else {})},
+        "answer": {
+            "epochs": epochs,
+            "first_step_seconds": first_step,
+            "start_seconds": 3.0,
+            "kept_epoch": kept_epoch or len(epochs),
+            "test": None if test is None else scores(test),
+            "peak_memory_bytes": 512 * 2**20,
+        },
+        "circumstances": {"machine": MACHINE, "cores_busy_with_others": busy},
+    }
+
+
+def one_row(*records: Record) -> pd.Series:
+    table = frame(list(records))
+    assert len(table) == 1
+    row: pd.Series = table.iloc[0]
+    return row
+
+
+def printed(records: list[Record]) -> str:
+    console = Console(file=io.StringIO(), width=300)
+    print_tables(console, records)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def markdown(tmp_path: Path, records: list[Record]) -> dict[str, list[dict[str, str]]]:
+    """The tables of table.md, by title, as rows of cells by column, read by a parser of this file's own."""
+    write_tables(tmp_path, records)
+    tables = {}
+    for part in (tmp_path / "table.md").read_text(encoding="utf-8").split("## ")[1:]:
+        lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if line.startswith("|")]
+        tables[part.split("\n", 1)[0]] = [dict(zip(lines[0], line, strict=True)) for line in lines[2:]]
+    return tables
+
+
+def test_a_single_run_has_its_own_scores_and_no_deviation() -> None:
+    row = one_row(record())
+    assert (row["seeds"], row["dev_accuracy"], row["test_accuracy"]) == (1, 0.8, 0.7)
+    assert row["test_mcc"] == pytest.approx(0.6)
+    assert row["test_f1"] == pytest.approx(0.8)
+    assert pd.isna(row["test_accuracy_sd"])
+
+
+def test_several_seeds_become_mean_and_sample_standard_deviation(tmp_path: Path) -> None:
+    measured = [0.61, 0.74, 0.7, 0.69]
+    records = [record(Recipe(seed=seed), test=test) for seed, test in enumerate(measured, 1)]
+    row = one_row(*records)
+    assert row["seeds"] == 4
+    assert row["test_accuracy"] == pytest.approx(np.mean(measured))
+    assert row["test_accuracy_sd"] == pytest.approx(np.std(measured, ddof=1))
+    assert row["dev_accuracy_sd"] == pytest.approx(0)
+    (shown,) = markdown(tmp_path, records)["Quality"]
+    assert shown["test accuracy"] == f"{np.mean(measured):.3f} ± {np.std(measured, ddof=1):.3f}"
+    assert shown["seeds"] == "4"
+
+
+def test_only_the_seed_is_averaged_over() -> None:
+    records = [record(Recipe(seed=seed, max_len=length)) for seed in (1, 2) for length in (64, 128)]
+    records += [record(Recipe(max_len=64), backend="keras"), record(Recipe(max_len=64), rows={"train": 8})]
+    assert sorted(frame(records)["seeds"]) == [1, 1, 2, 2]
+
+
+def test_dev_scores_are_those_of_the_epoch_whose_weights_were_tested() -> None:
+    epochs = [epoch(10.0, 0.71), epoch(10.0, 0.83), epoch(10.0, 0.75)]
+    assert one_row(record(epochs=epochs))["dev_accuracy"] == 0.75
+    assert one_row(record(epochs=epochs, kept_epoch=2))["dev_accuracy"] == 0.83
+
+
+def test_the_first_steps_tracing_is_taken_out_of_the_first_epoch_alone() -> None:
+    # Ten steps of half a second, the first of which traced for 20 seconds more; then ten plain ones.
+    answer = record(epochs=[epoch(25.0), epoch(5.0)], first_step=20.5)["answer"]
+    assert steady_epoch_seconds(answer) == pytest.approx([5.0, 5.0])
+
+
+def test_where_the_first_step_is_the_whole_epoch_nothing_can_be_taken_out() -> None:
+    answer = record(epochs=[epoch(25.0, steps=1), epoch(5.0, steps=1)], first_step=25.0)["answer"]
+    assert steady_epoch_seconds(answer) == [25.0, 5.0]
+
+
+def test_epoch_seconds_are_the_median_over_epochs_and_seeds() -> None:
+    records = [
+        record(Recipe(seed=1), epochs=[epoch(11.0), epoch(8.0)], first_step=2.0),
+        record(Recipe(seed=2), epochs=[epoch(30.0), epoch(7.0), epoch(9.0)], first_step=3.0),
+    ]
+    row = one_row(*records)
+    steady = [(11.0 - 2.0) / 9 * 10, 8.0, (30.0 - 3.0) / 9 * 10, 7.0, 9.0]
+    assert row["epoch_seconds"] == pytest.approx(np.median(steady))
+    assert row["first_step_seconds"] == pytest.approx(2.5)
+
+
+def test_rates_count_rows_and_real_tokens_and_padding_is_the_rest() -> None:
+    row = one_row(record(epochs=[epoch(12.0), epoch(6.0)], first_step=7.5))  # (12 - 7.5) / 9 * 10 = 5
+    assert row["examples_per_second"] == pytest.approx(200 / 11)
+    assert row["tokens_per_second"] == pytest.approx(3000 / 11)
+    assert row["padding_share"] == pytest.approx(0.25)
+
+
+def test_peak_memory_and_the_load_of_others_are_the_worst_of_all_seeds() -> None:
+    records = [record(Recipe(seed=seed), busy=seed / 10) for seed in (1, 2, 3)]
+    records[1]["answer"]["peak_memory_bytes"] = 2**30
+    row = one_row(*records)
+    assert row["peak_memory_bytes"] == 2**30
+    assert row["cores_busy_with_others"] == 0.3
+
+
+@pytest.mark.parametrize(("test", "is_noted"), [(0.67, True), (0.68, True), (0.69, False)])
+def test_a_cell_not_above_the_majority_class_says_so(tmp_path: Path, test: float, is_noted: bool) -> None:
+    records = [record(test=test)]
+    assert ("test accuracy not above the majority class" in one_row(*records)["note"]) == is_noted
+    (shown,) = markdown(tmp_path, records)["Quality"]
+    assert shown["test accuracy"] == f"{test:.3f}" + ("*" if is_noted else "")
+    assert shown["test majority"] == "0.680"
+    assert not shown["dev accuracy"].endswith("*")
+
+
+def test_of_several_seeds_the_mean_is_held_against_the_majority_class() -> None:
+    assert "majority" in one_row(record(Recipe(seed=1), test=0.60), record(Recipe(seed=2), test=0.74))["note"]
+    assert "majority" not in one_row(record(Recipe(seed=1), test=0.60), record(Recipe(seed=2), test=0.78))["note"]
+
+
+def test_a_split_without_labels_is_not_scored_and_the_table_says_so(tmp_path: Path) -> None:
+    records = [record(test=None)]
+    row = one_row(*records)
+    assert pd.isna(row["test_accuracy"])
+    assert row["note"] == "test not scored: no labels"
+    (shown,) = markdown(tmp_path, records)["Quality"]
+    assert (shown["test accuracy"], shown["test MCC"], shown["test majority"]) == ("–", "–", "–")
+    assert shown["dev accuracy"] == "0.800"
+    assert "not scored: the split has no labels" in (tmp_path / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_task_without_test_split_says_so() -> None:
+    row = one_row(record(test=None, rows={"train": 100, "dev": 50}))
+    assert row["note"] == "test not scored: no such split"
+
+
+def test_dev_without_labels_is_not_scored() -> None:
+    unlabelled = record(epochs=[epoch(10.0, dev=None)])
+    del unlabelled["majority"]["dev"]
+    assert one_row(unlabelled)["note"] == "dev not scored: no labels"
+
+
+def test_recipe_fields_get_a_column_where_records_differ_in_them() -> None:
+    always = frame([record()])
+    assert {"max_len", "batch_size"} <= set(always.columns)
+    assert {"learning_rate", "dropout", "shuffle", "decay_exempt", "seed"}.isdisjoint(always.columns)
+    varied = [
+        record(Recipe(learning_rate=5e-5)),
+        record(Recipe(dropout=0.0)),
+        record(Recipe(shuffle=False)),
+        record(Recipe(decay_exempt=("bias",), seed=3)),
+    ]
+    table = frame(varied)
+    assert {"learning_rate", "dropout", "shuffle", "decay_exempt"} <= set(table.columns)
+    assert "seed" not in table.columns
+    assert set(table["learning_rate"]) == {2e-5, 5e-5}
+
+
+def test_columns_hold_values_as_the_command_line_has_them(tmp_path: Path) -> None:
+    varied = [record(Recipe(dropout=0.0, clip=None)), record(Recipe(shuffle=False)), record(Recipe(decay_exempt=()))]
+    shown = markdown(tmp_path, varied)["Quality"]
+    assert {row["dropout"] for row in shown} == {"none", "0.0"}
+    assert {row["clip"] for row in shown} == {"none", "1.0"}
+    assert {row["shuffle"] for row in shown} == {"yes", "no"}
+    assert {row["decay_exempt"] for row in shown} == {"", "bias,LayerNorm,layer_norm"}
+
+
+def test_a_record_older_than_a_recipe_field_was_made_with_its_default() -> None:
+    old, new = record(Recipe(seed=1)), record(Recipe(seed=2, eps=1e-6))
+    del old["recipe"]["eps"]
+    for records in ([old, new], [new, old]):
+        assert sorted(frame(records)["eps"]) == [1e-8, 1e-6]
+    same = record(Recipe(seed=2))
+    assert one_row(old, same)["seeds"] == 2
+
+
+def test_rows_are_sorted_by_task_by_numbers_as_numbers_and_by_backend() -> None:
+    records = [
+        record(Recipe(max_len=length, batch_size=batch), backend=backend, task=task)
+        for task in ("mrpc", "cola")
+        for length in (128, 64, 16)
+        for batch in (8, 32)
+        for backend in ("keras", "gluon", "torch")
+    ]
+    table = frame(records)
+    found = list(table[["task", "max_len", "batch_size", "backend"]].itertuples(index=False, name=None))
+    assert found == [
+        (task, length, batch, backend)
+        for task in ("cola", "mrpc")
+        for length in (16, 64, 128)
+        for batch in (8, 32)
+        for backend in ("torch", "gluon", "keras")
+    ]
+
+
+def test_none_is_sorted_among_numbers() -> None:
+    table = frame([record(Recipe(clip=clip)) for clip in (None, 2.0, 10.0, 0.5)])
+    assert list(table["clip"]) == [0.5, 2.0, 10.0, "none"]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "records"),
+    [
+        ("train_rows", {"8", "100"}, [record(), record(rows={"train": 8, "dev": 8, "test": 8})]),
+        ("device", {"cpu", "cuda:0 (Toy GPU)"}, [record(), record(device="cuda:0")]),
+        ("threads", {"1", "2"}, [record(), record(threads=1)]),
+        ("versions", {"torch 2.0", "torch 2.1"}, [record(), record(versions="2.1")]),
+        ("model", {"minilm", "random:minilm"}, [record(), record(model="random:minilm")]),
+    ],
+)
+def test_rows_that_only_circumstances_tell_apart_show_them(
+    tmp_path: Path, column: str, values: set[str], records: list[Record]
+) -> None:
+    assert {row[column] for row in markdown(tmp_path, records)["Quality"]} == values
+    (alone,) = markdown(tmp_path, records[:1])["Quality"]
+    assert column not in alone
+
+
+def test_versions_of_different_backends_and_sizes_of_different_tasks_are_no_column(tmp_path: Path) -> None:
+    records = [record(), record(backend="keras"), record(task="mrpc", rows={"train": 7, "dev": 7, "test": 7})]
+    for row in markdown(tmp_path, records)["Quality"]:
+        assert row.keys().isdisjoint({"versions", "train_rows"})
+
+
+def test_the_csv_reads_back_as_the_frame(tmp_path: Path) -> None:
+    records = [
+        record(Recipe(seed=seed, learning_rate=rate), backend=backend, test=0.5 + seed / 10)
+        for seed in (1, 2)
+        for rate in (2e-5, 5e-5)
+        for backend in VERSIONS
+    ]
+    records.append(record(task="mrpc", test=None))
+    write_tables(tmp_path, records)
+    read = pd.read_csv(tmp_path / "table.csv", keep_default_na=False, na_values={"test_accuracy": "", "test_mcc": ""})
+    table = frame(records)
+    assert list(read.columns) == list(table.columns)
+    for column in ("task", "backend", "max_len", "learning_rate", "seeds", "peak_memory_bytes", "note", "device"):
+        assert list(read[column]) == list(table[column])
+    np.testing.assert_allclose(read["test_mcc"], table["test_mcc"].astype(float), rtol=1e-5)
+    np.testing.assert_allclose(read["epoch_seconds"], table["epoch_seconds"], rtol=1e-5)
+
+
+def test_the_csv_names_every_column_that_was_promised(tmp_path: Path) -> None:
+    write_tables(tmp_path, [record()])
+    columns = set(pd.read_csv(tmp_path / "table.csv").columns)
+    scored = {f"{split}_{metric}" for split in ("dev", "test") for metric in ("accuracy", "mcc", "f1", "majority")}
+    speed = {"epoch_seconds", "examples_per_second", "tokens_per_second", "peak_memory_bytes", "device"}
+    assert {"task", "backend", "max_len", "batch_size", "seeds", "note", *scored, *speed} <= columns
+
+
+def test_the_speed_table_shows_epochs_rates_and_memory(tmp_path: Path) -> None:
+    (shown,) = markdown(tmp_path, [record(epochs=[epoch(10.0), epoch(10.0)], busy=0.25)])["Speed"]
+    expected = {
+        "task": "cola",
+        "backend": "torch",
+        "max_len": "128",
+        "batch": "32",
+        "epoch s": "10.0",
+        "examples/s": "10.0",
+        "real tokens/s": "150",
+        "padding": "25 %",
+        "first step s": "1.00",
+        "peak MiB": "512",
+        "device": "cpu",
+        "others' cores": "0.25",
+    }
+    assert {name: shown[name] for name in expected} == expected
+
+
+def test_the_tables_say_what_they_were_measured_on(tmp_path: Path) -> None:
+    write_tables(tmp_path, [record()])
+    assert "measured on Toy CPU, 4 cores, Toy GPU; 2 threads a worker" in (tmp_path / "table.md").read_text("utf-8")
+
+
+def test_the_terminal_shows_the_same_cells_as_the_file(tmp_path: Path) -> None:
+    records = [
+        record(Recipe(seed=seed), backend=backend, test=0.6 + seed / 50) for seed in (1, 2) for backend in VERSIONS
+    ]
+    lines = [re.split(r"\s{2,}", line.strip()) for line in printed(records).splitlines()]
+    for row in [row for table in markdown(tmp_path, records).values() for row in table]:
+        assert list(row.values()) in lines
+
+
+def write(out: Path, records: list[Record]) -> None:
+    for each in records:
+        write_record(out, each, {"dev": np.zeros((2, 2), np.float32)})
+
+
+def test_a_report_makes_the_same_bytes_from_the_records_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [record(Recipe(seed=seed, max_len=n), backend=b) for seed in (1, 2) for n in (64, 8) for b in VERSIONS]
+    write(tmp_path, records)
+    report(tmp_path)
+    first = [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")]
+    for name in ("table.csv", "table.md"):
+        (tmp_path / name).unlink()
+    for arrays in (tmp_path / "records").glob("*.npz"):
+        arrays.unlink()
+    report(tmp_path)
+    assert [(tmp_path / name).read_bytes() for name in ("table.csv", "table.md")] == first
+    assert "Quality" in capsys.readouterr().out
+
+
+def test_a_report_on_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no records; pass the --out folder of a run"):
+        report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_diverged_has_a_row_like_any_other(tmp_path: Path) -> None:
+    diverged = record(Recipe(learning_rate=10.0), test=0.3)
+    diverged["answer"]["test"]["loss"] = float("nan")
+    diverged["answer"]["epochs"][0]["train_loss"] = float("inf")
+    write(tmp_path, [record(), diverged])
+    report(tmp_path)
+    assert list(pd.read_csv(tmp_path / "table.csv")["test_accuracy"]) == [0.7, 0.3]

@@ -1,0 +1,319 @@
+"""Tasks: their splits, the layouts that are read, and what malformed files are told."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import huggingface_hub
+import pandas as pd
+import pytest
+
+from shared.errors import InputError
+from shared.metrics import METRICS
+from shared.tasks import TASK_MODULES, Rows, get_task
+from shared.tasks.hub import load_glue
+from tests.data import DATA, needs_data
+
+COLA_TRAIN = "src\t1\t\tThe cat sat down.\nsrc\t0\t*\tCat the down sat.\n"
+COLA_FILES = {"in_domain_train.tsv": COLA_TRAIN, "in_domain_dev.tsv": COLA_TRAIN, "out_of_domain_dev.tsv": COLA_TRAIN}
+MRPC_HEADER = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+MRPC_ROWS = "1\t11\t12\tRain fell.\tIt rained.\n0\t21\t22\tSnow fell.\tIt rained.\n1\t31\t32\tHe left.\tHe went.\n"
+MRPC_FILES = {
+    "msr_paraphrase_train.txt": MRPC_HEADER + MRPC_ROWS,
+    "msr_paraphrase_test.txt": MRPC_HEADER + MRPC_ROWS,
+    "mrpc_dev_ids.tsv": "21\t22\n",
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode())
+    return folder
+
+
+def load(task: str, folder: Path) -> dict[str, Rows]:
+    return get_task(task).load(folder)
+
+
+# --- the registry
+
+
+@pytest.mark.parametrize("name", TASK_MODULES)
+def test_every_registered_task_has_its_name_two_labels_and_known_metrics(name: str) -> None:
+    task = get_task(name)
+    assert task.name == name
+    assert len(task.labels) == 2
+    assert set(task.metrics) <= set(METRICS)
+
+
+def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"unknown task 'coal'; known: cola, mrpc, acceptability, paraphrase"):
+        get_task("coal")
+
+
+def test_cola_is_decided_by_mcc_and_mrpc_by_f1_as_in_glue() -> None:
+    assert get_task("cola").metrics[0] == "mcc"
+    assert get_task("mrpc").metrics[0] == "f1"
+
+
+# --- the real data
+
+
+@needs_data
+def test_cola_has_the_published_counts() -> None:
+    splits = load("cola", DATA)
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 8551, "dev": 527, "test": 516}
+
+
+@needs_data
+def test_mrpc_has_the_counts_of_glue_and_of_the_original_in_each_label() -> None:
+    splits = load("mrpc", DATA)
+    counts = {name: Counter(rows.labels) for name, rows in splits.items()}
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 3668, "dev": 408, "test": 1725}
+    assert counts["train"][1] + counts["dev"][1] == 2753
+    assert counts["test"][1] == 1147
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("split", "file"),
+    [("train", "in_domain_train"), ("dev", "in_domain_dev"), ("test", "out_of_domain_dev")],
+)
+def test_cola_reads_what_pandas_reads(split: str, file: str) -> None:
+    table = pd.read_csv(
+        DATA / "CoLA" / "cola_public" / "raw" / f"{file}.tsv",
+        sep="\t", header=None, quoting=3, keep_default_na=False, encoding="utf-8-sig",
+    )  # fmt: skip
+    rows = load("cola", DATA)[split]
+    assert rows == Rows(table[3].tolist(), None, table[1].tolist())
+
+
+@needs_data
+def test_mrpc_reads_what_pandas_reads() -> None:
+    def table(file: str, header: int | None) -> pd.DataFrame:
+        path = DATA / "MRPC" / file
+        return pd.read_csv(path, sep="\t", header=header, quoting=3, keep_default_na=False, encoding="utf-8-sig")
+
+    def rows(part: pd.DataFrame) -> Rows:
+        return Rows(part["#1 String"].tolist(), part["#2 String"].tolist(), part["Quality"].tolist())
+
+    train, ids = table("msr_paraphrase_train.txt", 0), table("mrpc_dev_ids.tsv", None)
+    is_dev = pd.MultiIndex.from_frame(train[["#1 ID", "#2 ID"]]).isin(pd.MultiIndex.from_frame(ids))
+    expected = {
+        "train": rows(train[~is_dev]),
+        "dev": rows(train[is_dev]),
+        "test": rows(table("msr_paraphrase_test.txt", 0)),
+    }
+    assert load("mrpc", DATA) == expected
+
+
+# --- layouts
+
+
+@pytest.mark.parametrize("folder", ["CoLA/cola_public/raw", "cola_public/raw", "."])
+def test_cola_is_found_in_its_original_layout(tmp_path: Path, folder: str) -> None:
+    write(tmp_path / folder, COLA_FILES)
+    expected = Rows(["The cat sat down.", "Cat the down sat."], None, [1, 0])
+    assert load("cola", tmp_path) == {"train": expected, "dev": expected, "test": expected}
+
+
+@pytest.mark.parametrize("folder", ["MRPC", "."])
+def test_mrpc_is_found_in_its_original_layout_and_split_by_the_dev_ids(tmp_path: Path, folder: str) -> None:
+    write(tmp_path / folder, MRPC_FILES)
+    splits = load("mrpc", tmp_path)
+    assert splits["train"] == Rows(["Rain fell.", "He left."], ["It rained.", "He went."], [1, 1])
+    assert splits["dev"] == Rows(["Snow fell."], ["It rained."], [0])
+    assert splits["test"].labels == [1, 0, 1]
+
+
+def test_cola_in_glues_layout_has_an_unlabelled_test_where_its_file_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "CoLA", {"train.tsv": COLA_TRAIN, "dev.tsv": COLA_TRAIN})
+    assert set(load("cola", tmp_path)) == {"train", "dev"}
+    write(tmp_path / "CoLA", {"test.tsv": "index\tsentence\n0\tDogs bark.\n1\tBark dogs the.\n"})
+    assert load("cola", tmp_path)["test"] == Rows(["Dogs bark.", "Bark dogs the."], None, None)
+
+
+def test_mrpc_in_glues_layout_has_an_unlabelled_test(tmp_path: Path) -> None:
+    test = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t11\t12\tRain fell.\tIt rained.\n"
+    write(
+        tmp_path / "MRPC", {"train.tsv": MRPC_HEADER + MRPC_ROWS, "dev.tsv": MRPC_HEADER + MRPC_ROWS, "test.tsv": test}
+    )
+    splits = load("mrpc", tmp_path)
+    assert splits["train"].labels == splits["dev"].labels == [1, 0, 1]
+    assert splits["test"] == Rows(["Rain fell."], ["It rained."], None)
+
+
+def test_the_original_files_come_before_glues(tmp_path: Path) -> None:
+    write(tmp_path / "CoLA", {"train.tsv": COLA_TRAIN, "dev.tsv": COLA_TRAIN})
+    write(tmp_path / "CoLA" / "cola_public" / "raw", COLA_FILES)
+    assert load("cola", tmp_path)["test"].labels == [1, 0]
+
+
+def test_another_tasks_train_and_dev_files_are_not_taken_for_colas(tmp_path: Path) -> None:
+    write(tmp_path, {"train.tsv": COLA_TRAIN, "dev.tsv": COLA_TRAIN})
+    with pytest.raises(InputError, match="has no files of cola"):
+        load("cola", tmp_path)
+
+
+# --- lines
+
+
+@pytest.mark.parametrize(
+    ("content", "sentences"),
+    [
+        ('s\t1\t\t"Go," he said.\ns\t0\t*\tA "b\n', ['"Go," he said.', 'A "b']),
+        ("\ufeffs\t1\t\tOne.\ns\t1\t\tTwo.\n", ["One.", "Two."]),
+        ("s\t1\t\tOne.\r\ns\t1\t\tTwo.\r\n", ["One.", "Two."]),
+        ("s\t1\t\tOne.\ns\t1\t\tTwo.", ["One.", "Two."]),
+        ("s\t1\t\tOne\u2028more\u0085word.\n", ["One\u2028more\u0085word."]),
+    ],
+    ids=["quotes are text", "byte-order mark", "CRLF", "no last newline", "other line separators are text"],
+)
+def test_every_line_is_one_row(tmp_path: Path, content: str, sentences: list[str]) -> None:
+    write(tmp_path, COLA_FILES | {"in_domain_dev.tsv": content})
+    assert load("cola", tmp_path)["dev"].first == sentences
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("s\t1\t\tOne.\ns\t1\tTwo.\n", "line 2: 3 columns where 4 are wanted; mend or remove the line"),
+        ("s\t1\t\tOne.\n\ns\t1\t\tTwo.\n", "line 2: 1 columns where 4 are wanted"),
+        ("s\t1\t\tOne.\tmore\n", "line 1: 5 columns where 4 are wanted"),
+        ("s\t1\t\tOne.\ns\t2\t\tTwo.\n", "line 2: label '2' is not one of 0, 1; mend or remove the line"),
+        ("s\t\t\tOne.\n", "line 1: label '' is not one of 0, 1"),
+        ("s\t1\t\t \n", "line 1: column 4 is empty"),
+        ("", "has no rows; restore the file"),
+    ],
+)
+def test_a_malformed_cola_file_is_named_with_its_line(tmp_path: Path, content: str, complaint: str) -> None:
+    write(tmp_path, COLA_FILES | {"in_domain_dev.tsv": content})
+    with pytest.raises(InputError, match=f"in_domain_dev.tsv,? {re.escape(complaint)}"):
+        load("cola", tmp_path)
+
+
+def test_a_line_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    write(tmp_path, COLA_FILES)
+    (tmp_path / "in_domain_train.tsv").write_bytes(b"s\t1\t\tOne.\ns\t1\t\tCaf\xe9.\n")
+    with pytest.raises(InputError, match=r"in_domain_train.tsv, line 2: not UTF-8; convert the file"):
+        load("cola", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "complaint"),
+    [
+        ("msr_paraphrase_train.txt", MRPC_HEADER + "1\t11\t12\tOne.\n", "line 2: 4 columns where 5 are wanted"),
+        ("msr_paraphrase_train.txt", MRPC_HEADER + MRPC_ROWS + "3\t4\t5\tOne.\tTwo.\n", "line 5: label '3'"),
+        ("msr_paraphrase_test.txt", MRPC_HEADER, "has no rows"),
+        ("mrpc_dev_ids.tsv", "", "has no rows"),
+        ("mrpc_dev_ids.tsv", "21\t22\n11\t22\n", "line 2: 11 22 are no ids of a row of msr_paraphrase_train.txt"),
+        ("mrpc_dev_ids.tsv", "11\t12\n21\t22\n31\t32\n", "leaves no rows to train on"),
+    ],
+)
+def test_a_malformed_mrpc_file_is_named(tmp_path: Path, file: str, content: str, complaint: str) -> None:
+    write(tmp_path, MRPC_FILES | {file: content})
+    with pytest.raises(InputError, match=f"{file},? {re.escape(complaint)}"):
+        load("mrpc", tmp_path)
+
+
+# --- missing files
+
+
+def test_a_folder_without_the_tasks_files_is_told_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        load("mrpc", tmp_path)
+    message = str(error.value)
+    assert "\n" not in message
+    for wanted in (str(tmp_path), "msr_paraphrase_train.txt", "mrpc_dev_ids.tsv", "train.tsv", "in MRPC", "--data-dir"):
+        assert wanted in message
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere is no folder; pass --data-dir"):
+        load("cola", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("missing", MRPC_FILES)
+def test_a_file_missing_beside_the_others_is_named(tmp_path: Path, missing: str) -> None:
+    write(tmp_path / "MRPC", {name: text for name, text in MRPC_FILES.items() if name != missing})
+    with pytest.raises(InputError, match=f"MRPC lacks {missing}; add what is missing"):
+        load("mrpc", tmp_path)
+
+
+# --- the hub
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[datasets.DatasetDict], None]:
+    """Serves a dataset in place of the hub."""
+
+    def serve(splits: datasets.DatasetDict) -> None:
+        def load_dataset(repository: str, config: str) -> datasets.DatasetDict:
+            assert (repository, config) in (("nyu-mll/glue", "cola"), ("nyu-mll/glue", "mrpc"))
+            return splits
+
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+        monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+
+    return serve
+
+
+def on_hub(**splits: dict[str, Any]) -> datasets.DatasetDict:
+    labels = datasets.ClassLabel(names=["no", "yes"])
+    return datasets.DatasetDict(
+        {name: datasets.Dataset.from_dict(columns).cast_column("label", labels) for name, columns in splits.items()}
+    )
+
+
+def test_hidden_test_labels_of_the_hub_become_no_labels(hub: Callable[[datasets.DatasetDict], None]) -> None:
+    hub(
+        on_hub(
+            train={"sentence": ["Dogs bark.", "Bark dogs the."], "label": [1, 0], "idx": [0, 1]},
+            validation={"sentence": ["Cats sleep."], "label": [1], "idx": [0]},
+            test={"sentence": ["Birds sing."], "label": [-1], "idx": [0]},
+        )
+    )
+    assert get_task("cola").load(None) == {
+        "train": Rows(["Dogs bark.", "Bark dogs the."], None, [1, 0]),
+        "dev": Rows(["Cats sleep."], None, [1]),
+        "test": Rows(["Birds sing."], None, None),
+    }
+
+
+def test_pairs_come_from_the_hub_with_both_texts(hub: Callable[[datasets.DatasetDict], None]) -> None:
+    rows = {"sentence1": ["Rain fell."], "sentence2": ["It rained."], "label": [1], "idx": [0]}
+    hub(on_hub(train=rows, validation=rows, test=rows))
+    assert get_task("mrpc").load(None)["test"] == Rows(["Rain fell."], ["It rained."], [1])
+
+
+def test_where_the_hub_does_not_answer_the_dataset_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: pytest.fail("asked a hub that does not answer"))
+    with pytest.raises(InputError) as error:
+        load_glue("cola", "sentence", None)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "--data-dir" in message
+    assert "acceptability" in message
+
+
+def test_no_hub_is_one_line_that_says_what_to_pass(tmp_path: Path) -> None:
+    ask = "from shared.tasks import get_task; get_task('mrpc').load(None)"
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    run = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=False)
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("shared.errors.InputError: mrpc cannot be taken from the hub's nyu-mll/glue")
+    assert "pass --data-dir" in last
+    assert "Retry" not in run.stderr
