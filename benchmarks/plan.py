@@ -97,6 +97,8 @@ def plan_cells(request: Request) -> list[Cell]:
     questions = []
     for task, model, recipe in itertools.product(tasks, request.models, request.recipes):
         architecture = read_architecture(checkpoints[model], recipe, len(task.labels))
+        if task.pair and architecture.model_type == "bert" and architecture.type_vocab_size < 2:
+            raise InputError(f"{model} has type_vocab_size 1, and {task.name} has pairs; pass another model or task")
         check_weights(checkpoints[model], architecture)
         splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
         data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)

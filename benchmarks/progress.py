@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-WIDTH = 120
+WIDTH = 140
 """Columns of what is printed where there is no terminal to ask."""
 
 

@@ -69,7 +69,8 @@ def print_tables(console: Console, records: list[Record]) -> None:
     for title, part in _shown(frame(records)):
         shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for name in part.columns:
-            shown.add_column(name, justify="left" if part[name].map(_is_word).all() else "right")
+            word = part[name].map(_is_word).all()
+            shown.add_column(name, justify="left" if word else "right", no_wrap=bool(word))
         for values in part.itertuples(index=False):
             shown.add_row(*values)
         console.print(shown)

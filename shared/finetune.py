@@ -77,10 +77,10 @@ class Run:
 def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[tuple[np.ndarray, float]]]:
     """For each epoch its steps: the batch's row numbers (int64) and the learning rate.
 
-    Raises InputError where the training split is too small for a single step.
+    Raises InputError where the training split is too small for a step in each epoch.
     """
     total = total_steps(recipe, len(data))
-    if total == 0:
+    if recipe.last_batch != "keep" and len(data) < recipe.batch_size:
         raise InputError(
             f"{len(data)} training rows make no batch of {recipe.batch_size}; pass a smaller batch_size, or "
             "last_batch keep"

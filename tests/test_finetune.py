@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -222,9 +223,10 @@ def test_a_short_last_batch_is_kept_dropped_or_rolled_over(last_batch: str, size
     assert answer.total_steps == len(model.batches)
 
 
-def test_a_split_too_small_for_one_step_is_refused() -> None:
+@pytest.mark.parametrize("last_batch", ["drop", "rollover"])
+def test_a_split_too_small_for_one_step_an_epoch_is_refused(last_batch: Literal["drop", "rollover"]) -> None:
     with pytest.raises(InputError, match="3 training rows make no batch of 4; pass a smaller batch_size"):
-        run(replace(RECIPE, last_batch="drop"), data(train=3))
+        run(replace(RECIPE, last_batch=last_batch), data(train=3))
 
 
 def test_epochs_count_real_and_padded_tokens() -> None:

@@ -27,7 +27,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_variables
+from benchmarks.environments import CHECKOUT, find_environment, find_python
 from benchmarks.launcher import run_worker
 from benchmarks.progress import RunProgress
 from shared.checkpoint import first_weights, read_architecture
@@ -60,8 +60,12 @@ def command(*arguments: str | Path, module: str = "benchmarks.run") -> list[str]
 
 def run(*arguments: str | Path, module: str = "benchmarks.run") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments, module=module), capture_output=True, text=True, env=worker_variables(), cwd=CHECKOUT
+        command(*arguments, module=module), capture_output=True, text=True, env=variables(), cwd=CHECKOUT
     )
+
+
+def variables() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(CHECKOUT)}
 
 
 def records_of(out: Path) -> dict[str, Record]:
@@ -508,7 +512,7 @@ def started(out: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=worker_variables(),
+        env=variables(),
         cwd=CHECKOUT,
         start_new_session=True,
         preexec_fn=obey_interrupts,

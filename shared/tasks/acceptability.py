@@ -300,7 +300,7 @@ def raising(draw: Draw) -> Group:
 def expletive_there(draw: Draw) -> Group:
     noun = a(draw.one(PEOPLE).singular)
     place = draw.one(PLACES)
-    there, plain = f"there {{}} to be {noun} {place}", f"{noun} {{}} to wait {place}"
+    there, plain = f"there {{}} to be {noun} {place}", f"{noun} {{}} to be {place}"
     if draw.chance():
         verb = draw.one(("hoped", "tried", "wanted", "refused", "decided", "promised"))
         return plain.format(verb), there.format(verb)

@@ -11,7 +11,7 @@ import numpy as np
 
 T = TypeVar("T")
 
-SPLIT_GROUPS = {"train": 2000, "dev": 200, "test": 200}
+SPLIT_GROUPS = {"train": 3000, "dev": 250, "test": 250}
 """Groups of each split; a group is a sentence or pair with label 1 and its counterpart with label 0."""
 
 

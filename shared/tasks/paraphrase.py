@@ -1,13 +1,13 @@
 """A built-in task: do two English sentences say the same? Drawn from a seeded grammar.
 
-Each phenomenon has two meanings, near in their words, and several ways of saying each. A sentence is compared with the
-same meaning said in another way, and with the other meaning said in that same way: so no word, and no way of saying it,
-gives the label away.
+Each phenomenon has two meanings, near in their words, and several ways of saying each, a plain one first. Either meaning
+said plainly is compared with the same said in another way, and with the other meaning said in that same way: so no word,
+and no way of saying it, gives the label away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,11 @@ from shared.tasks.grammar import (
 
 SEED = 20050104
 Renderings = list[tuple[str, str]]
-"""Ways of saying two meanings: each entry says both in the same way."""
+"""Ways of saying two meanings, the plain one first: each entry says both in the same way."""
 Phenomenon = Callable[[Draw], Renderings]
+Contrast = tuple[tuple[str, str], tuple[str, str]]
+"""Two words of one meaning, and two of another, contrary or akin."""
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def _swapped(one: str, other: str, *ways: str) -> Renderings:
@@ -47,8 +50,8 @@ def _swapped(one: str, other: str, *ways: str) -> Renderings:
 
 def events(draw: Draw) -> Renderings:
     one, other = _event(draw), _event(draw)
-    same = draw.one((*one, None))
-    return _told(one, other if same in (None, "verb", "thing") else other | {same: one[same]})
+    same = draw.one(({}, {"person": one["person"]}, {"end": one["end"]}))
+    return _told(one, other | same)
 
 
 def persons(draw: Draw) -> Renderings:
@@ -112,7 +115,7 @@ def _told(one: dict[str, Any], other: dict[str, Any]) -> Renderings:
     return [(way.format(**one), way.format(**other)) for way in ways]
 
 
-# Who did what to whom.
+# Who did what to whom, and when.
 
 
 def voice(draw: Draw) -> Renderings:
@@ -149,22 +152,6 @@ def transfer(draw: Draw) -> Renderings:
     )  # fmt: skip
 
 
-def attributes(draw: Draw) -> Renderings:
-    one, other = (noun.singular for noun in draw.some(PEOPLE, 2))
-    x, y = draw.some(("old", "young", "tall", "famous", "lonely", "nervous", "wealthy", "tired", "friendly"), 2)
-    verb = draw.one(MEETING_PEOPLE)
-    return _swapped(
-        x, y,
-        f"the {{x}} {one} {verb.past} the {{y}} {other}",
-        f"the {{y}} {other} was {verb.participle} by the {{x}} {one}",
-        f"the {one} who {verb.past} the {{y}} {other} was {{x}}",
-        f"the {{x}} {one} {verb.past} the {other}, who was {{y}}",
-    )  # fmt: skip
-
-
-# Comparing.
-
-
 def comparison(draw: Draw) -> Renderings:
     x, y = _two_people(draw)
     more, less, one, other = draw.one(
@@ -183,36 +170,6 @@ def comparison(draw: Draw) -> Renderings:
     )  # fmt: skip
 
 
-def preference(draw: Draw) -> Renderings:
-    x, y = draw.some(("tea", "coffee", "milk", "juice", "rice", "bread", "fish", "soup", "cheese", "cake"), 2)
-    person = _person(draw)
-    return _swapped(
-        x, y,
-        f"{person} prefers {{x}} to {{y}}",
-        f"{person} likes {{x}} more than {{y}}",
-        f"{person} likes {{y}} less than {{x}}",
-        f"{person} would rather have {{x}} than {{y}}",
-    )  # fmt: skip
-
-
-# Where and when.
-
-
-def journeys(draw: Draw) -> Renderings:
-    x, y = draw.some(
-        ("Paris", "Rome", "London", "Berlin", "Madrid", "Vienna", "Boston", "Chicago", "Cairo", "Tokyo"), 2
-    )
-    person = _person(draw)
-    verb = draw.one(("traveled", "drove", "moved", "flew", "returned"))
-    return _swapped(
-        x, y,
-        f"{person} {verb} from {{x}} to {{y}}",
-        f"{person} {verb} to {{y}} from {{x}}",
-        f"{person} left {{x}} and arrived in {{y}}",
-        f"{person} came to {{y}} from {{x}}",
-    )  # fmt: skip
-
-
 def before_and_after(draw: Draw) -> Renderings:
     x, y = _two_events(draw)
     return _swapped(
@@ -225,15 +182,18 @@ def before_and_after(draw: Draw) -> Renderings:
     )  # fmt: skip
 
 
-def causes(draw: Draw) -> Renderings:
-    x, y = _two_events(draw)
-    return _swapped(
-        x, y,
-        "{x} because {y}",
-        "because {y}, {x}",
-        "{y}, so {x}",
-        "{y}, and that is why {x}",
-    )  # fmt: skip
+# Negation, quantity, modality.
+
+
+def negation(draw: Draw) -> Renderings:
+    event = _event(draw)
+    did, do = "{verb.past} {thing} {end}".format(**event), "{verb.base} {thing} {end}".format(**event)
+    person = event["person"]
+    return [
+        (f"{person} {did}", f"{person} did not {do}"),
+        (f"it is true that {person} {did}", f"it is not true that {person} {did}"),
+        (f"{person} did {do}", f"{person} never {did}"),
+    ]
 
 
 def still_and_no_longer(draw: Draw) -> Renderings:
@@ -243,9 +203,6 @@ def still_and_no_longer(draw: Draw) -> Renderings:
         (f"{person} has not stopped {verb.gerund} {place}", f"{person} has stopped {verb.gerund} {place}"),
         (f"{person} continues to {verb.base} {place}", f"{person} does not {verb.base} {place} any more"),
     ]
-
-
-# Negation, quantity, modality.
 
 
 def negated_contraries(draw: Draw) -> Renderings:
@@ -321,29 +278,6 @@ def all_and_some(draw: Draw) -> Renderings:
     ]
 
 
-def negation(draw: Draw) -> Renderings:
-    event = _event(draw)
-    did, do = "{verb.past} {thing} {end}".format(**event), "{verb.base} {thing} {end}".format(**event)
-    person = event["person"]
-    return [
-        (f"{person} {did}", f"{person} did not {do}"),
-        (f"it is true that {person} {did}", f"it is not true that {person} {did}"),
-        (f"{person} did {do}", f"{person} never {did}"),
-    ]
-
-
-def counts_of_two(draw: Draw) -> Renderings:
-    one, other = (noun.plural for noun in draw.some(PEOPLE, 2))
-    x, y = draw.some(NUMBERS[1:], 2)
-    end = f"{draw.one(HAPPENING).past} {draw.one(PLACES)}"
-    return _swapped(
-        x, y,
-        f"{{x}} {one} and {{y}} {other} {end}",
-        f"{{y}} {other} and {{x}} {one} {end}",
-        f"{{x}} {one} {end}, and so did {{y}} {other}",
-    )  # fmt: skip
-
-
 def permission(draw: Draw) -> Renderings:
     person = _person(draw)
     verb, things = draw.one(DOING_THINGS)
@@ -359,41 +293,54 @@ def permission(draw: Draw) -> Renderings:
 # Words of like and of contrary meaning.
 
 
-def nouns(draw: Draw) -> Renderings:
-    (one, like), (other, like_other) = draw.either(
-        *draw.one(
-            (
-                (("doctor", "physician"), ("lawyer", "attorney")), (("car", "automobile"), ("bicycle", "bike")),
-                (("child", "kid"), ("adult", "grown-up")), (("sofa", "couch"), ("carpet", "rug")),
-                (("film", "movie"), ("photograph", "picture")), (("gift", "present"), ("prize", "award")),
-                (("cellar", "basement"), ("attic", "loft")), (("thief", "robber"), ("policeman", "cop")),
-                (("stone", "rock"), ("branch", "twig")), (("woods", "forest"), ("lake", "pond")),
-            )
-        )
+def _contrast(draw: Draw, contrasts: Sequence[Contrast]) -> tuple[str, str, str, str]:
+    """A word, one of like meaning, one of another meaning, and one like that."""
+    (one, like), (other, like_other) = draw.either(*draw.one(contrasts))
+    return one, like, other, like_other
+
+
+def people(draw: Draw) -> Renderings:
+    return _seen(
+        draw,
+        (("doctor", "physician"), ("lawyer", "attorney")), (("author", "writer"), ("cook", "chef")),
+        (("child", "kid"), ("adult", "grown-up")), (("thief", "robber"), ("policeman", "cop")),
+        (("sailor", "seaman"), ("soldier", "fighter")), (("teacher", "instructor"), ("pupil", "student")),
     )  # fmt: skip
-    person, verb = _person(draw), draw.one(("saw", "described", "remembered", "mentioned", "noticed", "forgot"))
-    end = draw.one(TIMES)
-    participle = {"saw": "seen", "forgot": "forgotten"}.get(verb, verb)
+
+
+def objects(draw: Draw) -> Renderings:
+    return _seen(
+        draw,
+        (("car", "automobile"), ("bicycle", "bike")), (("sofa", "couch"), ("carpet", "rug")),
+        (("film", "movie"), ("photograph", "picture")), (("gift", "present"), ("prize", "award")),
+        (("cellar", "basement"), ("attic", "loft")), (("stone", "rock"), ("branch", "twig")),
+        (("woods", "forest"), ("lake", "pond")), (("shop", "store"), ("jail", "prison")),
+    )  # fmt: skip
+
+
+def _seen(draw: Draw, *contrasts: Contrast) -> Renderings:
+    one, like, other, like_other = _contrast(draw, contrasts)
+    person, end = _person(draw), draw.one(TIMES)
+    verb = draw.one(("described", "remembered", "mentioned", "noticed", "watched", "photographed"))
     return [
         (f"{person} {verb} the {one} {end}", f"{person} {verb} the {other} {end}"),
         (f"{person} {verb} the {like} {end}", f"{person} {verb} the {like_other} {end}"),
-        (f"the {like} was {participle} by {person} {end}", f"the {like_other} was {participle} by {person} {end}"),
+        (f"the {like} was {verb} by {person} {end}", f"the {like_other} was {verb} by {person} {end}"),
         (f"{end} {person} {verb} the {like}", f"{end} {person} {verb} the {like_other}"),
     ]
 
 
 def verbs(draw: Draw) -> Renderings:
-    (one, like), (other, like_other) = draw.either(
-        *draw.one(
-            (
-                (("bought", "purchased"), ("sold", "auctioned")), (("repaired", "fixed"), ("damaged", "broke")),
-                (("found", "discovered"), ("lost", "misplaced")), (("hid", "concealed"), ("showed", "displayed")),
-                (("lifted", "raised"), ("dropped", "lowered")), (("loved", "adored"), ("hated", "despised")),
-                (("cleaned", "washed"), ("soiled", "stained")), (("accepted", "welcomed"), ("refused", "rejected")),
-                (("praised", "commended"), ("criticized", "condemned")),
-                (("kept", "retained"), ("discarded", "dumped")),
-            )
-        )
+    one, like, other, like_other = _contrast(
+        draw,
+        (
+            (("bought", "purchased"), ("sold", "auctioned")), (("repaired", "fixed"), ("damaged", "broke")),
+            (("found", "discovered"), ("lost", "misplaced")), (("hid", "concealed"), ("showed", "displayed")),
+            (("lifted", "raised"), ("dropped", "lowered")), (("loved", "adored"), ("hated", "despised")),
+            (("cleaned", "washed"), ("soiled", "stained")), (("accepted", "welcomed"), ("refused", "rejected")),
+            (("praised", "commended"), ("criticized", "condemned")),
+            (("kept", "retained"), ("discarded", "dumped")),
+        ),
     )  # fmt: skip
     person, thing, end = _person(draw), f"the {draw.one(THINGS).singular}", draw.one(TIMES)
     return [
@@ -405,15 +352,14 @@ def verbs(draw: Draw) -> Renderings:
 
 
 def adjectives(draw: Draw) -> Renderings:
-    (one, like), (other, like_other) = draw.either(
-        *draw.one(
-            (
-                (("big", "large"), ("small", "little")), (("cheap", "inexpensive"), ("expensive", "costly")),
-                (("broken", "defective"), ("intact", "undamaged")), (("dirty", "filthy"), ("clean", "spotless")),
-                (("strange", "odd"), ("ordinary", "normal")), (("wet", "soaked"), ("dry", "parched")),
-                (("ugly", "hideous"), ("beautiful", "lovely")), (("useful", "helpful"), ("useless", "worthless")),
-            )
-        )
+    one, like, other, like_other = _contrast(
+        draw,
+        (
+            (("big", "large"), ("small", "little")), (("cheap", "inexpensive"), ("expensive", "costly")),
+            (("broken", "defective"), ("intact", "undamaged")), (("dirty", "filthy"), ("clean", "spotless")),
+            (("strange", "odd"), ("ordinary", "normal")), (("wet", "soaked"), ("dry", "parched")),
+            (("ugly", "hideous"), ("beautiful", "lovely")), (("useful", "helpful"), ("useless", "worthless")),
+        ),
     )  # fmt: skip
     person, thing = _person(draw), draw.one(THINGS).singular
     return [
@@ -424,11 +370,34 @@ def adjectives(draw: Draw) -> Renderings:
     ]
 
 
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+def adverbs(draw: Draw) -> Renderings:
+    one, like, other, like_other = _contrast(
+        draw,
+        (
+            (("often", "frequently"), ("rarely", "seldom")), (("quickly", "rapidly"), ("slowly", "without haste")),
+            (("carefully", "cautiously"), ("carelessly", "recklessly")),
+            (("secretly", "in secret"), ("openly", "publicly")),
+            (("quietly", "without a sound"), ("noisily", "loudly")),
+            (("gladly", "willingly"), ("reluctantly", "unwillingly")),
+        ),
+    )  # fmt: skip
+    verb, objects = draw.one(DOING_THINGS)
+    person, thing = _person(draw), f"the {draw.one(objects).singular}"
+    return [
+        (f"{person} {verb.past} {thing} {one}", f"{person} {verb.past} {thing} {other}"),
+        (f"{person} {verb.past} {thing} {like}", f"{person} {verb.past} {thing} {like_other}"),
+        (
+            f"{thing} was {verb.participle} {like} by {person}",
+            f"{thing} was {verb.participle} {like_other} by {person}",
+        ),
+        (f"it was {thing} that {person} {verb.past} {like}", f"it was {thing} that {person} {verb.past} {like_other}"),
+    ]
+
+
 PHENOMENA: tuple[Phenomenon, ...] = (
-    events, events, events, events, persons, things, circumstances, actions, numbers, nouns, verbs, adjectives,
-    negation, negated_contraries, still_and_no_longer, both_and_neither, none_and_some, all_and_some, voice, transfer,
-    attributes, comparison, journeys, before_and_after, counts_of_two,
+    events, persons, things, circumstances, actions, numbers, people, objects, verbs, adjectives, adverbs,
+    negation, negated_contraries, still_and_no_longer, with_and_without, both_and_neither, none_and_some, all_and_some,
+    permission, voice, transfer, comparison, before_and_after,
 )  # fmt: skip
 
 

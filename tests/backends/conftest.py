@@ -90,14 +90,16 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 
 
 def _torch_python() -> str:
-    here = ROOT / ".tox" / "torch" / "bin" / "python"
-    if "CONCORD_TORCH_PYTHON" in os.environ:
-        return os.environ["CONCORD_TORCH_PYTHON"]
-    if here.exists():
-        return str(here)
-    if importlib.util.find_spec("torch"):
+    python = Path(os.environ.get("CONCORD_TORCH_PYTHON", ROOT / ".tox" / "torch" / "bin" / "python"))
+    if python.exists():
+        return str(python)
+    if "CONCORD_TORCH_PYTHON" not in os.environ and importlib.util.find_spec("torch"):
         return sys.executable
-    pytest.fail(f"{here} is missing, which computes the references; run tox run -e torch --notest", pytrace=False)
+    pytest.fail(
+        f"{python} is missing, which computes the references; run tox run -e torch --notest, or set"
+        " CONCORD_TORCH_PYTHON to an interpreter that has torch and transformers",
+        pytrace=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -100,6 +100,19 @@ def test_every_gradient_is_that_of_transformers(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_pad_token_within_a_text_is_not_trained(build: Build, kind: str) -> None:
+    # nn.Embedding's padding_idx, which transformers sets, does this: measured here for torch, and so for all.
+    case = TRAINED[kind]
+    batch = case.batches[0]
+    ids = batch.input_ids.copy()
+    ids[:, 1] = case.architecture.pad_id
+    _, gradients = build(case.architecture, case.weights).gradients(replace(batch, input_ids=ids))
+    words = gradients[f"{case.architecture.model_type}.embeddings.word_embeddings.weight"]
+    assert not words[case.architecture.pad_id].any()
+    assert words[ids[0, 0]].any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_ten_optimizer_steps_follow_torch_in_float64(
     build: Build, reference: Reference, measured: Measured, kind: str
 ) -> None:

@@ -79,6 +79,14 @@ def test_each_place_is_dropped_anew_in_each_training_step(build: Build, kind: Ki
 
 
 @pytest.mark.parametrize("kind", PLACES)
+def test_pooled_states_are_those_before_the_classifiers_dropout(build: Build, kind: Kind) -> None:
+    model = build(network(kind, replace(NO_DROPOUT, classifier=0.5)), revealing_weights(kind, "classifier"))
+    dropped, whole = model.hidden_states(batch(), dropout=True), model.hidden_states(batch())
+    np.testing.assert_allclose(dropped.pooled, whole.pooled, atol=1e-6)
+    assert not np.allclose(dropped.logits, whole.logits)
+
+
+@pytest.mark.parametrize("kind", PLACES)
 def test_at_rate_zero_nothing_is_dropped(build: Build, kind: Kind) -> None:
     model = build(network(kind), revealing_weights(kind, "attention"))
     one, other = model.hidden_states(batch(), dropout=True), model.hidden_states(batch())
