@@ -1,8 +1,8 @@
 """A built-in task: do two English sentences say the same? Drawn from a seeded grammar.
 
-Each phenomenon has two meanings, near in their words, and several ways of saying each, a plain one first. Either meaning
-said plainly is compared with the same said in another way, and with the other meaning said in that same way: so no word,
-and no way of saying it, gives the label away.
+Each phenomenon has two meanings, near in their words, and several ways of saying each, a plain one first. Either
+meaning said plainly is compared with the same said in another way, and with the other meaning said in that same way: so
+no word, and no way of saying it, gives the label away.
 """
 
 from __future__ import annotations
