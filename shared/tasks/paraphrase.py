@@ -19,7 +19,6 @@ from shared.tasks.grammar import (
     LASTING,
     MEETING_PEOPLE,
     NAMES,
-    NEEDING_OBJECTS,
     PEOPLE,
     PLACES,
     THINGS,
@@ -49,15 +48,10 @@ def _swapped(one: str, other: str, *ways: str) -> Renderings:
 
 
 def events(draw: Draw) -> Renderings:
+    """Two events that have the person, the place or time, or nothing in common."""
     one, other = _event(draw), _event(draw)
     same = draw.one(({}, {"person": one["person"]}, {"end": one["end"]}))
     return _told(one, other | same)
-
-
-def persons(draw: Draw) -> Renderings:
-    event = _event(draw)
-    one, other = _two_people(draw)
-    return _told(event | {"person": one}, event | {"person": other})
 
 
 def things(draw: Draw) -> Renderings:
@@ -65,18 +59,6 @@ def things(draw: Draw) -> Renderings:
     event = _event(draw) | {"verb": verb}
     one, other = (noun.singular for noun in draw.some(objects, 2))
     return _told(event | {"thing": f"the {one}"}, event | {"thing": f"the {other}"})
-
-
-def circumstances(draw: Draw) -> Renderings:
-    event = _event(draw)
-    one, other = draw.some(draw.one((PLACES, TIMES)), 2)
-    return _told(event | {"end": one}, event | {"end": other})
-
-
-def actions(draw: Draw) -> Renderings:
-    event = _event(draw) | {"thing": f"the {draw.one(THINGS).singular}"}
-    one, other = draw.some(ACTIONS, 2)
-    return _told(event | {"verb": one}, event | {"verb": other})
 
 
 def numbers(draw: Draw) -> Renderings:
@@ -87,10 +69,6 @@ def numbers(draw: Draw) -> Renderings:
     words = _told(event | {"thing": f"{NUMBERS[one]} {noun}"}, event | {"thing": f"{NUMBERS[other]} {noun}"})
     figures = _told(event | {"thing": f"{one + 1} {noun}"}, event | {"thing": f"{other + 1} {noun}"})
     return [draw.one(ways) for ways in zip(words, figures, strict=True)]
-
-
-ACTIONS = tuple(verb for verb in NEEDING_OBJECTS if verb.base not in {"repair", "carry"})
-"""Of which no two say nearly the same."""
 
 
 def _event(draw: Draw) -> dict[str, Any]:
@@ -395,9 +373,9 @@ def adverbs(draw: Draw) -> Renderings:
 
 
 PHENOMENA: tuple[Phenomenon, ...] = (
-    events, persons, things, circumstances, actions, numbers, people, objects, verbs, adjectives, adverbs,
-    negation, negated_contraries, still_and_no_longer, with_and_without, both_and_neither, none_and_some, all_and_some,
-    permission, voice, transfer, comparison, before_and_after,
+    events, events, events, things, numbers, people, objects, verbs, adjectives, adverbs, negation, negated_contraries,
+    still_and_no_longer, with_and_without, both_and_neither, none_and_some, all_and_some, permission, voice, transfer,
+    comparison, before_and_after,
 )  # fmt: skip
 
 
