@@ -119,7 +119,7 @@ def test_an_interpreter_inside_the_checkout_is_shown_without_the_checkouts_path(
         return Environment(python, packages={}, versions={}, python_version="3.11.7").shown
 
     assert shown(checkout / ".tox" / "torch" / "bin" / "python") == ".tox/torch/bin/python"
-    assert shown(Path("/opt/venv/bin/python")) == "/opt/venv/bin/python"
+    assert shown(Path("/somewhere/venv/bin/python")) == "/somewhere/venv/bin/python"
 
 
 def test_another_interpreter_finds_the_project_and_nothing_of_this_ones(monkeypatch: pytest.MonkeyPatch) -> None:
