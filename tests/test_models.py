@@ -346,15 +346,6 @@ def test_a_failing_pip_is_one_line_with_its_last(
     assert not list(cache.iterdir())
 
 
-@pytest.fixture
-def minilm() -> Path:
-    """The real one, kept in the user's cache."""
-    try:
-        return resolve_model("minilm")
-    except InputError as error:
-        pytest.skip(str(error))
-
-
 def test_minilm_is_a_bert_of_22_million_parameters(minilm: Path) -> None:
     recipe = Recipe()
     architecture = read_architecture(minilm, recipe, 2)

@@ -13,8 +13,6 @@ import pytest
 
 from shared.batching import make_batch
 from shared.encoding import encode, read_encoded
-from shared.errors import InputError
-from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.tasks import Rows, get_task
 from tests.data import DATA, needs_data
@@ -34,14 +32,6 @@ CONFIGS: list[dict[str, Any]] = [
 ]
 
 if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
-
-    @pytest.fixture(scope="session")
-    def minilm() -> Path:
-        """MiniLM's folder: its tokenizer.json carries truncation and padding to 128."""
-        try:
-            return resolve_model("minilm")
-        except InputError as error:
-            pytest.skip(str(error))
 
     def assert_equal_to_transformers(rows: Rows, folder: Path, max_len: int) -> None:
         from transformers import AutoTokenizer
