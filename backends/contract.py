@@ -31,6 +31,7 @@ import numpy as np
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
+from shared.job import Precision
 from shared.recipe import Recipe
 
 Lazy = Callable[[], tuple[float, int]]
@@ -40,8 +41,8 @@ called after later steps, and in any order."""
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """What a forward pass computes on its way. `b` rows of `s` tokens, float32. Rows of padded tokens mean nothing:
-    backends differ there."""
+    """What a forward pass computes on its way. `b` rows of `s` tokens, of the model's precision. Rows of padded
+    tokens mean nothing: backends differ there."""
 
     embeddings: np.ndarray
     """[b, s, width], after LayerNorm and dropout."""
@@ -53,6 +54,20 @@ class HiddenStates:
     """[b, num_labels]."""
 
 
+@dataclass(frozen=True)
+class Gradients:
+    """What one backward pass gives, dropout off."""
+
+    loss: float
+    """Mean cross-entropy of the batch, nats."""
+    raw: Weights
+    """Of every parameter."""
+    norm: float
+    """The global norm, as the clipping takes it."""
+    clipped: Weights
+    """What the optimizer would receive: `raw`, scaled where the norm exceeds `recipe.clip`."""
+
+
 class Model(Protocol):
     """A network with its optimizer, on one device."""
 
@@ -62,11 +77,12 @@ class Model(Protocol):
         ...
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Logits, float32 [b, num_labels], dropout off."""
+        """Logits, [b, num_labels], dropout off."""
         ...
 
-    def gradients(self, batch: Batch) -> tuple[float, Weights]:
-        """Mean cross-entropy and its gradient for every parameter, unclipped, dropout off; changes no weights."""
+    def gradients(self, batch: Batch) -> Gradients:
+        """The batch's loss and its gradients before and after clipping, by the code that `train_step` runs, dropout
+        off; changes no weights."""
         ...
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
@@ -94,11 +110,18 @@ class Load(Protocol):
     """The signature of every adapter's function `load`."""
 
     def __call__(
-        self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        recipe: Recipe,
+        device: str,
+        threads: int,
+        precision: Precision = "float32",
     ) -> Model:
-        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads.
+        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads. Parameters,
+        moments and arithmetic, and every array that the model gives, are of this precision; one process uses one.
 
-        Raises InputError where this backend cannot do what the architecture, recipe or device asks.
+        Raises InputError where this backend cannot do what the architecture, recipe, device or precision asks.
         """
         ...
 

@@ -16,10 +16,11 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
-from backends.contract import HiddenStates, Lazy, gpu_number, peak_resident_memory
+from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
+from shared.job import Precision
 from shared.recipe import Recipe
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "approx_gelu", "relu": "relu"}
@@ -48,7 +49,14 @@ DISTILBERT_LAYER = {
 }
 
 
-def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int) -> GluonModel:
+def load(
+    architecture: Architecture,
+    weights: Weights,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    precision: Precision = "float32",
+) -> GluonModel:
     """Builds the model on `device` with these weights (see `backends.contract.Load`).
 
     `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
@@ -59,12 +67,16 @@ def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: s
     # Dropout is drawn from MXNet's one global stream; initial weights are not.
     mx.random.seed(recipe.seed)
     network = _network(architecture)
+    if precision == "float64":
+        for cell in network.bert.encoder.transformer_cells:
+            cell.attention_cell.__class__ = PlainAttention
+        network.cast(precision)
     parameters = _parameters(network, architecture)
     for name, parameter in parameters.items():
         parameter.shape = weights[name].shape
         parameter.initialize(init=mx.init.Constant(weights[name]), ctx=context)
     network.hybridize(static_alloc=True)
-    return GluonModel(architecture, context, network, parameters, Optimizer(recipe, parameters))
+    return GluonModel(architecture, context, network, parameters, Optimizer(recipe, parameters, precision), precision)
 
 
 class NormThenDropout(nn.LayerNorm):
@@ -77,6 +89,34 @@ class NormThenDropout(nn.LayerNorm):
     def hybrid_forward(self, F: Any, data: Any, gamma: Any, beta: Any) -> Any:
         """`data` and the result: [s, b, width]."""
         return F.Dropout(super().hybrid_forward(F, data, gamma, beta), p=self._rate)
+
+
+class PlainAttention(nlp.model.bert.DotProductSelfAttentionCell):
+    """GluonNLP's self-attention by matrix products that know float64; its own operators are float32 alone. The same
+    parameters."""
+
+    def hybrid_forward(self, F: Any, qkv: Any, valid_len: Any, **parameters: Any) -> tuple[Any, Any]:
+        """`qkv` [s, b, width]; `valid_len` [b, s] or None. Gives the context [s, b, width] and the weights
+        [b, heads, s, s]."""
+        query, key, value = (
+            F.FullyConnected(
+                qkv, parameters[f"{part}_weight"], parameters[f"{part}_bias"], num_hidden=self.units, flatten=False
+            )
+            .reshape((0, 0, self._num_heads, -1))
+            .transpose((1, 2, 0, 3))  # [b, heads, s, width of a head]
+            .reshape((-3, 0, 0))
+            for part in ("query", "key", "value")
+        )
+        scores = F.batch_dot(query, key, transpose_b=True) / math.sqrt(self.units / self._num_heads)
+        if valid_len is None:
+            weights = F.softmax(scores, axis=-1)
+        else:
+            lengths = F.repeat(valid_len, repeats=self._num_heads, axis=0)
+            weights = F.softmax(scores, length=lengths.astype("int32"), use_length=True, axis=-1)
+        weights = self.dropout_layer(weights)
+        context = F.batch_dot(weights, value).reshape((-4, -1, self._num_heads, 0, 0))
+        context = context.transpose((2, 0, 1, 3)).reshape((0, 0, -3))
+        return context, weights.reshape((-4, -1, self._num_heads, 0, 0))
 
 
 def _network(a: Architecture) -> HybridBlock:
@@ -159,6 +199,7 @@ class Optimizer:
 
     recipe: Recipe
     parameters: dict[str, Parameter]
+    precision: Precision
     steps: int = 0
     moments: dict[str, tuple[mx.nd.NDArray, mx.nd.NDArray]] = field(default_factory=dict)
     """First and second, of each parameter's shape."""
@@ -183,15 +224,18 @@ class Optimizer:
             lr = math.sqrt(second) / first
             if recipe.eps_place == "after":
                 epsilon *= math.sqrt(second)
-        scale = self._clip_factor()
+        _, scale = self.norm_and_factor()
+        # The operator takes its own factor in float32 alone.
+        one = mx.nd.ones(1, ctx=scale.context)
         for name, parameter in self.parameters.items():
             weight, gradient, decay, factor = parameter.data(), parameter.grad(), 0.0, scale
-            if recipe.decays(name):
-                if recipe.optimizer == "adamw":
-                    decay = recipe.decay
-                else:
-                    gradient = mx.nd.broadcast_mul(gradient, scale.reshape([1] * gradient.ndim)) + recipe.decay * weight
-                    factor = mx.nd.ones_like(scale)
+            added = recipe.decay if recipe.decays(name) and recipe.optimizer == "adam" else 0.0
+            if added or self.precision == "float64":
+                gradient, factor = mx.nd.broadcast_mul(gradient, scale.reshape([1] * gradient.ndim)), one
+            if added:
+                gradient = gradient + added * weight
+            elif recipe.decays(name):
+                decay = recipe.decay
             mx.nd.contrib.adamw_update(
                 weight,
                 gradient,
@@ -206,16 +250,17 @@ class Optimizer:
                 out=weight,
             )
 
-    def _clip_factor(self) -> mx.nd.NDArray:
-        """What the gradients are to be multiplied with, [1], as `torch.nn.utils.clip_grad_norm_` has it."""
+    def norm_and_factor(self) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        """The gradients' global norm, [1], and what they are to be multiplied with, [1], as
+        `torch.nn.utils.clip_grad_norm_` has it."""
         gradients = [parameter.grad().reshape(-1) for parameter in self.parameters.values()]
-        if self.recipe.clip is None:
-            return mx.nd.ones(1, ctx=gradients[0].context)
         norm = mx.nd.sqrt(mx.nd.add_n(*(mx.nd.dot(gradient, gradient) for gradient in gradients)))
+        if self.recipe.clip is None:
+            return norm, mx.nd.ones_like(norm)
         factor = mx.nd.minimum(self.recipe.clip / (norm + 1e-6), 1.0)
         # Were the factor not finite, `adamw_update` would skip the step in silence; so the gradients make the weights
         # NaN, as they do in torch.
-        return mx.nd.where(norm < math.inf, factor, mx.nd.ones_like(factor))
+        return norm, mx.nd.where(norm < math.inf, factor, mx.nd.ones_like(factor))
 
 
 @dataclass
@@ -227,12 +272,13 @@ class GluonModel:
     network: HybridBlock
     parameters: dict[str, Parameter]
     optimizer: Optimizer
+    precision: Precision
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """One optimizer step, enqueued. The result waits for it."""
         with mx.autograd.record():
             logits = self._logits(batch)
-            labels = self._array(batch.labels, "float32")
+            labels = self._array(batch.labels, self.precision)
             loss = _cross_entropy(logits, labels)
         self._backward(loss)
         self.optimizer.step(learning_rate)
@@ -245,15 +291,21 @@ class GluonModel:
         return wait
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Logits, float32 [b, num_labels], dropout off."""
+        """Logits, [b, num_labels], dropout off."""
         return self._logits(batch).asnumpy()
 
-    def gradients(self, batch: Batch) -> tuple[float, Weights]:
-        """Mean cross-entropy and every gradient, dropout off. The next train step overwrites the gradients."""
+    def gradients(self, batch: Batch) -> Gradients:
+        """Loss and every gradient, dropout off. The next train step overwrites what lies in the parameters."""
         with mx.autograd.record(train_mode=False):
-            loss = _cross_entropy(self._logits(batch), self._array(batch.labels, "float32"))
+            loss = _cross_entropy(self._logits(batch), self._array(batch.labels, self.precision))
         self._backward(loss, train_mode=False)
-        return float(loss.asscalar()), {name: p.grad().asnumpy() for name, p in self.parameters.items()}
+        raw = {name: parameter.grad().asnumpy() for name, parameter in self.parameters.items()}
+        norm, factor = self.optimizer.norm_and_factor()
+        clipped = {
+            name: mx.nd.broadcast_mul(parameter.grad(), factor.reshape([1] * parameter.grad().ndim)).asnumpy()
+            for name, parameter in self.parameters.items()
+        }
+        return Gradients(float(loss.asscalar()), raw, float(norm.asscalar()), clipped)
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         """What one forward pass computes. Not hybridized, as hooks are silent inside a hybridized block."""
@@ -316,7 +368,7 @@ class GluonModel:
         if a.model_type == "bert":
             _require_below(batch.token_type_ids.max(initial=0), a.type_vocab_size, "type_vocab_size")
             types = self._array(batch.token_type_ids, "int32")
-        lengths = self._array(batch.attention_mask.sum(axis=1), "float32")
+        lengths = self._array(batch.attention_mask.sum(axis=1), self.precision)
         return self.network(self._array(batch.input_ids, "int32"), types, lengths)
 
 

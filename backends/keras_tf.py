@@ -22,10 +22,11 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
+from backends.contract import Gradients, HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
+from shared.job import Precision
 from shared.recipe import Recipe
 
 ACTIVATIONS = {
@@ -58,20 +59,30 @@ DISTILBERT_BLOCK = (
 )
 
 
-def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int) -> Model:
+def load(
+    architecture: Architecture,
+    weights: Weights,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    precision: Precision = "float32",
+) -> Model:
     """The model of backends/contract.py. TensorFlow takes its device and threads before its first operation and keeps
     them: a second call in one process with others raises RuntimeError.
 
     Raises InputError for a GPU that TensorFlow does not see, and for a beta that float32 cannot tell from 1.
     """
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
-        if np.float32(beta) == 1:
-            raise InputError(f"{name} is {beta!r}, which is 1 in the keras backend's float32; pass at most 0.9999999")
+        if np.dtype(precision).type(beta) == 1:
+            raise InputError(
+                f"{name} is {beta!r}, which is 1 in the keras backend's {precision}; pass at most 0.9999999"
+            )
     _use_device(device)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(recipe.seed)  # dropout layers draw their seeds from it as they are made
-    return KerasModel(architecture, weights, recipe, device)
+    keras.config.set_floatx(precision)  # what layers compute in that are told nothing, and Python's numbers become
+    return KerasModel(architecture, weights, recipe, device, precision)
 
 
 def _use_device(device: str) -> None:
@@ -100,7 +111,6 @@ def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
         "max_sequence_length": a.max_positions,
         # A layer made with rate 0 has no random stream: all are made with the largest, then get their own below.
         "dropout": max(rates.embeddings, rates.attention, rates.attention_output, rates.feed_forward_output),
-        "dtype": "float32",
     }
     if a.model_type == "bert":
         backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **options)
@@ -115,7 +125,7 @@ def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
         prefix, names = "bert.encoder.layer", BERT_BLOCK
     else:
         backbone = keras_hub.models.DistilBertBackbone(**options)
-        pre_classifier = keras.layers.Dense(a.width, activation="relu", dtype="float32")
+        pre_classifier = keras.layers.Dense(a.width, activation="relu")
         pooled = pre_classifier(backbone.output[:, 0])
         layers = {
             "distilbert.embeddings.word_embeddings": backbone.embeddings.token_embedding,
@@ -126,8 +136,8 @@ def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
         prefix, names = "distilbert.transformer.layer", DISTILBERT_BLOCK
     for n, block in enumerate(backbone.transformer_layers):
         layers |= {f"{prefix}.{n}.{name}": layer for name, layer in zip(names, _block_layers(block), strict=True)}
-    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype="float32")
-    logits = layers["classifier"](keras.layers.Dropout(rates.classifier, dtype="float32")(pooled))
+    layers["classifier"] = keras.layers.Dense(a.num_labels)
+    logits = layers["classifier"](keras.layers.Dropout(rates.classifier)(pooled))
     _repair(backbone, layers.values(), a)
     outputs = {
         "embeddings": backbone.embeddings_dropout.output,
@@ -200,15 +210,19 @@ def _parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
     return parameters
 
 
-def adam_scalars(recipe: Recipe, learning_rate: float, step: int) -> tuple[float, float]:
+def adam_scalars(
+    recipe: Recipe, learning_rate: float, step: int, precision: Precision = "float32"
+) -> tuple[float, float]:
     """The rate and epsilon at step 1, 2, ... with which `w -= rate * m / (sqrt(v) + epsilon)`, what TensorFlow's fused
     Adam computes when told that beta^t is 0, is the recipe's step: Algorithm 1 of Kingma and Ba (2015) as torch has it,
     or with their section 2's reordering where epsilon stands before the correction.
 
-    The fused operation rounds beta to float32, which moves 1 - 0.999 by 1.3e-5 of itself. Hence the moments are
-    normalised here by the sum of the weights that it really gives to past gradients, and by no rounded power.
+    The fused operation rounds beta to the parameters' precision; float32 moves 1 - 0.999 by 1.3e-5 of itself. Hence the
+    moments are normalised here by the sum of the weights that it really gives to past gradients, and by no rounded
+    power.
     """
-    m_sum, v_sum = (1 - float(np.float32(beta)) ** step for beta in (recipe.beta1, recipe.beta2))
+    rounded = np.dtype(precision).type
+    m_sum, v_sum = (1 - float(rounded(beta)) ** step for beta in (recipe.beta1, recipe.beta2))
     rate, epsilon = learning_rate * math.sqrt(v_sum) / m_sum, recipe.eps * math.sqrt(v_sum)
     if not recipe.bias_correction:
         rate *= (1 - recipe.beta1**step) / math.sqrt(1 - recipe.beta2**step)
@@ -219,19 +233,21 @@ def adam_scalars(recipe: Recipe, learning_rate: float, step: int) -> tuple[float
 
 ROWS = tf.TensorSpec([None, None], tf.int32)
 LABELS = tf.TensorSpec([None], tf.int64)
-SCALAR = tf.TensorSpec([], tf.float32)
 """With these a `tf.function` is traced once, and takes every later width and batch size at no cost."""
 
 
 class KerasModel:
     """A keras-hub network with an Adam of its own, as backends/contract.py wants it."""
 
-    def __init__(self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str) -> None:
+    def __init__(
+        self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str, precision: Precision
+    ) -> None:
         self._network, layers = _network(architecture)
         self._parameters = _parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
         self._device = device
+        self._precision = precision
         self._steps = 0
         self.set_weights(weights)
         self._moments = [
@@ -240,7 +256,8 @@ class KerasModel:
         # No branch in these depends on a tensor, and autograph's reading of the source doubles the time to trace.
         function = partial(tf.function, autograph=False)
         batch = (ROWS, ROWS, ROWS)
-        self._train = function(self._train_graph, input_signature=(*batch, LABELS, SCALAR, SCALAR, SCALAR))
+        scalars = [tf.TensorSpec([], precision)] * 3
+        self._train = function(self._train_graph, input_signature=(*batch, LABELS, *scalars))
         self._predict = function(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
         self._gradients = function(self._gradients_graph, input_signature=(*batch, LABELS))
         self._states = {
@@ -250,7 +267,7 @@ class KerasModel:
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         self._steps += 1
-        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps)
+        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._precision)
         shrink = 1 - learning_rate * self._recipe.decay
         loss, correct = self._train(*_rows(batch), batch.labels, rate, epsilon, shrink)
         return lambda: (float(loss), int(correct))
@@ -258,11 +275,9 @@ class KerasModel:
     def predict(self, batch: Batch) -> np.ndarray:
         return np.array(self._predict(*_rows(batch)))
 
-    def gradients(self, batch: Batch) -> tuple[float, Weights]:
-        loss, gradients = self._gradients(*_rows(batch), batch.labels)
-        return float(loss), {
-            p.name: p.from_keras(gradient) for p, gradient in zip(self._parameters, gradients, strict=True)
-        }
+    def gradients(self, batch: Batch) -> Gradients:
+        loss, raw, norm, clipped = self._gradients(*_rows(batch), batch.labels)
+        return Gradients(float(loss), self._named(raw), float(norm), self._named(clipped))
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         states = self._states[dropout](*_rows(batch))
@@ -292,6 +307,9 @@ class KerasModel:
         inputs = dict(zip(("token_ids", "segment_ids", "padding_mask"), rows, strict=True))
         return self._network({name: inputs[name] for name in self._network.input}, training=training)
 
+    def _named(self, gradients: list[Any]) -> Weights:
+        return {p.name: p.from_keras(gradient) for p, gradient in zip(self._parameters, gradients, strict=True)}
+
     def _loss_and_gradients(self, *rows: Any, labels: Any, training: bool) -> tuple[Any, list[Any], Any]:
         with tf.GradientTape() as tape:
             logits = self._call(rows, training)["logits"]
@@ -310,19 +328,25 @@ class KerasModel:
             values *= tf.cast(gradient.indices != self._pad_id, values.dtype)[:, None]
         return tf.math.unsorted_segment_sum(values, gradient.indices, parameter.shape[0])
 
-    def _gradients_graph(self, ids: Any, types: Any, mask: Any, labels: Any) -> tuple[Any, list[Any]]:
+    def _clip(self, gradients: list[Any]) -> tuple[Any, list[Any]]:
+        """The global norm, and the gradients as torch.nn.utils.clip_grad_norm_ leaves them, with its 1e-6."""
+        norm = tf.linalg.global_norm(gradients)
+        if self._recipe.clip is None:
+            return norm, gradients
+        factor = tf.minimum(self._recipe.clip / (norm + 1e-6), 1.0)
+        return norm, [factor * gradient for gradient in gradients]
+
+    def _gradients_graph(self, ids: Any, types: Any, mask: Any, labels: Any) -> tuple[Any, list[Any], Any, list[Any]]:
         loss, gradients, _ = self._loss_and_gradients(ids, types, mask, labels=labels, training=False)
-        return loss, gradients
+        return loss, gradients, *self._clip(gradients)
 
     def _train_graph(
         self, ids: Any, types: Any, mask: Any, labels: Any, rate: Any, epsilon: Any, shrink: Any
     ) -> tuple[Any, Any]:
         recipe = self._recipe
         loss, gradients, logits = self._loss_and_gradients(ids, types, mask, labels=labels, training=True)
-        if recipe.clip is not None:
-            # As torch.nn.utils.clip_grad_norm_ has it, with its 1e-6.
-            factor = tf.minimum(recipe.clip / (tf.linalg.global_norm(gradients) + 1e-6), 1.0)
-            gradients = [factor * gradient for gradient in gradients]
+        _, gradients = self._clip(gradients)
+        zero, beta1, beta2 = (tf.constant(number, self._precision) for number in (0.0, recipe.beta1, recipe.beta2))
         for p, (m, v), gradient in zip(self._parameters, self._moments, gradients, strict=True):
             if recipe.decays(p.name) and recipe.optimizer == "adamw":
                 p.variable.assign(shrink * p.variable)
@@ -332,11 +356,11 @@ class KerasModel:
                 var=p.variable.handle,
                 m=m.handle,
                 v=v.handle,
-                beta1_power=0.0,
-                beta2_power=0.0,
+                beta1_power=zero,
+                beta2_power=zero,
                 lr=rate,
-                beta1=recipe.beta1,
-                beta2=recipe.beta2,
+                beta1=beta1,
+                beta2=beta2,
                 epsilon=epsilon,
                 grad=gradient,
             )

@@ -14,21 +14,32 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
-from backends.contract import HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
+from backends.contract import Gradients, HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
+from shared.job import Precision
 from shared.recipe import Recipe
 
 
-def load(architecture: Architecture, weights: Weights, recipe: Recipe, device: str, threads: int) -> Model:
+def load(
+    architecture: Architecture,
+    weights: Weights,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    precision: Precision = "float32",
+) -> Model:
     """See `backends.contract.Load`."""
     gpu_number(device, torch.cuda.device_count())
     place = torch.device(device)
     torch.set_num_threads(threads)
     torch.manual_seed(recipe.seed)
     network = _network(architecture)
-    network.load_state_dict({name: torch.tensor(w, device=place) for name, w in weights.items()}, assign=True)
+    dtype = getattr(torch, precision)
+    network.load_state_dict(
+        {name: torch.tensor(w, dtype=dtype, device=place) for name, w in weights.items()}, assign=True
+    )
     # Construction left these without memory. Token types come with every batch, so their buffer is never read.
     network.base_model.embeddings.position_ids = torch.arange(architecture.max_positions, device=place)[None]
     parameters = dict(network.named_parameters())
@@ -161,7 +172,7 @@ class _Model:
         loss = functional.cross_entropy(logits, labels)
         loss.backward()
         if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.clip, foreach=True)
+            self._clip_gradients(self.clip)
         self.optimizer.step(learning_rate)
         mean, correct = loss.detach(), (logits.detach().argmax(-1) == labels).sum()
         return lambda: (float(mean), int(correct))
@@ -171,12 +182,14 @@ class _Model:
             logits: np.ndarray = self._forward(batch, dropout=False).logits.numpy(force=True)
         return logits
 
-    def gradients(self, batch: Batch) -> tuple[float, Weights]:
+    def gradients(self, batch: Batch) -> Gradients:
         loss = functional.cross_entropy(self._forward(batch, dropout=False).logits, self._move(batch.labels))
-        gradients = torch.autograd.grad(loss, list(self.parameters.values()))
-        return float(loss.detach()), {
-            name: g.numpy(force=True) for name, g in zip(self.parameters, gradients, strict=True)
-        }
+        loss.backward()
+        raw = self._gradients()
+        norm = self._clip_gradients(math.inf if self.clip is None else self.clip)
+        clipped = self._gradients()
+        self.network.zero_grad(set_to_none=True)
+        return Gradients(float(loss.detach()), raw, float(norm), clipped)
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         pooled = []
@@ -203,6 +216,13 @@ class _Model:
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return peak_resident_memory()
+
+    def _clip_gradients(self, clip: float) -> torch.Tensor:
+        """Gives the global norm before."""
+        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip, foreach=True)
+
+    def _gradients(self) -> Weights:
+        return {name: np.array(p.grad.numpy(force=True)) for name, p in self.parameters.items() if p.grad is not None}
 
     def _forward(self, batch: Batch, dropout: bool, **options: Any) -> Any:
         if self.network.training != dropout:

@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from backends import BACKENDS
-from backends.contract import Load
+from backends.contract import Load, Model
 from shared.cache import write_whole
 from shared.checkpoint import first_weights, read_architecture, saved_weights, write_folder
 from shared.encoding import read_encoded
 from shared.errors import InputError
 from shared.finetune import Event, finetune, predict
-from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, Job
+from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, TRACE, Job
+from shared.recipe import Recipe
 from shared.trace import trace
 
 
@@ -49,16 +50,22 @@ def run_job(folder: Path) -> None:
 def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     data = read_encoded(Path(job.data))
     checkpoint = Path(job.checkpoint)
-    architecture = read_architecture(checkpoint, job.recipe, len(job.labels))
     begin = time.perf_counter()
     load: Load = importlib.import_module(BACKENDS[job.backend].module).load
     imported = time.perf_counter()
-    if job.kind == "predict":
-        weights = saved_weights(checkpoint, architecture)
-    else:
-        weights = first_weights(checkpoint, architecture, job.recipe)
-    model = load(architecture, weights, job.recipe, job.device, job.threads)
-    del weights
+
+    def build(recipe: Recipe) -> Model:
+        architecture = read_architecture(checkpoint, recipe, len(job.labels))
+        if job.kind == "predict":
+            weights = saved_weights(checkpoint, architecture)
+        else:
+            weights = first_weights(checkpoint, architecture, recipe)
+        return load(architecture, weights, recipe, job.device, job.threads, job.precision)
+
+    if job.kind == "trace":
+        found = trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event)
+        return {"trace": found}, {}
+    model = build(job.recipe)
     model.synchronize()
     answer: dict[str, Any] = {
         "import_seconds": imported - begin,
@@ -67,8 +74,6 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
     on_event({"event": "loaded"} | answer)
     if job.kind == "predict":
         arrays = {name: predict(model, split, job.recipe) for name, split in data.items()}
-    elif job.kind == "trace":
-        answer["trace"], arrays = trace(model, data, job.recipe, job.steps, folder)
     else:
         run = finetune(model, data, job.recipe, job.metrics, on_event)
         arrays = run.logits
@@ -76,6 +81,7 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
         answer["start_seconds"] = run.first_step_at - STARTED
         answer["predictions"] = {name: logits.argmax(-1).tolist() for name, logits in arrays.items()}
         if job.save:
+            architecture = read_architecture(checkpoint, job.recipe, len(job.labels))
             write_folder(
                 Path(job.save), model.weights(), architecture, checkpoint, job.task, job.labels, job.recipe.max_len
             )

@@ -10,10 +10,13 @@ import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NoReturn
 
+from backends import BACKENDS
 from shared.errors import InputError
 from shared.recipe import CHOICES, Recipe
+from shared.tasks import TASK_MODULES
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,13 +43,70 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
         sys.exit(130)
 
 
-def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """One option a field of Recipe, each taking one value or several; several make a grid."""
+def add_what_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """`--backend`, `--task`, `--model`; more may be added to the group."""
+    what = parser.add_argument_group("what to compare")
+    what.add_argument(
+        "--backend", nargs="+", default=["all"], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all (all)"
+    )
+    what.add_argument("--task", nargs="+", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
+    what.add_argument(
+        "--model",
+        nargs="+",
+        default=["google-bert/bert-base-uncased"],
+        metavar="NAME",
+        help="a folder in HuggingFace's layout, a hub id, minilm, or random:NAME with bert-tiny, minilm, distilbert, "
+        "bert-base or bert-large (google-bert/bert-base-uncased)",
+    )
+    return what
+
+
+def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """`--data-dir`, `--device`, `--threads`, `--python`; more may be added to the group."""
+    where = parser.add_argument_group("where")
+    where.add_argument("--data-dir", type=Path, metavar="DIR", help="the tasks' files; without it, the hub's copy")
+    where.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
+    where.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
+    where.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PATH",
+        help="the interpreter that has the backend's framework (tox's environment of that name)",
+    )
+    return where
+
+
+def chosen_backends(names: list[str]) -> list[str]:
+    """The backends named, `all` being every one. Raises InputError."""
+    for name in names:
+        if name != "all" and name not in BACKENDS:
+            raise InputError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}, all")
+    return list(BACKENDS) if "all" in names else list(dict.fromkeys(names))
+
+
+def chosen_pythons(pairs: list[str]) -> dict[str, Path]:
+    """The interpreters given as BACKEND=PATH. Raises InputError."""
+    given = {}
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if name not in BACKENDS or not path:
+            raise InputError(f"--python {pair}: pass BACKEND=PATH with a backend of {', '.join(BACKENDS)}")
+        given[name] = Path(path).expanduser()
+    return given
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, **fixed: Any) -> None:
+    """One option a field of Recipe, each taking one value or several; several make a grid. No option for the fields in
+    `fixed`, whose values these are."""
     group = parser.add_argument_group(
         "recipe", "Defaults are google-research/bert's fine-tuning with torch.optim.AdamW. Several values make a grid."
     )
     hints = typing.get_type_hints(Recipe)
+    parser.set_defaults(**{name: [value] for name, value in fixed.items()})
     for f in fields(Recipe):
+        if f.name in fixed:
+            continue
         group.add_argument(
             f"--{f.name.replace('_', '-')}",
             nargs="+",

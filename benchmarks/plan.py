@@ -21,7 +21,7 @@ from shared.job import Job
 from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.records import cell_id
-from shared.splits import choose_splits, splits_hash
+from shared.splits import choose_splits, rows_of_steps, splits_hash
 from shared.tasks import Rows, Task, get_task
 
 
@@ -36,8 +36,25 @@ class Request:
     device: str
     threads: int | None
     limit: int | None
+    """Rows of each split, at most."""
     data_dir: Path | None
     pythons: dict[str, Path]
+    steps: int | None = None
+    """Of training: the training split is cut to what makes so many (`shared.splits.rows_of_steps`), `limit` to dev
+    alone, and there is no test."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task, a checkpoint and a recipe, which every backend can be asked."""
+
+    task: Task
+    model: str
+    checkpoint: Path
+    recipe: Recipe
+    splits: dict[str, Rows]
+    data: Path
+    """The splits, encoded."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +103,49 @@ class Cell:
 
 def plan_cells(request: Request) -> list[Cell]:
     """The request's cells, backends varying fastest: what is compared runs close together. Raises InputError."""
-    tasks = [get_task(name) for name in request.tasks]
     device = choose_device(request.device)
     threads = choose_threads(request.threads)
+    questions = plan_questions(request)
+    # What takes longest comes last, when little else can be refused.
+    hashes = {q.model: checkpoint_hash(q.checkpoint) for q in questions}
+    environments = find_environments(request.backends, request.pythons)
+    cells = []
+    for q in questions:
+        data_hash = splits_hash(q.splits)
+        for backend in request.backends:
+            asked = {
+                "kind": "train",
+                "backend": backend,
+                "revision": BACKENDS[backend].revision,
+                "versions": environments[backend].versions,
+                "task": q.task.name,
+                "data": data_hash,
+                "checkpoint": hashes[q.model],
+                "recipe": q.recipe.asked(),
+                "device": device,
+                "threads": threads,
+            }
+            cells.append(
+                Cell(
+                    backend=backend,
+                    task=q.task,
+                    model=shown_model(q.model),
+                    checkpoint=q.checkpoint,
+                    recipe=q.recipe,
+                    device=device,
+                    threads=threads,
+                    splits=q.splits,
+                    data=q.data,
+                    environment=environments[backend],
+                    asked=asked,
+                )
+            )
+    return list({cell.id: cell for cell in cells}.values())
+
+
+def plan_questions(request: Request) -> list[Question]:
+    """Every task with every model and recipe of the request, read, checked and encoded. Raises InputError."""
+    tasks = [get_task(name) for name in request.tasks]
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:
@@ -101,45 +158,16 @@ def plan_cells(request: Request) -> list[Cell]:
         if task.pair and architecture.model_type == "bert" and architecture.type_vocab_size < 2:
             raise InputError(f"{model} has type_vocab_size 1, and {task.name} has pairs; pass another model or task")
         check_weights(checkpoints[model], architecture)
-        splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
+        if request.steps is None:
+            splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
+        else:
+            whole = choose_splits(task.name, rows[task.name], recipe, None)
+            dev = whole["dev"] if request.limit is None else whole["dev"].head(request.limit)
+            splits = {"train": _rows_of_steps(whole["train"], recipe, request.steps), "dev": dev}
         data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
         _check_token_ids(data, model, architecture)
-        questions.append((task, model, recipe, splits, data))
-    # What takes longest comes last, when little else can be refused.
-    hashes = {name: checkpoint_hash(folder) for name, folder in checkpoints.items()}
-    environments = _environments(request)
-    cells = []
-    for task, model, recipe, splits, data in questions:
-        data_hash = splits_hash(splits)
-        for backend in request.backends:
-            asked = {
-                "kind": "train",
-                "backend": backend,
-                "revision": BACKENDS[backend].revision,
-                "versions": environments[backend].versions,
-                "task": task.name,
-                "data": data_hash,
-                "checkpoint": hashes[model],
-                "recipe": recipe.asked(),
-                "device": device,
-                "threads": threads,
-            }
-            cells.append(
-                Cell(
-                    backend=backend,
-                    task=task,
-                    model=_model_name(model),
-                    checkpoint=checkpoints[model],
-                    recipe=recipe,
-                    device=device,
-                    threads=threads,
-                    splits=splits,
-                    data=data,
-                    environment=environments[backend],
-                    asked=asked,
-                )
-            )
-    return list({cell.id: cell for cell in cells}.values())
+        questions.append(Question(task, model, checkpoints[model], recipe, splits, data))
+    return questions
 
 
 def choose_device(asked: str) -> str:
@@ -180,16 +208,27 @@ def _check_token_ids(data: Path, model: str, architecture: Architecture) -> None
         )
 
 
-def _environments(request: Request) -> dict[str, Environment]:
+def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:
+    """Each backend's. Raises InputError."""
     with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to tell what it has
-        found = pool.map(lambda backend: find_environment(backend, request.pythons), request.backends)
-        return dict(zip(request.backends, found, strict=True))
+        found = pool.map(lambda backend: find_environment(backend, pythons), backends)
+        return dict(zip(backends, found, strict=True))
+
+
+def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:
+    wanted = rows_of_steps(recipe, steps)
+    if wanted > len(rows):
+        raise InputError(
+            f"--steps {steps}: {steps} batches of {recipe.batch_size} need {wanted} training rows, there are "
+            f"{len(rows)}; pass fewer"
+        )
+    return rows.head(wanted)
 
 
 def _torch_python(given: dict[str, Path]) -> str:
     return str(find_environment("torch", given).python)
 
 
-def _model_name(model: str) -> str:
+def shown_model(model: str) -> str:
     """As asked, but a folder is named by its last part: records carry no paths."""
     return Path(model).resolve().name if Path(model).is_dir() else model

@@ -11,10 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends import BACKENDS
-from benchmarks.options import Parser, add_recipe_options, one_line_errors, recipes
+from benchmarks.options import (
+    Parser,
+    add_recipe_options,
+    add_what_options,
+    add_where_options,
+    chosen_backends,
+    chosen_pythons,
+    one_line_errors,
+    recipes,
+)
 from shared.errors import InputError
-from shared.tasks import TASK_MODULES
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
     from benchmarks.plan import Cell
@@ -37,8 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Plans, runs what is not answered yet, writes records and tables, prints. Returns the exit code."""
-    backends = _backends(options.backend)
-    pythons = _pythons(options.python)
+    backends = chosen_backends(options.backend)
+    pythons = chosen_pythons(options.python)
     grid = recipes(options)
     for option, folder in (("--out", options.out), ("--save", options.save)):
         _check_writable(option, folder)
@@ -167,23 +174,6 @@ def _check_writable(option: str, folder: Path | None) -> None:
         raise InputError(f"{option} {folder}: {there} is no folder that can be written to; pass another")
 
 
-def _backends(names: list[str]) -> list[str]:
-    for name in names:
-        if name != "all" and name not in BACKENDS:
-            raise InputError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}, all")
-    return list(BACKENDS) if "all" in names else list(dict.fromkeys(names))
-
-
-def _pythons(pairs: list[str]) -> dict[str, Path]:
-    given = {}
-    for pair in pairs:
-        name, _, path = pair.partition("=")
-        if name not in BACKENDS or not path:
-            raise InputError(f"--python {pair}: pass BACKEND=PATH with a backend of {', '.join(BACKENDS)}")
-        given[name] = Path(path).expanduser()
-    return given
-
-
 def _parser() -> Parser:
     parser = Parser(
         prog="benchmarks.run",
@@ -191,34 +181,12 @@ def _parser() -> Parser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what to compare")
-    what.add_argument(
-        "--backend", nargs="+", default=["all"], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all (all)"
-    )
-    what.add_argument("--task", nargs="+", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
-    what.add_argument(
-        "--model",
-        nargs="+",
-        default=["google-bert/bert-base-uncased"],
-        metavar="NAME",
-        help="a folder in HuggingFace's layout, a hub id, minilm, or random:NAME with bert-tiny, minilm, distilbert, "
-        "bert-base or bert-large (google-bert/bert-base-uncased)",
-    )
+    what = add_what_options(parser)
     what.add_argument("--limit", type=int, metavar="N", help="the first N rows of each split only")
-    where = parser.add_argument_group("where")
-    where.add_argument("--data-dir", type=Path, metavar="DIR", help="the tasks' files; without it, the hub's copy")
+    where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables (runs)")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")
     where.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
-    where.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
-    where.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
-    where.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="BACKEND=PATH",
-        help="the interpreter that has the backend's framework (tox's environment of that name)",
-    )
     add_recipe_options(parser)
     return parser
 

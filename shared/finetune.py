@@ -172,12 +172,12 @@ def finetune(
 
 
 def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
-    """Logits, float32 [rows, labels], in the split's own order."""
+    """Logits, [rows, labels] of the model's precision, in the split's own order."""
     logits: np.ndarray | None = None
     for rows in evaluation_order(recipe, data.lengths):
         part = model.predict(make_batch(data, rows, recipe))
         if logits is None:
-            logits = np.empty((len(data), part.shape[1]), np.float32)
+            logits = np.empty((len(data), part.shape[1]), part.dtype)
         logits[rows] = part
     if logits is None:
         raise InputError("a split without rows cannot be predicted")

@@ -1,7 +1,8 @@
 """A job folder: how the runner asks a worker, in another interpreter, and how the worker answers.
 
 `job.json` is the question. The worker appends to `events.jsonl` as it goes and leaves `answer.json` and `arrays.npz`,
-or `error.json`. Standard output belongs to the frameworks' own chatter and means nothing.
+or `error.json`; a `trace` leaves the folder `trace` too (shared.trace). Standard output belongs to the frameworks' own
+chatter and means nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ from typing import Any, Literal
 from shared.cache import write_whole
 from shared.recipe import Recipe
 
+Precision = Literal["float32", "float64"]
+"""Of parameters and arithmetic. float64 is what parity takes as the truth."""
+
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.json"
+TRACE = "trace"
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,9 @@ class Job:
     recipe: Recipe
     device: str
     threads: int
-    steps: int = 0
-    """`trace`: how many training steps to follow."""
+    precision: Precision = "float32"
+    steep_clip: float | None = None
+    """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
     save: str | None = None
     """`train`: where to leave the fine-tuned model."""
 

@@ -39,6 +39,13 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
     return {role: rows if limit is None else rows.head(limit) for role, rows in splits.items()}
 
 
+def rows_of_steps(recipe: Recipe, steps: int) -> int:
+    """How many training rows make one epoch of so many steps and half a batch more: the last batch is short where the
+    recipe keeps such a one, and left over where it does not."""
+    whole = steps - 1 if recipe.last_batch == "keep" else steps
+    return whole * recipe.batch_size + max(1, recipe.batch_size // 2)
+
+
 def splits_hash(splits: dict[str, Rows]) -> str:
     """sha256 over every split's name, texts and labels, hex."""
     return hashlib.sha256(repr(sorted((name, rows.hash()) for name, rows in splits.items())).encode()).hexdigest()

@@ -1,48 +1,162 @@
-"""What parity compares: everything a model computes on its way, over its first training steps."""
+"""What parity compares: everything a model computes on its way, over its first training steps.
+
+A trace is a folder with one .npz file a part. From `loss` on, dropout is 0.
+
+    parameters              every parameter as loaded, the head's too
+    states                  of the first batch in evaluation, at the recipe's dropout rates: `embeddings`, `layers/N`,
+                            `pooled`, `logits`; and the batch's `attention_mask`
+    loss                    `value`, of the first batch
+    gradients               of the first batch, by parameter
+    norm, clipped           `value`, the gradients' global norm; the gradients after clipping
+    first_step, last_step   every parameter after the first and the last step of the loop
+    losses                  `value`, the loss of each step
+    dev                     `logits` of the dev split after the last step
+
+`norm`, `clipped`, `first_step`, `losses` and `last_step` are there a second time, as `steep_norm` and so on, from
+settings at which the mistakes of an optimizer show.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backends.contract import Model
-from shared.batching import make_batch
+from backends.contract import Gradients, HiddenStates, Lazy, Model
+from shared.architecture import Weights
+from shared.batching import Batch, make_batch
 from shared.encoding import Encoded
-from shared.finetune import epochs, predict
+from shared.finetune import Event, epochs, finetune
 from shared.recipe import Recipe
+
+STEEP_STEPS = 10
+"""At most so many steps are taken at the steep settings: rounding errors grow from step to step."""
+
+
+def steep(recipe: Recipe, clip: float) -> Recipe:
+    """The recipe with a large constant rate, a large decay and epsilon, and a clip that acts: each mistake of an
+    optimizer then moves weights by far more than rounding does."""
+    return replace(recipe, learning_rate=1e-3, schedule="constant", warm_up=0.0, decay=0.1, eps=1e-6, clip=clip)
 
 
 def trace(
-    model: Model, data: dict[str, Encoded], recipe: Recipe, steps: int, folder: Path
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Follows the first `steps` training steps.
+    build: Callable[[Recipe], Model],
+    data: dict[str, Encoded],
+    recipe: Recipe,
+    metrics: tuple[str, ...],
+    steep_clip: float | None,
+    folder: Path,
+    on_event: Callable[[Event], None],
+) -> dict[str, Any]:
+    """Runs the recipe on `data` (`train` and `dev`) and writes the trace into the folder. `build` makes a model of the
+    checkpoint for a recipe; `steep_clip` is the clip at the steep settings, None for a tenth of the gradients' norm;
+    `on_event` is told of progress.
 
-    Returns what each train_step received (sha256 of the batch, learning rate) with its loss and number correct, and
-    arrays: `parameters/NAME` as loaded; for the first batch without dropout `embeddings`, `layers/N`, `pooled`,
-    `logits`, `loss` and `gradients/NAME`; `dev` logits after the last step. The parameters after step N go to
-    `weights-N.npz` in the folder, one file a step.
+    Returns `received`, what the loop gave each train_step (see `Watched`), the `steep_clip`, and the `dev` scores after
+    the last step.
     """
     train = data["train"]
-    plan = list(islice(chain.from_iterable(epochs(train, recipe)), steps))
-    first = make_batch(train, plan[0][0], recipe)
-    hidden = model.hidden_states(first)
-    loss, gradients = model.gradients(first)
-    arrays = {f"parameters/{name}": value for name, value in model.weights().items()}
-    arrays |= {f"layers/{n}": layer for n, layer in enumerate(hidden.layers)}
-    arrays |= {f"gradients/{name}": value for name, value in gradients.items()}
-    arrays |= {"embeddings": hidden.embeddings, "pooled": hidden.pooled, "logits": hidden.logits}
-    arrays |= {"loss": np.array(loss, np.float64), "attention_mask": first.attention_mask}
-    taken = []
-    for number, (rows, rate) in enumerate(plan, 1):
-        batch = make_batch(train, rows, recipe)
-        digest = hashlib.sha256()
-        batch.update_hash(digest)
-        step_loss, correct = model.train_step(batch, rate)()
-        taken.append({"received": digest.hexdigest(), "learning_rate": rate, "loss": step_loss, "correct": correct})
-        np.savez(folder / f"weights-{number}.npz", **model.weights())  # type: ignore[arg-type]
-    arrays["dev"] = predict(model, data["dev"], recipe)
-    return {"steps": taken}, arrays
+    rows, _ = next(epochs(train, recipe))[0]
+    first = make_batch(train, rows, recipe)
+    _save(folder, "states", _states(build(recipe).hidden_states(first), first))
+
+    still = replace(recipe, dropout=0.0, head_dropout=0.0)
+    model = build(still)
+    _save(folder, "parameters", model.weights())
+    gradients = model.gradients(first)
+    _save(folder, "loss", {"value": np.array(gradients.loss)})
+    _save(folder, "gradients", gradients.raw)
+    _save_clipping(folder, "", gradients)
+    watched = Watched(model)
+    run = finetune(watched, data, still, metrics, on_event)
+    _save_steps(folder, "", watched, run.step_loss)
+    _save(folder, "dev", {"logits": run.logits["dev"]})
+
+    sharp = steep(still, gradients.norm / 10 if steep_clip is None else steep_clip)
+    model = build(sharp)
+    _save_clipping(folder, "steep_", model.gradients(first))
+    on_slope = Watched(model)
+    steps = islice(chain.from_iterable(epochs(train, sharp)), STEEP_STEPS)
+    losses = [on_slope.train_step(make_batch(train, rows, sharp), rate)()[0] for rows, rate in steps]
+    _save_steps(folder, "steep_", on_slope, losses)
+    return {"received": watched.received, "steep_clip": sharp.clip, "dev": run.epochs[-1].dev}
+
+
+@dataclass
+class Watched:
+    """A model that notes what each train_step is given and the parameters after the first."""
+
+    model: Model
+    received: list[dict[str, Any]] = field(default_factory=list)
+    """For each step the sha256 of `ids`, `types`, `mask` and `labels`, and the `rate`."""
+    after_first: Weights = field(default_factory=dict)
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
+        arrays = {
+            "ids": batch.input_ids,
+            "types": batch.token_type_ids,
+            "mask": batch.attention_mask,
+            "labels": batch.labels,
+        }
+        self.received.append({name: _hash(array) for name, array in arrays.items()} | {"rate": learning_rate})
+        lazy = self.model.train_step(batch, learning_rate)
+        if len(self.received) == 1:
+            self.after_first = self.model.weights()
+        return lazy
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        return self.model.predict(batch)
+
+    def gradients(self, batch: Batch) -> Gradients:
+        return self.model.gradients(batch)
+
+    def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
+        return self.model.hidden_states(batch, dropout)
+
+    def weights(self) -> Weights:
+        return self.model.weights()
+
+    def set_weights(self, weights: Weights) -> None:
+        self.model.set_weights(weights)
+
+    def synchronize(self) -> None:
+        self.model.synchronize()
+
+    def peak_memory(self) -> int:
+        return self.model.peak_memory()
+
+
+def _states(states: HiddenStates, batch: Batch) -> dict[str, np.ndarray]:
+    layers = {f"layers/{n}": layer for n, layer in enumerate(states.layers)}
+    return {
+        "embeddings": states.embeddings,
+        **layers,
+        "pooled": states.pooled,
+        "logits": states.logits,
+        "attention_mask": batch.attention_mask,
+    }
+
+
+def _save_clipping(folder: Path, prefix: str, gradients: Gradients) -> None:
+    _save(folder, f"{prefix}norm", {"value": np.array(gradients.norm)})
+    _save(folder, f"{prefix}clipped", gradients.clipped)
+
+
+def _save_steps(folder: Path, prefix: str, watched: Watched, losses: list[float]) -> None:
+    _save(folder, f"{prefix}first_step", watched.after_first)
+    _save(folder, f"{prefix}losses", {"value": np.array(losses)})
+    _save(folder, f"{prefix}last_step", watched.weights())
+
+
+def _save(folder: Path, part: str, arrays: dict[str, np.ndarray]) -> None:
+    folder.mkdir(exist_ok=True)
+    np.savez(folder / f"{part}.npz", **arrays)  # type: ignore[arg-type]
+
+
+def _hash(array: np.ndarray) -> str:
+    return hashlib.sha256(str((array.dtype.str, array.shape)).encode() + array.tobytes()).hexdigest()

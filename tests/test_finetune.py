@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
-from backends.contract import HiddenStates
+from backends.contract import Gradients, HiddenStates
 from shared.architecture import Weights
 from shared.batching import Batch
 from shared.encoding import Encoded
@@ -63,7 +63,7 @@ class SoftmaxRegression:
         self.calls.append("predict")
         return (word_counts(batch) @ self.kernel).astype(np.float32)
 
-    def gradients(self, batch: Batch) -> tuple[float, Weights]:
+    def gradients(self, batch: Batch) -> Gradients:
         raise AssertionError("training asks for no gradients")
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:

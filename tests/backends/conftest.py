@@ -77,7 +77,7 @@ def build(load: Load) -> Build:
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     """What tests/reference.py, run once by torch's interpreter, gives for a case."""
     folder = tmp_path_factory.mktemp("reference")
-    command = [_torch_python(), "-m", "tests.reference", str(folder)]
+    command = [torch_python(), "-m", "tests.reference", str(folder)]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     if run.returncode != 0:
         pytest.fail(f"{' '.join(command)} failed:\n{run.stderr}", pytrace=False)
@@ -89,7 +89,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
     return arrays
 
 
-def _torch_python() -> str:
+def torch_python() -> str:
+    """The interpreter of torch's environment, which computes references."""
     python = Path(os.environ.get("CONCORD_TORCH_PYTHON", ROOT / ".tox" / "torch" / "bin" / "python"))
     if python.exists():
         return str(python)

@@ -36,7 +36,8 @@ def some_model(build: Build, kind: Kind = "bert", recipe: Recipe | None = None) 
 def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architecture(build: Build, kind: Kind) -> None:
     model = some_model(build, kind)
     shapes = TRAINED[kind].architecture.shapes()
-    for arrays in (model.weights(), model.gradients(TRAINED[kind].batches[0])[1]):
+    gradients = model.gradients(TRAINED[kind].batches[0])
+    for arrays in (model.weights(), gradients.raw, gradients.clipped):
         assert {name: array.shape for name, array in arrays.items()} == shapes
         assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
 
@@ -108,7 +109,7 @@ def test_a_step_gives_loss_and_correct_rows_of_the_weights_before_it(build: Buil
     case = TRAINED[kind]
     model = some_model(build, kind)
     for batch in case.batches[:3]:
-        loss, _ = model.gradients(batch)
+        loss = model.gradients(batch).loss
         correct = int((model.predict(batch).argmax(-1) == batch.labels).sum())
         step_loss, step_correct = model.train_step(batch, RATE)()
         assert step_loss == pytest.approx(loss, abs=1e-6)
@@ -137,7 +138,7 @@ def test_the_mean_loss_is_taken_over_the_rows_of_the_batch(build: Build) -> None
         logits = model.predict(batch).astype(np.float64)
         log_sum = np.log(np.exp(logits).sum(-1))
         expected = (log_sum - logits[np.arange(rows), batch.labels]).mean()
-        assert model.gradients(batch)[0] == pytest.approx(expected, abs=2e-6)
+        assert model.gradients(batch).loss == pytest.approx(expected, abs=2e-6)
         assert model.train_step(batch, RATE)()[0] == pytest.approx(expected, abs=2e-6)
 
 

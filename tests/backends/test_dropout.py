@@ -73,7 +73,7 @@ def test_the_rate_of_the_attention_output_is_not_that_of_attention(build: Build)
 def test_each_place_is_dropped_anew_in_each_training_step(build: Build, kind: Kind, place: Place) -> None:
     a = network(kind, replace(NO_DROPOUT, **{place: 0.5}))
     model = build(a, perturbed_weights(a))
-    whole = model.gradients(batch())[0]
+    whole = model.gradients(batch()).loss
     first, second = (model.train_step(batch(), 0.0)()[0] for _ in range(2))
     assert min(abs(first - whole), abs(second - whole), abs(first - second)) > 1e-5  # Without dropout: below 1e-6.
 

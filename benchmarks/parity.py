@@ -1,0 +1,210 @@
+"""Shows at which rung two frameworks part, by how much, and what usually causes it.
+
+Each backend writes down what it computes over the first steps of one training: parameters, batches, hidden states,
+loss, gradients, parameters after each stage. These are compared, rung by rung, with torch in float64; dropout is off
+where each framework would draw other numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.options import (
+    Parser,
+    add_recipe_options,
+    add_what_options,
+    add_where_options,
+    chosen_backends,
+    chosen_pythons,
+    one_line_errors,
+    recipes,
+)
+from shared.errors import InputError
+
+if TYPE_CHECKING:  # slow to import, and --help needs none of it
+    from benchmarks.environments import Environment
+    from benchmarks.ladder import Trace
+    from benchmarks.plan import Question
+    from benchmarks.progress import RunProgress
+    from shared.job import Precision
+
+EXAMPLES = """examples:
+  python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10
+  python -m benchmarks.parity --backend gluon --task mrpc --data-dir DATA --model minilm --precision float32 float64
+
+Exit code: 0 when every rung holds, 1 when one fails, 2 for bad input."""
+
+FIXED = {"epochs": 1, "keep": "last", "eval_before": False, "test_split": "test"}
+"""Fields of a recipe that parity has no use for."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with one_line_errors("benchmarks.parity"):
+        sys.exit(run(_parser().parse_args(arguments)))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Traces, compares, prints and writes. Returns the exit code."""
+    backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
+    if len(options.task) * len(options.model) * len(grid) > 1:
+        raise InputError("parity follows one training; pass one task, one model and one value of each recipe option")
+    if options.steps < 2:
+        raise InputError(f"--steps {options.steps}: pass 2 or more")
+    if backends == ["torch"] and options.precision == ["float64"]:
+        raise InputError("torch in float64 is the truth that others are compared with; pass another backend or float32")
+
+    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions
+
+    device, threads = choose_device(options.device), choose_threads(options.threads)
+    request = Request(
+        backends=list(dict.fromkeys(["torch", *backends])),
+        tasks=options.task,
+        models=options.model,
+        recipes=grid,
+        device=device,
+        threads=threads,
+        limit=options.limit,
+        data_dir=options.data_dir,
+        pythons=pythons,
+        steps=options.steps,
+    )
+    (question,) = plan_questions(request)
+    if question.splits["dev"].labels is None:
+        raise InputError(f"{question.task.name}'s split {question.recipe.dev_split!r} has no labels; pass --dev-split")
+    environments = find_environments(request.backends, pythons)
+
+    from benchmarks.ladder import Truth, climb
+    from benchmarks.parity_report import Report, print_report, write_report
+    from benchmarks.progress import RunProgress, terminal
+
+    truth, noise = Climber("torch", "float64"), Climber("torch", "float32")
+    asked = [Climber(backend, precision) for precision in options.precision for backend in backends]
+    climbers = [climber for climber in asked if climber != truth]
+    report = Report.of(question, options.steps, device, threads, environments)
+    console = terminal()
+    options.out.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".traces.", dir=options.out)).absolute()
+    try:
+        with RunProgress(console, len({truth, noise, *climbers})) as progress:
+            tracer = Tracer(question, environments, device, threads, folder, progress)
+            exact = tracer.trace(truth, None)
+            # Every backend clips at the truth's tenth of a norm.
+            traces = {truth: exact, noise: tracer.trace(noise, exact.summary["steep_clip"])}
+            for climber in climbers:
+                trace = traces.get(climber) or tracer.trace(climber, exact.summary["steep_clip"])
+                report.add(climber.name, trace, list(climb(Truth(exact, traces[noise]), trace)))
+                if climber not in traces:
+                    shutil.rmtree(trace.folder)  # several times the model's size
+    except TraceFailed as failure:
+        print(f"benchmarks.parity: {failure}", file=sys.stderr)
+        return 2 if failure.bad_input else 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print_report(console, report)
+    write_report(options.out, report)
+    console.print(f"\n{options.out}/parity.md, parity.json and parity.png hold this", style="dim")
+    return 0 if report.holds else 1
+
+
+@dataclass(frozen=True)
+class Climber:
+    """A backend in a precision."""
+
+    backend: str
+    precision: Precision
+
+    @property
+    def name(self) -> str:
+        return self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
+
+
+class TraceFailed(Exception):
+    """A worker ended without a trace."""
+
+    def __init__(self, message: str, bad_input: bool) -> None:
+        super().__init__(message)
+        self.bad_input = bad_input
+
+
+@dataclass(frozen=True)
+class Tracer:
+    """Runs trace jobs, each in a fresh process."""
+
+    question: Question
+    environments: dict[str, Environment]
+    device: str
+    threads: int
+    folder: Path
+    progress: RunProgress
+
+    def trace(self, climber: Climber, steep_clip: float | None) -> Trace:
+        """The climber's trace. The truth, torch in float64, runs on the CPU, whatever the device. Raises
+        TraceFailed."""
+        from benchmarks.ladder import Trace
+        from benchmarks.launcher import run_worker
+        from shared.job import TRACE, Job
+
+        self.progress.begin(climber.name)
+        task, folder = self.question.task, self.folder / climber.name.replace(" ", "-")
+        folder.mkdir()
+        Job(
+            kind="trace",
+            backend=climber.backend,
+            task=task.name,
+            labels=task.labels,
+            metrics=task.metrics,
+            data=str(self.question.data),
+            checkpoint=str(self.question.checkpoint),
+            recipe=self.question.recipe,
+            device="cpu" if climber.precision == "float64" else self.device,
+            threads=self.threads,
+            precision=climber.precision,
+            steep_clip=steep_clip,
+        ).write(folder)
+        python = self.environments[climber.backend].python
+        outcome = run_worker(python, folder, self.threads, self.progress.event)
+        if outcome.answer is None:
+            for line in outcome.tail:
+                self.progress.line(f"      | {line}")
+            raise TraceFailed(f"{climber.name}: {outcome.error}", outcome.bad_input)
+        self.progress.end("traced")
+        return Trace(folder / TRACE, outcome.answer["trace"])
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="benchmarks.parity",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = add_what_options(parser)
+    what.add_argument("--limit", type=int, metavar="N", help="the first N dev rows only")
+    what.add_argument(
+        "--steps",
+        type=int,
+        default=20,
+        metavar="N",
+        help="training steps of the one epoch that is followed, warm-up and decay of the rate in it (20)",
+    )
+    what.add_argument(
+        "--precision",
+        nargs="+",
+        default=["float32"],
+        choices=["float32", "float64"],
+        help="float64 shows what rounding hides (float32)",
+    )
+    where = add_where_options(parser)
+    where.add_argument("--out", type=Path, default=Path("runs/parity"), metavar="DIR", help="(runs/parity)")
+    add_recipe_options(parser, **FIXED)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
