@@ -50,6 +50,7 @@ def run_job(folder: Path) -> None:
 def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     data = read_encoded(Path(job.data))
     checkpoint = Path(job.checkpoint)
+    architecture = read_architecture(checkpoint, job.recipe, len(job.labels))  # refused before anything is imported
     begin = time.perf_counter()
     load: Load = importlib.import_module(BACKENDS[job.backend].module).load
     imported = time.perf_counter()
@@ -81,7 +82,6 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
         answer["start_seconds"] = run.first_step_at - STARTED
         answer["predictions"] = {name: logits.argmax(-1).tolist() for name, logits in arrays.items()}
         if job.save:
-            architecture = read_architecture(checkpoint, job.recipe, len(job.labels))
             write_folder(
                 Path(job.save), model.weights(), architecture, checkpoint, job.task, job.labels, job.recipe.max_len
             )
