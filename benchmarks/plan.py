@@ -107,7 +107,7 @@ def plan_cells(request: Request) -> list[Cell]:
     threads = choose_threads(request.threads)
     questions = plan_questions(request)
     # What takes longest comes last, when little else can be refused.
-    hashes = {q.model: checkpoint_hash(q.checkpoint) for q in questions}
+    hashes = {name: checkpoint_hash(folder) for name, folder in {q.model: q.checkpoint for q in questions}.items()}
     environments = find_environments(request.backends, request.pythons)
     cells = []
     for q in questions:

@@ -42,8 +42,10 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
 def rows_of_steps(recipe: Recipe, steps: int) -> int:
     """How many training rows make one epoch of so many steps and half a batch more: the last batch is short where the
     recipe keeps such a one, and left over where it does not."""
-    whole = steps - 1 if recipe.last_batch == "keep" else steps
-    return whole * recipe.batch_size + max(1, recipe.batch_size // 2)
+    half = recipe.batch_size // 2
+    if recipe.last_batch == "keep":
+        return (steps - 1) * recipe.batch_size + max(1, half)
+    return steps * recipe.batch_size + half
 
 
 def splits_hash(splits: dict[str, Rows]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from shared.batching import total_steps, training_order
 from shared.errors import InputError
 from shared.recipe import Recipe
-from shared.splits import choose_splits, splits_hash
+from shared.splits import choose_splits, rows_of_steps, splits_hash
 from shared.tasks import Rows
 
 
@@ -125,3 +127,17 @@ def test_the_hash_follows_texts_labels_and_roles_and_not_the_order_of_the_splits
     assert len(set(hashes)) == len(hashes)
     assert splits_hash(dict(reversed(SOURCE.items()))) == hashes[0]
     assert all(len(h) == 64 for h in hashes)
+
+
+@pytest.mark.parametrize("last_batch", ["keep", "drop", "rollover"])
+@pytest.mark.parametrize("padding", ["max_length", "bucket"])
+@pytest.mark.parametrize(("batch_size", "steps"), [(1, 2), (2, 5), (7, 3), (32, 20)])
+def test_the_rows_of_so_many_steps_make_one_epoch_of_them_and_a_part_of_a_batch(
+    batch_size: int, steps: int, padding: Any, last_batch: Any
+) -> None:
+    recipe = Recipe(batch_size=batch_size, epochs=1, padding=padding, last_batch=last_batch)
+    rows = rows_of_steps(recipe, steps)
+    (batches,) = training_order(recipe, np.arange(1, rows + 1))
+    assert len(batches) == total_steps(recipe, rows) == steps
+    if batch_size > 1:
+        assert rows % batch_size > 0

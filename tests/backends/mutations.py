@@ -6,6 +6,7 @@ gradients is put into the adapter itself.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,7 +131,7 @@ def _rates_late(steps: list[Any]) -> list[Any]:
 
 
 def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
-    adapter: Any = __import__(load.__module__, fromlist=["load"])
+    adapter: Any = sys.modules[load.__module__]
     if hasattr(adapter, "torch"):
 
         def torch_clip(model: Any, clip: float) -> Any:
@@ -164,7 +165,7 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
 
 def _squared_before_summing(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
     """As Keras' optimizers take the norm of an embedding's gradient: its rows are one a token, repeated ones apart."""
-    adapter: Any = __import__(load.__module__, fromlist=["load"])
+    adapter: Any = sys.modules[load.__module__]
     apart: dict[str, Any] = {}
     dense = adapter.KerasModel._dense
 
