@@ -15,10 +15,12 @@ class Backend:
     """What the adapter imports; the first is the framework."""
     revision: int
     """Raised when the adapter's arithmetic or speed changes: records of another revision no longer answer."""
+    stock: str | None = None
+    """The module with the framework's own parts, whose `load` takes their names too (backends.stock)."""
 
 
 BACKENDS: dict[str, Backend] = {
-    "torch": Backend("backends.torch_hf", ("torch", "transformers"), 1),
-    "gluon": Backend("backends.gluon_nlp", ("mxnet", "gluonnlp"), 1),
-    "keras": Backend("backends.keras_tf", ("tensorflow", "keras", "keras_hub"), 1),
+    "torch": Backend("backends.torch_hf", ("torch", "transformers"), 1, "backends.stock.torch_hf"),
+    "gluon": Backend("backends.gluon_nlp", ("mxnet", "gluonnlp"), 1, "backends.stock.gluon_nlp"),
+    "keras": Backend("backends.keras_tf", ("tensorflow", "keras", "keras_hub"), 1, "backends.stock.keras_tf"),
 }

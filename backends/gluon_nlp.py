@@ -185,14 +185,6 @@ def _parameters(network: HybridBlock, a: Architecture) -> dict[str, Parameter]:
     return {name: found[name] for name in a.shapes()}
 
 
-def _cross_entropy(logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
-    """Mean cross-entropy, [1]. Written out, as `SoftmaxCELoss` is off by some 3e-6 on the CPU (oneDNN's log_softmax),
-    and every gradient with it."""
-    # No gradient flows through the maximum: it cancels.
-    shifted = mx.nd.broadcast_sub(logits, mx.nd.max(logits, axis=1, keepdims=True).detach())
-    return mx.nd.mean(mx.nd.log(mx.nd.sum(mx.nd.exp(shifted), axis=1)) - mx.nd.pick(shifted, labels, axis=1))
-
-
 @dataclass
 class Optimizer:
     """`torch.optim.AdamW` or `Adam`, with the recipe's switches, on MXNet's fused `adamw_update`."""
@@ -279,7 +271,7 @@ class GluonModel:
         with mx.autograd.record():
             logits = self._logits(batch)
             labels = self._array(batch.labels, self.precision)
-            loss = _cross_entropy(logits, labels)
+            loss = self._loss(logits, labels)
         self._backward(loss)
         self.optimizer.step(learning_rate)
         outcome = mx.nd.concat(loss.detach(), (mx.nd.argmax(logits.detach(), axis=1) == labels).sum(), dim=0)
@@ -297,7 +289,7 @@ class GluonModel:
     def gradients(self, batch: Batch) -> Gradients:
         """Loss and every gradient, dropout off. The next train step overwrites what lies in the parameters."""
         with mx.autograd.record(train_mode=False):
-            loss = _cross_entropy(self._logits(batch), self._array(batch.labels, self.precision))
+            loss = self._loss(self._logits(batch), self._array(batch.labels, self.precision))
         self._backward(loss, train_mode=False)
         raw = {name: parameter.grad().asnumpy() for name, parameter in self.parameters.items()}
         norm, factor = self.optimizer.norm_and_factor()
@@ -349,6 +341,13 @@ class GluonModel:
             return peak_resident_memory()
         free, total = mx.context.gpu_memory_info(self.context.device_id)
         return total - free
+
+    def _loss(self, logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
+        """Mean cross-entropy, [1]. Written out, as `SoftmaxCELoss` is off by some 3e-6 on the CPU (oneDNN's
+        log_softmax), and every gradient with it."""
+        # No gradient flows through the maximum: it cancels.
+        shifted = mx.nd.broadcast_sub(logits, mx.nd.max(logits, axis=1, keepdims=True).detach())
+        return mx.nd.mean(mx.nd.log(mx.nd.sum(mx.nd.exp(shifted), axis=1)) - mx.nd.pick(shifted, labels, axis=1))
 
     def _backward(self, loss: mx.nd.NDArray, train_mode: bool = True) -> None:
         loss.backward(train_mode=train_mode)

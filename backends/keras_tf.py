@@ -22,7 +22,7 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import Gradients, HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
+from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -66,12 +66,18 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
-) -> Model:
+) -> KerasModel:
     """The model of backends/contract.py. TensorFlow takes its device and threads before its first operation and keeps
     them: a second call in one process with others raises RuntimeError.
 
     Raises InputError for a GPU that TensorFlow does not see, and for a beta that float32 cannot tell from 1.
     """
+    prepare(recipe, device, threads, precision)
+    return KerasModel(architecture, weights, recipe, device, precision)
+
+
+def prepare(recipe: Recipe, device: str, threads: int, precision: Precision) -> None:
+    """Everything about the process that a model needs. Raises as `load` does."""
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
         if np.dtype(precision).type(beta) == 1:
             raise InputError(
@@ -82,7 +88,6 @@ def load(
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(recipe.seed)  # dropout layers draw their seeds from it as they are made
     keras.config.set_floatx(precision)  # what layers compute in that are told nothing, and Python's numbers become
-    return KerasModel(architecture, weights, recipe, device, precision)
 
 
 def _use_device(device: str) -> None:
@@ -267,9 +272,7 @@ class KerasModel:
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         self._steps += 1
-        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._precision)
-        shrink = 1 - learning_rate * self._recipe.decay
-        loss, correct = self._train(*_rows(batch), batch.labels, rate, epsilon, shrink)
+        loss, correct = self._train(*_rows(batch), batch.labels, *self._scalars(learning_rate))
         return lambda: (float(loss), int(correct))
 
     def predict(self, batch: Batch) -> np.ndarray:
@@ -307,6 +310,11 @@ class KerasModel:
         inputs = dict(zip(("token_ids", "segment_ids", "padding_mask"), rows, strict=True))
         return self._network({name: inputs[name] for name in self._network.input}, training=training)
 
+    def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
+        """What `_update` needs to be told at this step."""
+        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._precision)
+        return rate, epsilon, 1 - learning_rate * self._recipe.decay
+
     def _named(self, gradients: list[Any]) -> Weights:
         return {p.name: p.from_keras(gradient) for p, gradient in zip(self._parameters, gradients, strict=True)}
 
@@ -322,18 +330,22 @@ class KerasModel:
         add up to the squared norm, nor to Adam's second moment."""
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
-        values = gradient.values
-        if "word_embeddings" in parameter.name:
-            # transformers gives the pad token's embedding no gradient, even where a text holds that token.
-            values *= tf.cast(gradient.indices != self._pad_id, values.dtype)[:, None]
-        return tf.math.unsorted_segment_sum(values, gradient.indices, parameter.shape[0])
+        by_row = self._without_pad(gradient, parameter)
+        return tf.math.unsorted_segment_sum(by_row.values, by_row.indices, parameter.shape[0])
+
+    def _without_pad(self, gradient: Any, parameter: Parameter) -> Any:
+        """transformers gives the pad token's embedding no gradient, even where a text holds that token."""
+        if "word_embeddings" not in parameter.name:
+            return gradient
+        kept = tf.cast(gradient.indices != self._pad_id, gradient.values.dtype)[:, None]
+        return tf.IndexedSlices(gradient.values * kept, gradient.indices, gradient.dense_shape)
 
     def _clip(self, gradients: list[Any]) -> tuple[Any, list[Any]]:
-        """The global norm, and the gradients as torch.nn.utils.clip_grad_norm_ leaves them, with its 1e-6."""
+        """The global norm, and the gradients clipped."""
         norm = tf.linalg.global_norm(gradients)
         if self._recipe.clip is None:
             return norm, gradients
-        factor = tf.minimum(self._recipe.clip / (norm + 1e-6), 1.0)
+        factor = clip_factor(norm, self._recipe.clip)
         return norm, [factor * gradient for gradient in gradients]
 
     def _gradients_graph(self, ids: Any, types: Any, mask: Any, labels: Any) -> tuple[Any, list[Any], Any, list[Any]]:
@@ -343,9 +355,14 @@ class KerasModel:
     def _train_graph(
         self, ids: Any, types: Any, mask: Any, labels: Any, rate: Any, epsilon: Any, shrink: Any
     ) -> tuple[Any, Any]:
-        recipe = self._recipe
         loss, gradients, logits = self._loss_and_gradients(ids, types, mask, labels=labels, training=True)
         _, gradients = self._clip(gradients)
+        self._update(gradients, rate, epsilon, shrink)
+        correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1) == labels)
+        return loss, correct
+
+    def _update(self, gradients: list[Any], rate: Any, epsilon: Any, shrink: Any) -> None:
+        recipe = self._recipe
         zero, beta1, beta2 = (tf.constant(number, self._precision) for number in (0.0, recipe.beta1, recipe.beta2))
         for p, (m, v), gradient in zip(self._parameters, self._moments, gradients, strict=True):
             if recipe.decays(p.name) and recipe.optimizer == "adamw":
@@ -364,8 +381,11 @@ class KerasModel:
                 epsilon=epsilon,
                 grad=gradient,
             )
-        correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1) == labels)
-        return loss, correct
+
+
+def clip_factor(norm: Any, clip: float) -> Any:
+    """What torch.nn.utils.clip_grad_norm_ multiplies gradients of this norm by, with its 1e-6."""
+    return tf.minimum(clip / (norm + 1e-6), 1.0)
 
 
 def _rows(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

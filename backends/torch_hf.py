@@ -14,7 +14,7 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
-from backends.contract import Gradients, HiddenStates, Lazy, Model, gpu_number, peak_resident_memory
+from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -29,7 +29,7 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
-) -> Model:
+) -> TorchModel:
     """See `backends.contract.Load`."""
     gpu_number(device, torch.cuda.device_count())
     place = torch.device(device)
@@ -43,7 +43,7 @@ def load(
     # Construction left these without memory. Token types come with every batch, so their buffer is never read.
     network.base_model.embeddings.position_ids = torch.arange(architecture.max_positions, device=place)[None]
     parameters = dict(network.named_parameters())
-    return _Model(
+    return TorchModel(
         network,
         {name: parameters[name] for name in architecture.shapes()},
         _Optimizer(parameters, recipe),
@@ -157,7 +157,7 @@ class _Optimizer:
 
 
 @dataclass
-class _Model:
+class TorchModel:
     """See `backends.contract.Model`."""
 
     network: Any

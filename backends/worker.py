@@ -17,6 +17,7 @@ import sys
 import threading
 import traceback
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
     checkpoint = Path(job.checkpoint)
     architecture = read_architecture(checkpoint, job.recipe, len(job.labels))  # refused before anything is imported
     begin = time.perf_counter()
-    load: Load = importlib.import_module(BACKENDS[job.backend].module).load
+    load = _loader(job)
     imported = time.perf_counter()
 
     def build(recipe: Recipe) -> Model:
@@ -86,6 +87,14 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
                 Path(job.save), model.weights(), architecture, checkpoint, job.task, job.labels, job.recipe.max_len
             )
     return answer, arrays
+
+
+def _loader(job: Job) -> Load:
+    backend = BACKENDS[job.backend]
+    if backend.stock and job.stock:
+        return partial(importlib.import_module(backend.stock).load, parts=job.stock)
+    load: Load = importlib.import_module(backend.module).load
+    return load
 
 
 def _end_with_the_launcher() -> None:

@@ -6,6 +6,7 @@ units of which the others' are told: at 1 a backend is as far from the truth as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,9 @@ HALF_ULP = 2.0**-24
 NO_GRADIENT = 1e-9
 """Of the global norm: a parameter whose true gradient is below has none but for rounding, as a key's bias, which
 softmax cancels. Adam makes steps of full size of that rounding, and they mean nothing."""
+
+DEVIATIONS = 5
+"""So many standard deviations apart, two shares are not of the same rate; chance exceeds it once in 1.7 million."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -83,6 +87,12 @@ RUNGS = (
     Rung("pooled", "pooled output", "states", "the pooler's activation, another token than the first", "pooled", 1e-6),
     # The bound of this project's tests against transformers, and of docs of others who compare logits.
     Rung("logits", "logits", "states", "the head: its layers, dropout left on", only="logits", absolute=1e-5),
+    Rung(
+        "dropout",
+        "share of embeddings dropped in training",
+        "",
+        "dropout of the embeddings before LayerNorm in place of after it, a rate other than the checkpoint's",
+    ),
     Rung("loss", "loss", "loss", "mean or sum, the log-softmax's accuracy, label smoothing", absolute=5e-6),
     # As tests/backends/test_against_transformers.py: entries of a matrix product err with its largest, and every
     # gradient with what flows back into it.
@@ -178,7 +188,12 @@ RUNG = {rung.name: rung for rung in RUNGS}
 def climb(truth: Truth, trace: Trace) -> Iterator[Finding]:
     """Each rung's finding, from the ground up."""
     for rung in RUNGS:
-        yield _batches(rung, truth.exact, trace) if rung.name == "batches" else _compare(rung, truth, trace)
+        if rung.name == "batches":
+            yield _batches(rung, truth.exact, trace)
+        elif rung.name == "dropout":
+            yield _dropout(rung, truth.exact, trace)
+        else:
+            yield _compare(rung, truth, trace)
 
 
 def likely_causes(finding: Finding) -> str:
@@ -246,6 +261,17 @@ def _batches(rung: Rung, exact: Trace, trace: Trace) -> Finding:
     count = len(set().union(*differ.values()))
     note = f"{', '.join(differ)} differ in {count} of {len(wanted)} steps, first in step {first}: {causes}"
     return Finding(rung.name, False, None, None, np.inf, next(iter(differ)), note)
+
+
+def _dropout(rung: Rung, exact: Trace, trace: Trace) -> Finding:
+    """Frameworks draw other numbers, so shares are compared, each a binomial sample of so many entries."""
+    wanted, given = exact.summary["dropped"], trace.summary["dropped"]
+    rate = wanted["share"]
+    error = abs(given["share"] - rate)
+    deviation = math.sqrt(rate * (1 - rate) * (1 / wanted["entries"] + 1 / given["entries"]))
+    share = error / (DEVIATIONS * deviation) if deviation else np.inf if error else 0.0
+    note = f"{given['share']:.3f} dropped, {rate:.3f} by the truth"
+    return Finding(rung.name, share <= 1, error, None, share, "embeddings", note)
 
 
 def _flips(exact: np.ndarray, mine: np.ndarray) -> str:

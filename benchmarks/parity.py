@@ -8,6 +8,7 @@ where each framework would draw other numbers.
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import tempfile
@@ -28,15 +29,18 @@ from benchmarks.options import (
 from shared.errors import InputError
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
+    from backends.stock import Part
     from benchmarks.environments import Environment
     from benchmarks.ladder import Trace
     from benchmarks.plan import Question
     from benchmarks.progress import RunProgress
     from shared.job import Precision
+    from shared.recipe import Recipe
 
 EXAMPLES = """examples:
   python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10
   python -m benchmarks.parity --backend gluon --task mrpc --data-dir DATA --model minilm --precision float32 float64
+  python -m benchmarks.parity --backend keras --task mrpc --data-dir DATA --model minilm --against stock
 
 Exit code: 0 when every rung holds, 1 when one fails, 2 for bad input."""
 
@@ -46,11 +50,12 @@ FIXED = {"epochs": 1, "keep": "last", "eval_before": False, "test_split": "test"
 
 def main(arguments: list[str] | None = None) -> None:
     with one_line_errors("benchmarks.parity"):
-        sys.exit(run(_parser().parse_args(arguments)))
+        options = _parser().parse_args(arguments)
+        sys.exit(run(options, shlex.join(["python", "-m", "benchmarks.parity", *(arguments or sys.argv[1:])])))
 
 
-def run(options: argparse.Namespace) -> int:
-    """Traces, compares, prints and writes. Returns the exit code."""
+def run(options: argparse.Namespace, command: str) -> int:
+    """Traces, compares, prints and writes; documents show the command. Returns the exit code."""
     backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
     if len(options.task) * len(options.model) * len(grid) > 1:
         raise InputError("parity follows one training; pass one task, one model and one value of each recipe option")
@@ -58,6 +63,10 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--steps {options.steps}: pass 2 or more")
     if backends == ["torch"] and options.precision == ["float64"]:
         raise InputError("torch in float64 is the truth that others are compared with; pass another backend or float32")
+    if options.against:
+        _check_stock(grid[0], options.precision)
+    elif options.document:
+        raise InputError("--document is what --against stock writes; pass that too")
 
     from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions
 
@@ -79,13 +88,21 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"{question.task.name}'s split {question.recipe.dev_split!r} has no labels; pass --dev-split")
     environments = find_environments(request.backends, pythons)
 
-    from benchmarks.ladder import Truth, climb
+    from benchmarks.divergences import print_divergences, write_divergences
+    from benchmarks.ladder import Finding, Truth, climb
     from benchmarks.parity_report import Report, print_report, write_report
     from benchmarks.progress import RunProgress, terminal
 
     truth, noise = Climber("torch", "float64"), Climber("torch", "float32")
-    asked = [Climber(backend, precision) for precision in options.precision for backend in backends]
-    climbers = [climber for climber in asked if climber != truth]
+    parts = _stock_parts(backends, question) if options.against else []
+    if options.against:
+        asked = [Climber(b, "float32", tuple(p.name for p in parts if p.backend == b and p.usual)) for b in backends]
+        alone = {part: Climber(part.backend, "float32", (part.name,)) for part in parts}
+    else:
+        asked = [Climber(backend, precision) for precision in options.precision for backend in backends]
+        alone = {}
+    climbers = [climber for climber in dict.fromkeys([*asked, *alone.values()]) if climber != truth]
+    findings: dict[Climber, list[Finding]] = {}
     report = Report.of(question, options.steps, device, threads, environments)
     console = terminal()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +115,9 @@ def run(options: argparse.Namespace) -> int:
             traces = {truth: exact, noise: tracer.trace(noise, exact.summary["steep_clip"])}
             for climber in climbers:
                 trace = traces.get(climber) or tracer.trace(climber, exact.summary["steep_clip"])
-                report.add(climber.name, trace, list(climb(Truth(exact, traces[noise]), trace)))
+                findings[climber] = list(climb(Truth(exact, traces[noise]), trace))
+                if climber in asked:
+                    report.add(climber.name, trace, findings[climber])
                 if climber not in traces:
                     shutil.rmtree(trace.folder)  # several times the model's size
     except TraceFailed as failure:
@@ -109,18 +128,29 @@ def run(options: argparse.Namespace) -> int:
     print_report(console, report)
     write_report(options.out, report)
     console.print(f"\n{options.out}/parity.md, parity.json and parity.png hold this", style="dim")
+    if alone:
+        divergences = {part: findings[climber] for part, climber in alone.items()}
+        document = options.document or options.out / "divergences.md"
+        print_divergences(console, divergences)
+        write_divergences(document, report, divergences, command)
+        console.print(f"\n{document} tells of each", style="dim")
     return 0 if report.holds else 1
 
 
 @dataclass(frozen=True)
 class Climber:
-    """A backend in a precision."""
+    """A backend in a precision, with some of its framework's own parts."""
 
     backend: str
     precision: Precision
+    stock: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
+        if len(self.stock) == 1:
+            return f"{self.backend} stock {self.stock[0]}"
+        if self.stock:
+            return f"{self.backend} stock"
         return self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
 
 
@@ -166,6 +196,7 @@ class Tracer:
             threads=self.threads,
             precision=climber.precision,
             steep_clip=steep_clip,
+            stock=climber.stock,
         ).write(folder)
         python = self.environments[climber.backend].python
         outcome = run_worker(python, folder, self.threads, self.progress.event)
@@ -175,6 +206,23 @@ class Tracer:
             raise TraceFailed(f"{climber.name}: {outcome.error}", outcome.bad_input)
         self.progress.end("traced")
         return Trace(folder / TRACE, outcome.answer["trace"])
+
+
+def _check_stock(recipe: Recipe, precisions: list[str]) -> None:
+    if precisions != ["float32"]:
+        raise InputError("--against stock compares in float32; leave --precision out")
+    for name, value in (("optimizer", "adamw"), ("eps_place", "after"), ("bias_correction", True)):
+        if getattr(recipe, name) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--against stock takes each framework's own optimizer; leave {option} out")
+
+
+def _stock_parts(backends: list[str], question: Question) -> list[Part]:
+    from backends.stock import parts_of
+    from shared.checkpoint import read_architecture
+
+    kind = read_architecture(question.checkpoint, question.recipe, len(question.task.labels)).model_type
+    return [part for backend in backends for part in parts_of(backend, kind)]
 
 
 def _parser() -> Parser:
@@ -200,7 +248,13 @@ def _parser() -> Parser:
         choices=["float32", "float64"],
         help="float64 shows what rounding hides (float32)",
     )
+    what.add_argument(
+        "--against",
+        choices=["stock"],
+        help="let each framework's own standard parts climb in place of this project's, all and one by one",
+    )
     where = add_where_options(parser)
+    where.add_argument("--document", type=Path, metavar="FILE", help="what --against stock found (OUT/divergences.md)")
     where.add_argument("--out", type=Path, default=Path("runs/parity"), metavar="DIR", help="(runs/parity)")
     add_recipe_options(parser, **FIXED)
     return parser

@@ -123,11 +123,12 @@ def _cell(finding: Finding, in_noise: bool) -> str:
     elif finding.times_noise is None or not in_noise:
         shown = f"{finding.error:.1e}"
     else:
-        shown = f"{finding.error:.1e} ({_short(finding.times_noise)}×)"
+        shown = f"{finding.error:.1e} ({short(finding.times_noise)}×)"
     return shown if finding.holds else f"{FAILS} {shown}"
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """A ratio, in few characters."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}" if value < 1e5 else f"{value:.0e}"
 
 
@@ -156,7 +157,7 @@ def _verdicts(report: Report) -> list[str]:
             lines.append(f"{climber}: every rung holds.")
             continue
         finding = failures[climber]
-        size = f", {_short(finding.share)} times its bound" if finding.error is not None else ""
+        size = f", {short(finding.share)} times its bound" if finding.error is not None else ""
         note = f" ({finding.note})" if finding.note else ""
         lines.append(
             f"{climber} parts at '{finding.rung}', in {finding.worst}{size}{note}. The rungs below hold, so the likely "
@@ -178,7 +179,7 @@ def _draw(path: Path, report: Report) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rungs = [name for name in RUNG if name != "batches"]
+    rungs = [name for name in RUNG if name not in ("batches", "dropout")]
     figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
     for (climber, findings), marker in zip(report.findings.items(), "osD^vP", strict=False):
         by_name = {finding.rung: finding for finding in findings}

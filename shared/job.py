@@ -41,6 +41,8 @@ class Job:
     precision: Precision = "float32"
     steep_clip: float | None = None
     """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
+    stock: tuple[str, ...] = ()
+    """`trace`: names of the framework's own parts (backends.stock) that take the place of the adapter's."""
     save: str | None = None
     """`train`: where to leave the fine-tuned model."""
 
@@ -52,5 +54,6 @@ class Job:
     def read(cls, folder: Path) -> Job:
         values: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
         values["recipe"] = Recipe.from_json(values["recipe"])
-        values["labels"], values["metrics"] = tuple(values["labels"]), tuple(values["metrics"])
+        for name in ("labels", "metrics", "stock"):
+            values[name] = tuple(values[name])
         return cls(**values)

@@ -57,13 +57,16 @@ def trace(
     checkpoint for a recipe; `steep_clip` is the clip at the steep settings, None for a tenth of the gradients' norm;
     `on_event` is told of progress.
 
-    Returns `received`, what the loop gave each train_step (see `Watched`), the `steep_clip`, and the `dev` scores after
-    the last step.
+    Returns `dropped`, the share of zeros among so many entries of the first batch's embeddings with dropout on (valid
+    tokens alone); `received`, what the loop gave each train_step (see `Watched`); the `steep_clip`; and the scores of
+    `dev` after the last step.
     """
     train = data["train"]
     rows, _ = next(epochs(train, recipe))[0]
     first = make_batch(train, rows, recipe)
-    _save(folder, "states", _states(build(recipe).hidden_states(first), first))
+    model = build(recipe)
+    _save(folder, "states", _states(model.hidden_states(first), first))
+    dropped = model.hidden_states(first, dropout=True).embeddings[first.attention_mask == 1]
 
     still = replace(recipe, dropout=0.0, head_dropout=0.0)
     model = build(still)
@@ -84,7 +87,12 @@ def trace(
     steps = islice(chain.from_iterable(epochs(train, sharp)), STEEP_STEPS)
     losses = [on_slope.train_step(make_batch(train, rows, sharp), rate)()[0] for rows, rate in steps]
     _save_steps(folder, "steep_", on_slope, losses)
-    return {"received": watched.received, "steep_clip": sharp.clip, "dev": run.epochs[-1].dev}
+    return {
+        "dropped": {"share": float(np.mean(dropped == 0)), "entries": dropped.size},
+        "received": watched.received,
+        "steep_clip": sharp.clip,
+        "dev": run.epochs[-1].dev,
+    }
 
 
 @dataclass

@@ -15,6 +15,7 @@ from benchmarks.ladder import RUNGS, Finding, Trace, Truth, climb, likely_causes
 
 Parts = dict[str, dict[str, np.ndarray]]
 NOISE = 1e-7
+DROPPED = {"share": 0.1, "entries": 10_000}
 NAMES = ("layer.0.attention.self.key.bias", "layer.0.output.dense.weight", "classifier.weight")
 RECEIVED = [{"ids": f"i{n}", "types": f"t{n}", "mask": f"m{n}", "labels": f"l{n}", "rate": 1e-3} for n in range(4)]
 
@@ -51,11 +52,13 @@ def parts() -> Parts:
     return found
 
 
-def written(folder: Path, found: Parts, received: list[dict[str, Any]] | None = None) -> Trace:
+def written(
+    folder: Path, found: Parts, received: list[dict[str, Any]] | None = None, dropped: dict[str, Any] = DROPPED
+) -> Trace:
     folder.mkdir()
     for part, arrays in found.items():
         np.savez(folder / f"{part}.npz", **arrays)  # type: ignore[arg-type]
-    return Trace(folder, {"received": RECEIVED if received is None else received})
+    return Trace(folder, {"received": RECEIVED if received is None else received, "dropped": dropped})
 
 
 def disturbed(found: Parts, by: float) -> Parts:
@@ -81,10 +84,13 @@ def truth(tmp_path: Path) -> Truth:
 def findings(truth: Truth, tmp_path: Path) -> Callable[..., dict[str, Finding]]:
     """What the ladder finds of a trace that a function changed; the rungs by name."""
 
-    def found(change: Callable[[Parts], object] = lambda parts: None, received: Any = None) -> dict[str, Finding]:
+    def found(
+        change: Callable[[Parts], object] = lambda parts: None, received: Any = None, dropped: Any = DROPPED
+    ) -> dict[str, Finding]:
         changed = disturbed(parts(), NOISE)
         change(changed)
-        return {finding.rung: finding for finding in climb(truth, written(tmp_path / "mine", changed, received))}
+        trace = written(tmp_path / "mine", changed, received, dropped)
+        return {finding.rung: finding for finding in climb(truth, trace)}
 
     return found
 
@@ -141,7 +147,7 @@ def test_one_entry_that_is_off_fails_its_rung_alone_and_is_named(findings: Findi
 
 
 def test_every_rung_that_subtracts_is_tried_above() -> None:
-    assert set(CHANGES) | {"batches"} == {rung.name for rung in RUNGS}
+    assert set(CHANGES) | {"batches", "dropout"} == {rung.name for rung in RUNGS}
 
 
 def test_of_layers_the_first_that_is_off_is_named_though_a_later_is_worse(findings: Findings) -> None:
@@ -236,3 +242,25 @@ def test_a_head_of_the_frameworks_own_is_told_from_a_wrong_weight_map(findings: 
         found["parameters"][NAMES[2]][0, 0] += 0.1
 
     assert "head" in likely_causes(findings(change)["parameters"])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.12, 0.08])
+def test_shares_dropped_may_differ_by_chance(findings: Findings, share: float) -> None:
+    """The difference of two such shares has a standard deviation of 0.0042."""
+    assert failing(findings(dropped={"share": share, "entries": 10_000})) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.075, 0.125])
+def test_shares_dropped_that_chance_does_not_explain_fail(findings: Findings, share: float) -> None:
+    found = findings(dropped={"share": share, "entries": 10_000})
+    assert failing(found) == ["dropout"]
+    assert found["dropout"].share == pytest.approx(abs(share - 0.1) / (5 * np.sqrt(0.1 * 0.9 * 2 / 10_000)))
+    assert found["dropout"].note == f"{share:.3f} dropped, 0.100 by the truth"
+
+
+def test_where_nothing_is_dropped_nothing_may_be(truth: Truth, tmp_path: Path) -> None:
+    truth.exact.summary["dropped"] = {"share": 0.0, "entries": 10_000}
+    none = written(tmp_path / "none", parts(), dropped={"share": 0.0, "entries": 10_000})
+    some = written(tmp_path / "some", parts(), dropped={"share": 1e-4, "entries": 10_000})
+    holds = [{f.rung: f.holds for f in climb(truth, trace)}["dropout"] for trace in (none, some)]
+    assert holds == [True, False]

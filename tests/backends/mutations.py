@@ -141,7 +141,7 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
                 adapter.torch.nn.utils.clip_grad_norm_(parameter, clip)
             return norm
 
-        patch.setattr(adapter._Model, "_clip_gradients", torch_clip)
+        patch.setattr(adapter.TorchModel, "_clip_gradients", torch_clip)
     elif hasattr(adapter, "mx"):
         sound = adapter.Optimizer.norm_and_factor
 

@@ -7,19 +7,24 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from backends import BACKENDS
 from backends.contract import Load
+from backends.stock import PARTS, Part, parts_of
 from benchmarks.ladder import Finding, Trace, Truth, climb
+from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.traced import KINDS, Build, Kind, builder, network, write_trace
+from tests.backends.traced import KINDS, TRAININGS, UNUSUAL, Build, builder, write_trace
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
-Climb = Callable[[Kind, Build], list[Finding]]
+Climb = Callable[[str, Build], list[Finding]]
+"""What the ladder finds of a build, by the training's name."""
 
 
 @pytest.fixture(scope="session")
@@ -34,31 +39,22 @@ def truths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Truth]:
     def read(folder: Path) -> Trace:
         return Trace(folder, json.loads((folder / "summary.json").read_text()))
 
-    return {kind: Truth(read(out / kind / "float64"), read(out / kind / "float32")) for kind in KINDS}
+    return {name: Truth(read(out / name / "float64"), read(out / name / "float32")) for name in TRAININGS}
 
 
 @pytest.fixture
 def climbed(truths: dict[str, Truth], tmp_path: Path) -> Climb:
-    """What the ladder finds of a build."""
-
-    def climbed(kind: Kind, build: Build) -> list[Finding]:
-        truth = truths[kind]
+    def climbed(name: str, build: Build) -> list[Finding]:
+        truth = truths[name]
         clip = truth.exact.summary["steep_clip"]
-        return list(climb(truth, Trace(tmp_path, write_trace(build, network(kind), clip, tmp_path))))
+        return list(climb(truth, Trace(tmp_path, write_trace(build, TRAININGS[name], clip, tmp_path))))
 
     return climbed
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_rung_holds(load: Load, climbed: Climb, measured: Measured, kind: Kind) -> None:
-    for finding in climbed(kind, builder(load, network(kind))):
-        assert finding.holds, finding
-        measured(f"{kind}, {finding.rung}, share of the bound", finding.share, 1.0)
-
-
 @pytest.fixture
 def eager() -> Iterator[None]:
-    """TensorFlow without graphs, whose tracing would take most of the time; the sound adapter is climbed with them."""
+    """TensorFlow without graphs, whose tracing would take most of the time."""
     if BACKEND != "keras":
         yield
         return
@@ -66,6 +62,23 @@ def eager() -> Iterator[None]:
     config.run_functions_eagerly(True)
     yield
     config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rung_holds(load: Load, climbed: Climb, measured: Measured, kind: str) -> None:
+    every_rung_holds(kind, climbed(kind, builder(load, KINDS[kind].architecture)), measured)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_every_rung_holds_for_an_unusual_network(load: Load, climbed: Climb, measured: Measured, name: str) -> None:
+    every_rung_holds(name, climbed(name, builder(load, UNUSUAL[name].architecture)), measured)
+
+
+def every_rung_holds(name: str, findings: list[Finding], measured: Measured) -> None:
+    for finding in findings:
+        assert finding.holds, finding
+        measured(f"{name}, {finding.rung}, share of the bound", finding.share, 1.0)
 
 
 @pytest.mark.usefixtures("eager")
@@ -78,13 +91,73 @@ def test_a_mutation_is_named_by_its_rung(
     climbed: Climb,
     mistake_shows: Measured,
     monkeypatch: pytest.MonkeyPatch,
-    kind: Kind,
+    kind: str,
     mutation: str,
 ) -> None:
     broken = MUTATIONS[mutation]
-    findings = climbed(kind, broken.build(load, network(kind), monkeypatch))
+    findings = climbed(kind, broken.build(load, KINDS[kind].architecture, monkeypatch))
     first = next((finding for finding in findings if not finding.holds), None)
     assert first is not None, "no rung fails"
     assert first.rung in broken.rungs, first
     if np.isfinite(first.share):
         mistake_shows(f"{kind}, {mutation}, rung '{first.rung}'", first.share, 1.0)
+
+
+SHOWS: dict[str, dict[str, str | None]] = {
+    "torch": {"trainer": None},
+    "gluon": {
+        "dropout": "dropout",
+        "epsilon": "embeddings",
+        "loss": None,
+        "pad": None,
+        "clipping": None,
+        "bertadam": "first step, steep",
+        "adam": "first step, steep",
+    },
+    "keras": {
+        "gelu": "layers",
+        "epsilon": None,
+        "pad": None,
+        "clipping": "norm",
+        "adamw": "first step, steep",
+        "rows": "first step, steep",
+        "decay": "first step, steep",
+    },
+}
+"""The rung at which each standard part shows on these small networks; None where it does not: their checkpoints have
+the usual epsilon, their texts no pad token, and sums over a few thousand numbers are exact enough."""
+
+
+def stock(part: Part) -> Load:
+    load: Load = partial(importlib.import_module(BACKENDS[part.backend].stock or "").load, parts=[part.name])
+    return load
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(("kind", "part"), [(k, p) for k in KINDS for p in parts_of(BACKEND, k)], ids=str)
+def test_a_standard_part_shows_at_its_rung(climbed: Climb, kind: str, part: Part) -> None:
+    findings = climbed(kind, builder(stock(part), KINDS[kind].architecture))
+    first = next((finding.rung for finding in findings if not finding.holds), None)
+    assert first == SHOWS[BACKEND][part.name]
+
+
+@pytest.mark.usefixtures("eager")
+def test_the_pad_tokens_embedding_is_trained_by_the_standard_part_alone(load: Load) -> None:
+    a = KINDS["bert"].architecture
+    batch = random_batch(a, rows=4, width=8, seed=1)
+    batch.input_ids[:, 2] = a.pad_id
+
+    def gradient_of_pad(load: Load) -> float:
+        found = builder(load, a)(KINDS["bert"].recipe).gradients(batch).raw["bert.embeddings.word_embeddings.weight"]
+        return float(np.abs(found[a.pad_id]).max())
+
+    assert gradient_of_pad(load) == 0
+    for part in (part for part in PARTS if part.backend == BACKEND and part.name == "pad"):
+        assert gradient_of_pad(stock(part)) > 0
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part.backend == BACKEND], ids=str)
+def test_a_reader_can_see_a_standard_part_in_ten_lines(part: Part) -> None:
+    assert len([line for line in part.check.splitlines() if line.strip()]) <= 10
+    assert "assert" in part.check
+    exec(compile(part.check, str(part), "exec"), {})

@@ -11,7 +11,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,28 +27,56 @@ from shared.trace import trace
 from tests.backends.cases import architecture, perturbed_weights
 
 Kind = Literal["bert", "distilbert"]
-KINDS: tuple[Kind, ...] = ("bert", "distilbert")
 STEPS = 6
-RECIPE = Recipe(max_len=24, batch_size=8, epochs=1, learning_rate=5e-4, warm_up=0.2)
-"""Six steps, the last of four rows."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, and how: six steps, the last of four rows."""
+
+    architecture: Architecture
+    recipe: Recipe
+
+
+def _training(kind: Kind, dropout: Dropout, max_len: int = 24, padding: Any = "max_length", **fields: Any) -> Training:
+    recipe = Recipe(max_len=max_len, padding=padding, batch_size=8, epochs=1, learning_rate=5e-4, warm_up=0.2)
+    return Training(architecture(kind, dropout=dropout, **fields), recipe)
+
+
+# A dropout rate of its own at each place that the kind of network has.
+BERT = Dropout(0.1, 0.2, 0.15, 0.05, 0.25)
+DISTILBERT = Dropout(0.1, 0.2, 0.0, 0.05, 0.25)
+
+KINDS: dict[str, Training] = {"bert": _training("bert", BERT), "distilbert": _training("distilbert", DISTILBERT)}
+"""What mistakes are planted into."""
+UNUSUAL: dict[str, Training] = {
+    "bert, epsilon 1e-5, gelu_new, one token type, 2 labels, length 16": _training(
+        "bert", BERT, 16, layer_norm_eps=1e-5, activation="gelu_new", type_vocab_size=1, num_labels=2
+    ),
+    "bert, relu, 6 labels, length 128, padded to the longest": _training(
+        "bert", BERT, 128, "longest", activation="relu", num_labels=6
+    ),
+    "distilbert, epsilon 1e-5, relu, 4 labels, length 64, in buckets": _training(
+        "distilbert", DISTILBERT, 64, "bucket", layer_norm_eps=1e-5, activation="relu", num_labels=4
+    ),
+}
+"""What a sound adapter must do too."""
+TRAININGS = KINDS | UNUSUAL
 METRICS = ("accuracy",)
 Build = Callable[[Recipe], Model]
 
 
-def network(kind: Kind) -> Architecture:
-    """Small, with a dropout rate of its own at each place that the kind has."""
-    attention_output = 0.15 if kind == "bert" else 0.0
-    return architecture(kind, dropout=Dropout(0.1, 0.2, attention_output, 0.05, 0.25))
-
-
-def data(a: Architecture) -> dict[str, Encoded]:
+def data(training: Training) -> dict[str, Encoded]:
     """Rows of mixed lengths; tokens repeat within a batch, as they do in text."""
-    return {"train": _rows(a, (STEPS - 1) * RECIPE.batch_size + 4, seed=1), "dev": _rows(a, 20, seed=2)}
+    return {
+        "train": _rows(training, (STEPS - 1) * training.recipe.batch_size + 4, seed=1),
+        "dev": _rows(training, 20, seed=2),
+    }
 
 
-def _rows(a: Architecture, n: int, seed: int) -> Encoded:
-    random = np.random.RandomState(seed)
-    lengths = random.randint(3, RECIPE.max_len + 1, n)
+def _rows(training: Training, n: int, seed: int) -> Encoded:
+    a, random = training.architecture, np.random.RandomState(seed)
+    lengths = random.randint(3, training.recipe.max_len + 1, n)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     ids = random.randint(1, 60, offsets[-1]).astype(np.int32)
     types = np.concatenate([np.arange(length) >= length // 2 for length in lengths]).astype(np.uint8)
@@ -70,19 +98,19 @@ def builder(load: Load, a: Architecture, weights: Weights | None = None, precisi
     return build
 
 
-def write_trace(build: Build, a: Architecture, steep_clip: float | None, folder: Path) -> dict[str, Any]:
+def write_trace(build: Build, training: Training, steep_clip: float | None, folder: Path) -> dict[str, Any]:
     """The trace in the folder; returns its summary."""
-    return trace(build, data(a), RECIPE, METRICS, steep_clip, folder, lambda _: None)
+    return trace(build, data(training), training.recipe, METRICS, steep_clip, folder, lambda _: None)
 
 
 def main(out: Path) -> None:
     load: Load = importlib.import_module(BACKENDS["torch"].module).load
-    for kind in KINDS:
-        a, clip = network(kind), None
+    for name, training in TRAININGS.items():
+        clip = None
         for precision in ("float64", "float32"):
-            folder = out / kind / precision
+            folder = out / name / precision
             folder.parent.mkdir(exist_ok=True)
-            summary = write_trace(builder(load, a, precision=precision), a, clip, folder)
+            summary = write_trace(builder(load, training.architecture, precision=precision), training, clip, folder)
             (folder / "summary.json").write_text(json.dumps(summary))
             clip = summary["steep_clip"]
 

@@ -1,0 +1,141 @@
+"""Each framework's own standard parts, where this project's adapters put others: what a straightforward port meets.
+
+Importing this imports no framework. The parts themselves are in the module of the adapter's name; one by one they take
+the place of what the adapter does, so that `benchmarks.parity --against stock` can say what each of them changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+CHECKS = Path(__file__).parent / "checks"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A standard part of one framework."""
+
+    backend: str
+    name: str
+    what: str
+    """It does, as a sentence."""
+    repair: str
+    """What this project does instead, as a sentence."""
+    kinds: tuple[Literal["bert", "distilbert"], ...] = ("bert", "distilbert")
+    """The networks that have it."""
+    usual: bool = True
+    """It belongs to what most ports take; False for an alternative to another part."""
+
+    def __str__(self) -> str:
+        return f"{self.backend} {self.name}"
+
+    @property
+    def check(self) -> str:
+        """Ten lines or fewer of Python that show it, to be run in the backend's environment."""
+        return (CHECKS / f"{self.backend}_{self.name}.py").read_text(encoding="utf-8")
+
+
+PARTS: tuple[Part, ...] = (
+    Part(
+        "torch",
+        "trainer",
+        "`transformers.Trainer` takes the loss, the gradients, the clipping and the optimizer's groups upon itself.",
+        "Nothing needs repair: the adapter does the same without Trainer, with `torch.optim.AdamW` fused.",
+    ),
+    Part(
+        "gluon",
+        "dropout",
+        "GluonNLP's `BERTEncoder` drops out embeddings before LayerNorm, transformers after it.",
+        "`NormThenDropout` in backends/gluon_nlp.py takes the place of the encoder's LayerNorm.",
+    ),
+    Part(
+        "gluon",
+        "epsilon",
+        "GluonNLP's DistilBERT has 1e-5 as LayerNorm's epsilon, HuggingFace's 1e-12.",
+        "The encoder is built with the checkpoint's epsilon.",
+        kinds=("distilbert",),
+    ),
+    Part(
+        "gluon",
+        "loss",
+        "`SoftmaxCELoss` goes through oneDNN's log_softmax on a CPU, which is off by some 3e-6, and gradients with it.",
+        "`GluonModel._loss` writes the log of the sum of exponentials out.",
+    ),
+    Part(
+        "gluon",
+        "pad",
+        "MXNet trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
+        "`GluonModel._backward` sets that row of the gradient to zero.",
+    ),
+    Part(
+        "gluon",
+        "clipping",
+        "`gluonnlp.utils.clip_grad_global_norm` sums squares by `multi_sum_sq`, which adds up in float32 one by one.",
+        "`Optimizer.norm_and_factor` takes the norm by dot products.",
+    ),
+    Part(
+        "gluon",
+        "bertadam",
+        "GluonNLP's `bertadam` has no bias correction.",
+        "`Optimizer.step` puts the correction into the rate and the epsilon of MXNet's `adamw_update`.",
+    ),
+    Part(
+        "gluon",
+        "adam",
+        "MXNet's `adam` adds weight decay to the gradient, and epsilon before bias correction.",
+        "`Optimizer.step` as above; the recipe's `optimizer adam` and `eps_place before` ask for these on purpose.",
+        usual=False,
+    ),
+    Part(
+        "keras",
+        "gelu",
+        "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
+        "`_repair` in backends/keras_tf.py sets each layer's activation.",
+        kinds=("bert",),
+    ),
+    Part(
+        "keras",
+        "epsilon",
+        "keras-hub has 1e-12 as LayerNorm's epsilon whatever config.json says.",
+        "`_repair` sets each LayerNorm's epsilon.",
+    ),
+    Part(
+        "keras",
+        "pad",
+        "Keras trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
+        "`KerasModel._dense` gives it no gradient.",
+    ),
+    Part(
+        "keras",
+        "clipping",
+        "Keras' `global_clipnorm` takes the norm of embeddings' gradients before repeated tokens are summed.",
+        "`KerasModel._dense` sums them first; `KerasModel._clip` then takes torch's norm.",
+    ),
+    Part(
+        "keras",
+        "adamw",
+        "`keras.optimizers.AdamW` adds epsilon before bias correction, and corrects by powers of beta in float32.",
+        "`adam_scalars` finds the rate and epsilon at which TensorFlow's fused Adam is torch's.",
+    ),
+    Part(
+        "keras",
+        "rows",
+        "`keras.optimizers.AdamW`, given embeddings' gradients as TensorFlow makes them, by row and repeated tokens "
+        "apart (its other differences included).",
+        "As for `clipping`: `KerasModel._dense` sums them first.",
+    ),
+    Part(
+        "keras",
+        "decay",
+        "`keras.optimizers.AdamW` decays biases and LayerNorms too unless told which not to (its other differences "
+        "included).",
+        "`KerasModel._update` decays what the recipe does not exempt.",
+    ),
+)
+
+
+def parts_of(backend: str, kind: str) -> tuple[Part, ...]:
+    """The parts that a kind of network (`bert`, `distilbert`) has in a backend."""
+    return tuple(part for part in PARTS if part.backend == backend and kind in part.kinds)

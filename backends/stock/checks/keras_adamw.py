@@ -1,0 +1,8 @@
+import keras
+import tensorflow as tf
+
+weight = keras.Variable(tf.zeros(1))
+keras.optimizers.AdamW(learning_rate=1.0, weight_decay=0.0, epsilon=1e-3).apply([tf.constant([1e-2])], [weight])
+after, before = 1e-2 / (1e-2 + 1e-3), 1e-2 / (1e-2 + 1e-3 / 0.001**0.5)
+print(-weight.numpy()[0], after, before)  # torch's is the first
+assert abs(-weight.numpy()[0] - before) < 1e-4

@@ -1,0 +1,103 @@
+"""MXNet's and GluonNLP's standard parts in the adapter's place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import gluonnlp as nlp
+import mxnet as mx
+from mxnet.gluon import nn
+
+from backends import gluon_nlp
+from backends.contract import Model
+from shared.architecture import Architecture, Weights
+from shared.job import Precision
+from shared.recipe import Recipe
+
+DISTILBERT_EPSILON = 1e-5
+"""What GluonNLP's DistilBERT leaves LayerNorm's epsilon at."""
+
+
+def load(
+    architecture: Architecture,
+    weights: Weights,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    precision: Precision = "float32",
+    *,
+    parts: Collection[str],
+) -> Model:
+    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`."""
+    model = gluon_nlp.load(architecture, weights, recipe, device, threads, precision)
+    encoder = model.network.bert.encoder
+    if "dropout" in parts:
+        encoder.dropout_layer._rate = architecture.dropout.embeddings
+        encoder.layer_norm._rate = 0
+    if "epsilon" in parts:
+        for norm in _layer_norms(model.network):
+            norm._epsilon = DISTILBERT_EPSILON
+    optimizer = StockOptimizer(recipe, model.parameters, precision, parts=parts)
+    return StockModel(architecture, model.context, model.network, model.parameters, optimizer, precision, parts)
+
+
+def _layer_norms(block: Any) -> list[Any]:
+    inner = [norm for child in block._children.values() for norm in _layer_norms(child)]
+    return [block, *inner] if isinstance(block, nn.LayerNorm) else inner
+
+
+@dataclass
+class StockModel(gluon_nlp.GluonModel):
+    """The adapter's model with some of MXNet's own parts."""
+
+    parts: Collection[str]
+
+    def _loss(self, logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
+        if "loss" not in self.parts:
+            return super()._loss(logits, labels)
+        return mx.gluon.loss.SoftmaxCELoss()(logits, labels).mean()
+
+    def _backward(self, loss: mx.nd.NDArray, train_mode: bool = True) -> None:
+        if "pad" in self.parts:
+            loss.backward(train_mode=train_mode)
+        else:
+            super()._backward(loss, train_mode)
+
+
+@dataclass
+class StockOptimizer(gluon_nlp.Optimizer):
+    """The adapter's optimizer, or MXNet's under a `gluon.Trainer`; biases and LayerNorms exempt from decay by
+    `wd_mult`, as GluonNLP's scripts do it."""
+
+    parts: Collection[str] = ()
+    trainer: Any = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = next((name for name in ("bertadam", "adam") if name in self.parts), None)
+        if name is None:
+            return
+        r = self.recipe
+        for parameter_name, parameter in self.parameters.items():
+            parameter.wd_mult = float(r.decays(parameter_name))
+        options = {"beta1": r.beta1, "beta2": r.beta2, "epsilon": r.eps, "wd": r.decay}
+        self.trainer = mx.gluon.Trainer(list(self.parameters.values()), name, options, update_on_kvstore=False)
+
+    def step(self, learning_rate: float) -> None:
+        if self.trainer is None:
+            super().step(learning_rate)
+            return
+        _, factor = self.norm_and_factor()
+        for parameter in self.parameters.values():
+            gradient = parameter.grad()
+            gradient *= factor.reshape([1] * gradient.ndim)
+        self.trainer.set_learning_rate(learning_rate)
+        self.trainer.update(1)
+
+    def norm_and_factor(self) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
+        if "clipping" not in self.parts or self.recipe.clip is None:
+            return super().norm_and_factor()
+        norm, ratio, _ = nlp.utils.grad_global_norm(self.parameters.values(), self.recipe.clip)
+        return norm, 1 / ratio

@@ -1,0 +1,124 @@
+"""Keras' and keras-hub's standard parts in the adapter's place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from backends import keras_tf  # first: it sets what TensorFlow and Keras read while they are imported
+
+# isort: split
+import keras
+import keras_hub
+import tensorflow as tf
+from keras.src.optimizers.base_optimizer import global_norm
+
+from backends.contract import Model
+from shared.architecture import Architecture, Weights
+from shared.job import Precision
+from shared.recipe import Recipe
+
+OPTIMIZER = {"adamw", "rows", "decay"}
+"""Parts that are Keras' AdamW."""
+BY_ROW = {"clipping", "rows"}
+"""Parts that take embeddings' gradients as TensorFlow makes them."""
+
+
+def load(
+    architecture: Architecture,
+    weights: Weights,
+    recipe: Recipe,
+    device: str,
+    threads: int,
+    precision: Precision = "float32",
+    *,
+    parts: Collection[str],
+) -> Model:
+    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`."""
+    keras_tf.prepare(recipe, device, threads, precision)
+    return StockModel(architecture, weights, recipe, device, precision, frozenset(parts))
+
+
+class StockModel(keras_tf.KerasModel):
+    """The adapter's model with some of Keras' own parts."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        recipe: Recipe,
+        device: str,
+        precision: Precision,
+        parts: frozenset[str],
+    ) -> None:
+        super().__init__(architecture, weights, recipe, device, precision)
+        self._parts = parts
+        self._unrepair()
+        keras_variables = {id(variable.value): variable for variable in self._network.trainable_variables}
+        self._variables = [keras_variables[id(p.variable)] for p in self._parameters]
+        # Clipping is another optimizer's, as `gradients` shows what comes out of it.
+        self._clipper = keras.optimizers.AdamW(global_clipnorm=recipe.clip)
+        self._optimizer = keras.optimizers.AdamW(
+            weight_decay=recipe.decay, beta_1=recipe.beta1, beta_2=recipe.beta2, epsilon=recipe.eps
+        )
+        if "decay" not in parts:
+            exempt = [not recipe.decays(p.name) for p in self._parameters]
+            self._optimizer.exclude_from_weight_decay(
+                var_list=[variable for variable, spared in zip(self._variables, exempt, strict=True) if spared]
+            )
+        if parts & OPTIMIZER:
+            self._optimizer.build(self._variables)
+
+    def _unrepair(self) -> None:
+        """Sets activation and epsilon back to what keras-hub makes."""
+        fresh = keras_hub.models.BertBackbone(
+            vocabulary_size=2, num_layers=1, num_heads=1, hidden_dim=2, intermediate_dim=2
+        )
+        layers = list(self._network._flatten_layers())
+        if "gelu" in self._parts:
+            for layer in layers:
+                if isinstance(layer, keras_hub.layers.TransformerEncoder):
+                    stock = fresh.transformer_layers[0]._feedforward_intermediate_dense.activation
+                    layer._feedforward_intermediate_dense.activation = stock
+        if "epsilon" in self._parts:
+            for layer in layers:
+                if isinstance(layer, keras.layers.LayerNormalization):
+                    layer.epsilon = fresh.embeddings_layer_norm.epsilon
+
+    def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
+        scalars = super()._scalars(learning_rate)
+        return (learning_rate, *scalars[1:]) if self._parts & OPTIMIZER else scalars
+
+    def _dense(self, gradient: Any, parameter: keras_tf.Parameter) -> Any:
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient
+        if "pad" not in self._parts:
+            gradient = self._without_pad(gradient, parameter)
+        return gradient if self._parts & BY_ROW else tf.convert_to_tensor(gradient)
+
+    def _clip(self, gradients: list[Any]) -> tuple[Any, list[Any]]:
+        if "clipping" in self._parts:
+            norm = global_norm(gradients)
+            return norm, self._clipper._clip_gradients(gradients)
+        norm, clipped = super()._clip(_dense(gradients))
+        if "rows" not in self._parts or self._recipe.clip is None:
+            return norm, clipped if "rows" not in self._parts else gradients
+        factor = keras_tf.clip_factor(norm, self._recipe.clip)
+        return norm, [
+            tf.IndexedSlices(factor * g.values, g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else dense
+            for g, dense in zip(gradients, clipped, strict=True)
+        ]
+
+    def _update(self, gradients: list[Any], rate: Any, epsilon: Any, shrink: Any) -> None:
+        if not self._parts & OPTIMIZER:
+            super()._update(_dense(gradients), rate, epsilon, shrink)
+            return
+        self._optimizer.learning_rate.assign(rate)
+        self._optimizer.apply(gradients if "rows" in self._parts else _dense(gradients))
+
+    def _named(self, gradients: list[Any]) -> Weights:
+        return super()._named(_dense(gradients))
+
+
+def _dense(gradients: list[Any]) -> list[Any]:
+    return [tf.convert_to_tensor(g) if isinstance(g, tf.IndexedSlices) else g for g in gradients]

@@ -1,0 +1,141 @@
+"""`benchmarks.parity` as its user meets it: real workers on a small random network, exit codes, files, refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends.stock import parts_of
+from benchmarks import launcher
+from benchmarks.ladder import RUNGS
+from benchmarks.launcher import Outcome
+from benchmarks.parity import main
+
+SMALL = ["--task", "paraphrase", "--model", "random:bert-tiny", "--max-len", "16", "--batch-size", "4"]
+FEW = [*SMALL, "--steps", "4", "--limit", "12", "--threads", "1", "--device", "cpu"]
+
+
+def exit_code(*arguments: str | Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def read(out: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((out / "parity.json").read_text())
+    return values
+
+
+def test_every_backend_climbs_the_whole_ladder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(*FEW, "--out", tmp_path) == 0
+    found = read(tmp_path)
+    assert found["holds"]
+    assert found["asked"]["rows"] == {"train": 14, "dev": 12}
+    assert list(found["climbers"]) == ["torch", "gluon", "keras"]
+    for climber in found["climbers"].values():
+        assert [rung["rung"] for rung in climber["rungs"]] == [rung.name for rung in RUNGS]
+        assert climber["first_failure"] is None
+    printed, page = capsys.readouterr().out, (tmp_path / "parity.md").read_text()
+    for shown in (printed, page):
+        assert all(f"{name}: every rung holds." in shown for name in found["climbers"])
+        assert "equal" in shown
+    assert (tmp_path / "parity.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.name for path in tmp_path.iterdir()} == {"parity.json", "parity.md", "parity.png"}
+
+
+def test_standard_parts_climb_together_and_one_by_one_and_the_exit_code_tells_that_they_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "page.md"
+    command = [*FEW, "--backend", "gluon", "--against", "stock", "--out", str(tmp_path), "--document", str(document)]
+    assert exit_code(*command) == 1
+    found = read(tmp_path)
+    assert not found["holds"]
+    assert found["climbers"]["gluon stock"]["first_failure"] == "dropout"
+    assert "gluon stock parts at 'dropout', in embeddings" in capsys.readouterr().out
+    page = document.read_text()
+    for part in parts_of("gluon", "bert"):
+        assert f"## gluon: {part.name}\n" in page
+        assert part.check in page
+    rows = {
+        cells[2]: cells[3] for line in page.splitlines() if (cells := re.split(r"\s*\|\s*", line))[1:2] == ["gluon"]
+    }
+    assert rows == {
+        "dropout": "dropout",
+        "loss": "none",
+        "pad": "none",
+        "clipping": "none",
+        "bertadam": "first step",
+        "adam": "first step, steep",
+    }
+    assert f"python -m benchmarks.parity {' '.join(FEW)}" in page
+
+
+def test_in_float64_what_rounding_hides_is_gone(tmp_path: Path) -> None:
+    assert exit_code(*FEW, "--backend", "torch", "gluon", "--precision", "float64", "--out", tmp_path) == 0
+    found = read(tmp_path)["climbers"]
+    assert list(found) == ["gluon float64"]
+    errors = {rung["rung"]: rung["error"] for rung in found["gluon float64"]["rungs"]}
+    assert errors["last step"] < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "message"),
+    [
+        (Outcome(None, "the worker was killed by SIGKILL", tail=("the last line",)), 1, "was killed by SIGKILL"),
+        (Outcome(None, "hidden_act is not known; pass another model", bad_input=True), 2, "hidden_act is not known"),
+    ],
+)
+def test_a_worker_that_ends_without_a_trace_is_told_of_and_nothing_is_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Outcome,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.setattr(launcher, "run_worker", lambda *_: outcome)
+    assert exit_code(*FEW, "--out", tmp_path) == code
+    printed = capsys.readouterr()
+    (line,) = printed.err.splitlines()
+    assert line.startswith("benchmarks.parity: torch float64: ")
+    assert message in line
+    assert all(text in printed.out for text in outcome.tail)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "1"], "--steps 1: pass 2 or more"),
+        (["--steps", "99999"], "--steps 99999: 99999 batches of 4 need 399994 training rows, there are 6000"),
+        (["--limit", "0"], "--limit 0: pass 1 or more rows"),
+        (["--max-len", "16", "32"], "one value of each recipe option"),
+        (["--task", "paraphrase", "acceptability"], "one task"),
+        (["--backend", "jax"], "unknown backend 'jax'"),
+        (["--backend", "torch", "--precision", "float64"], "torch in float64 is the truth"),
+        (["--python", "gluon=/no/such/python"], "/no/such/python"),
+        (["--dev-split", "final"], "has no split 'final'"),
+        (["--document", "page.md"], "--against stock"),
+        (["--against", "stock", "--precision", "float64"], "leave --precision out"),
+        (["--against", "stock", "--optimizer", "adam"], "leave --optimizer out"),
+        (["--against", "stock", "--bias-correction", "no"], "leave --bias-correction out"),
+        (["--against", "itself"], "invalid choice: 'itself'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert exit_code(*SMALL, "--out", tmp_path / "out", *arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    (line,) = printed.err.splitlines()
+    assert line.startswith("benchmarks.parity: error: ")
+    assert message in line
+    assert not (tmp_path / "out").exists()
