@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 import types
 import typing
@@ -94,6 +95,15 @@ def chosen_pythons(pairs: list[str]) -> dict[str, Path]:
             raise InputError(f"--python {pair}: pass BACKEND=PATH with a backend of {', '.join(BACKENDS)}")
         given[name] = Path(path).expanduser()
     return given
+
+
+def check_writable(option: str, folder: Path | None) -> None:
+    """Raises InputError where the folder neither can be written to nor can be made."""
+    if folder is None:
+        return
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{option} {folder}: {there} is no folder that can be written to; pass another")
 
 
 def add_recipe_options(parser: argparse.ArgumentParser, **fixed: Any) -> None:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
 import sys
-import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from benchmarks.options import (
     Parser,
     add_recipe_options,
     add_what_options,
     add_where_options,
+    check_writable,
     chosen_backends,
     chosen_pythons,
     one_line_errors,
     recipes,
 )
-from shared.errors import InputError
-
-if TYPE_CHECKING:  # slow to import, and --help needs none of it
-    from benchmarks.plan import Cell
-    from benchmarks.progress import RunProgress
 
 EXAMPLES = """examples:
   python -m benchmarks.run --backend all --task acceptability --model minilm --max-len 32 --epochs 1
@@ -48,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     pythons = chosen_pythons(options.python)
     grid = recipes(options)
     for option, folder in (("--out", options.out), ("--save", options.save)):
-        _check_writable(option, folder)
+        check_writable(option, folder)
 
     from benchmarks.plan import Request, plan_cells
 
@@ -67,111 +58,23 @@ def run(options: argparse.Namespace) -> int:
     )
 
     # pandas, which makes the tables, takes longer to import than planning does to refuse.
-    from benchmarks.progress import RunProgress, terminal
+    from benchmarks.cells import answer_cells
+    from benchmarks.progress import terminal
     from benchmarks.tables import print_tables, write_tables
     from shared.records import read_records, record_path
 
     console = terminal()
-    records = {r["id"]: r for r in read_records(options.out)}
-    todo = [c for c in cells if options.rerun or c.id not in records or _unsaved(c, options.save)]
-    answered = len(cells) - len(todo)
-    console.print(
-        f"{len(cells)} cells: {answered} answered already (--rerun asks anew), {len(todo)} to run", highlight=False
-    )
-    codes = [0]
     try:
-        with RunProgress(console, len(todo)) as progress:
-            codes += [_run_cell(cell, options.out, options.save, progress) for cell in todo]
+        answers = answer_cells(console, cells, options.out, "--rerun asks anew", options.save, options.rerun)
     finally:
         if any(record_path(options.out, cell.id).is_file() for cell in cells):
             write_tables(options.out, read_records(options.out))
-    asked = {cell.id for cell in cells}
-    answers = [r for r in read_records(options.out) if r["id"] in asked]
-    if answers:
-        print_tables(console, answers)
+    if answers.records:
+        print_tables(console, answers.records)
         console.print(f"\n{options.out}/table.md and table.csv hold every record of {options.out}/records", style="dim")
-    failed = sum(code != 0 for code in codes)
-    if failed:
-        print(f"benchmarks.run: {failed} of {len(todo)} cells failed", file=sys.stderr)
-    return 1 if 1 in codes else max(codes)
-
-
-def _run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) -> int:
-    """Runs one cell in a fresh process and writes its record. Returns 0, 1 where it failed, 2 where it was refused."""
-    import numpy as np
-
-    from benchmarks.launcher import LOG, run_worker
-    from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate
-    from shared.job import ARRAYS
-    from shared.metrics import majority_score
-    from shared.records import FORMAT, write_record
-
-    progress.begin(cell.title)
-    folder = (out / "jobs" / cell.id).absolute()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    cell.job((save / cell.id).absolute() if save else None).write(folder)
-    circumstances: dict[str, Any] = {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "interpreter": cell.environment.shown,
-        "python": cell.environment.python_version,
-        "packages": cell.environment.packages,
-        "machine": describe_machine(),
-        "matrix_product_flops_before": matrix_product_rate(cell.threads),
-    }
-    busy, start = BusyCores(), time.perf_counter()
-    outcome = run_worker(cell.environment.python, folder, cell.threads, progress.event)
-    circumstances["worker_seconds"] = time.perf_counter() - start
-    circumstances["cores_busy_with_others"] = busy.by_others()
-    circumstances["matrix_product_flops_after"] = matrix_product_rate(cell.threads)
-    if outcome.answer is None:
-        progress.end(f"FAILED {cell.backend}: {outcome.error}")
-        for line in outcome.tail:
-            progress.line(f"      | {line}")
-        if outcome.bad_input:
-            shutil.rmtree(folder)
-            return 2
-        progress.line(f"      its whole output: {out / 'jobs' / cell.id / LOG}")
-        return 1
-    record = {
-        "format": FORMAT,
-        "id": cell.id,
-        "asked": cell.asked,
-        "model": cell.model,
-        "recipe": cell.recipe.to_json(),
-        "rows": {name: len(rows) for name, rows in cell.splits.items()},
-        "majority": {
-            name: majority_score(np.array(rows.labels)) for name, rows in cell.splits.items() if rows.labels is not None
-        },
-        "answer": outcome.answer,
-        "circumstances": circumstances,
-    }
-    with np.load(folder / ARRAYS) as arrays:
-        write_record(out, record, dict(arrays))
-    shutil.rmtree(folder)
-    progress.end(_summary(outcome.answer, circumstances["worker_seconds"]))
-    return 0
-
-
-def _summary(answer: dict[str, Any], seconds: float) -> str:
-    if answer["test"] is None:
-        scores = "test not scored"
-    else:
-        scores = "test " + ", ".join(f"{name} {value:.3f}" for name, value in answer["test"].items())
-    return f"{scores}; {seconds:.0f} s in all"
-
-
-def _unsaved(cell: Cell, save: Path | None) -> bool:
-    return save is not None and not (save / cell.id).is_dir()
-
-
-def _check_writable(option: str, folder: Path | None) -> None:
-    """Raises InputError where the folder neither can be written to nor can be made."""
-    if folder is None:
-        return
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{option} {folder}: {there} is no folder that can be written to; pass another")
+    if answers.failed:
+        print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
+    return answers.code
 
 
 def _parser() -> Parser:
