@@ -15,9 +15,8 @@ from rich.table import Table
 from backends import BACKENDS
 from shared.cache import write_whole
 from shared.recipe import Recipe
-from shared.records import Record
+from shared.records import SPLITS, Record, scores
 
-SPLITS = ("dev", "test")
 METRICS = ("accuracy", "mcc", "f1")
 ALWAYS = ("max_len", "batch_size")
 """Recipe fields with a column of their own; others get one where records differ in them."""
@@ -104,7 +103,7 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
     row["seeds"] = len(group)
     row |= {f"{split}_rows": first["rows"].get(split, 0) for split in ("train", *SPLITS)}
     for split in SPLITS:
-        found = [_scores(record, split) for record in group]
+        found = [scores(record, split) for record in group]
         for metric in METRICS:
             values = [s[metric] for s in found if s is not None and metric in s]
             row[f"{split}_{metric}"] = statistics.fmean(values) if values else None
@@ -117,13 +116,6 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
     row["revision"] = first["asked"]["revision"]
     row["note"] = _note(row)
     return row
-
-
-def _scores(record: Record, split: str) -> dict[str, float] | None:
-    answer = record["answer"]
-    scores: dict[str, float] | None
-    scores = answer["test"] if split == "test" else answer["epochs"][answer["kept_epoch"] - 1]["dev"]
-    return scores
 
 
 def _speed(group: list[Record]) -> dict[str, float]:

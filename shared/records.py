@@ -19,6 +19,9 @@ FORMAT = 1
 PARTS = {"id", "asked", "model", "recipe", "rows", "majority", "answer", "circumstances"}
 """What every record holds beside its format."""
 
+SPLITS = ("dev", "test")
+"""What a cell is scored on."""
+
 
 def cell_id(asked: dict[str, Any]) -> str:
     """16 hex digits of the sha256 over canonical JSON: sorted keys, no spaces."""
@@ -54,3 +57,12 @@ def read_records(out: Path) -> list[Record]:
             raise InputError(f"{path} is not a record of this project; delete it and run its cell again")
         records.append(record)
     return records
+
+
+def scores(record: Record, split: str) -> dict[str, float] | None:
+    """The loss and each metric of the task on the split, by name; on dev, those of the epoch whose weights were kept.
+    None where the split has no labels, or the task no such split."""
+    answer = record["answer"]
+    found: dict[str, float] | None
+    found = answer["test"] if split == "test" else answer["epochs"][answer["kept_epoch"] - 1]["dev"]
+    return found

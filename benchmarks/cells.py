@@ -1,0 +1,118 @@
+"""Cells, answered: those that have a record are skipped, the others run one by one, each in a fresh process."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.launcher import LOG, run_worker
+from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate
+from benchmarks.plan import Cell
+from benchmarks.progress import RunProgress
+from shared.job import ARRAYS
+from shared.metrics import majority_score
+from shared.records import FORMAT, Record, read_records, write_record
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What has become of the cells asked for."""
+
+    records: list[Record]
+    """Of every cell that is answered, whenever that was."""
+    ran: int
+    failed: list[Cell]
+    code: int
+    """The command's exit code: 0 when none failed, 1 when one did, 2 when those that failed were all refused."""
+
+
+def answer_cells(
+    console: Console, cells: list[Cell], out: Path, to_ask_anew: str, save: Path | None = None, rerun: bool = False
+) -> Answers:
+    """Runs the cells that have no record under `out` yet, or with `rerun` all, and says how many these are and how they
+    can be asked anew. Where models are to be saved, a cell whose model is not there is run too. A cell that fails does
+    not keep the others from running. Raises InputError where a record cannot be read."""
+    answered = {record["id"] for record in read_records(out)}
+    todo = [cell for cell in cells if rerun or cell.id not in answered or _unsaved(cell, save)]
+    console.print(
+        f"{len(cells)} cells: {len(cells) - len(todo)} answered already ({to_ask_anew}), {len(todo)} to run",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with RunProgress(console, len(todo)) as progress:
+        codes = [run_cell(cell, out, save, progress) for cell in todo]
+    asked = {cell.id for cell in cells}
+    return Answers(
+        records=[record for record in read_records(out) if record["id"] in asked],
+        ran=len(todo),
+        failed=[cell for cell, code in zip(todo, codes, strict=True) if code],
+        code=1 if 1 in codes else max(codes, default=0),
+    )
+
+
+def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) -> int:
+    """Runs one cell in a fresh process and writes its record. Returns 0, 1 where it failed, 2 where it was refused."""
+    progress.begin(cell.title)
+    folder = (out / "jobs" / cell.id).absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    cell.job((save / cell.id).absolute() if save else None).write(folder)
+    circumstances: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "interpreter": cell.environment.shown,
+        "python": cell.environment.python_version,
+        "packages": cell.environment.packages,
+        "machine": describe_machine(),
+        "matrix_product_flops_before": matrix_product_rate(cell.threads),
+    }
+    busy, start = BusyCores(), time.perf_counter()
+    outcome = run_worker(cell.environment.python, folder, cell.threads, progress.event)
+    circumstances["worker_seconds"] = time.perf_counter() - start
+    circumstances["cores_busy_with_others"] = busy.by_others()
+    circumstances["matrix_product_flops_after"] = matrix_product_rate(cell.threads)
+    if outcome.answer is None:
+        progress.end(f"FAILED {cell.backend}: {outcome.error}")
+        for line in outcome.tail:
+            progress.line(f"      | {line}")
+        if outcome.bad_input:
+            shutil.rmtree(folder)
+            return 2
+        progress.line(f"      its whole output: {out / 'jobs' / cell.id / LOG}")
+        return 1
+    record = {
+        "format": FORMAT,
+        "id": cell.id,
+        "asked": cell.asked,
+        "model": cell.model,
+        "recipe": cell.recipe.to_json(),
+        "rows": {name: len(rows) for name, rows in cell.splits.items()},
+        "majority": {
+            name: majority_score(np.array(rows.labels)) for name, rows in cell.splits.items() if rows.labels is not None
+        },
+        "answer": outcome.answer,
+        "circumstances": circumstances,
+    }
+    with np.load(folder / ARRAYS) as arrays:
+        write_record(out, record, dict(arrays))
+    shutil.rmtree(folder)
+    progress.end(_summary(outcome.answer, circumstances["worker_seconds"]))
+    return 0
+
+
+def _summary(answer: dict[str, Any], seconds: float) -> str:
+    if answer["test"] is None:
+        scores = "test not scored"
+    else:
+        scores = "test " + ", ".join(f"{name} {value:.3f}" for name, value in answer["test"].items())
+    return f"{scores}; {seconds:.0f} s in all"
+
+
+def _unsaved(cell: Cell, save: Path | None) -> bool:
+    return save is not None and not (save / cell.id).is_dir()

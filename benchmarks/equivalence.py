@@ -1,0 +1,177 @@
+"""Whether two backends score the same, over seeds: paired differences, bootstrap intervals and equivalence tests. What
+is told of them is in equivalence_report.py."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.stats import bootstrap, ttest_1samp
+
+from backends import BACKENDS
+from shared.records import SPLITS, Record, scores
+
+Verdict = Literal["equivalent", "different", "undecided"]
+Scores = dict[str, dict[tuple[str, str], np.ndarray]]
+"""By backend, in the registry's order, and by split and metric: float64 [seeds], by rising seed."""
+
+LEVEL = 0.05
+"""Of each test: how often, at most, it rejects what is true."""
+CONFIDENCE = 0.95
+RESAMPLES = 9999
+YARDSTICK = "torch"
+"""The backend whose deviation over the seeds is the margin where none is given."""
+ROUNDING = 1e-12
+"""Metrics lie in [-1, 1]: what differs by less is the same, but for rounding."""
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of two backends on one split. What follows from a score that is NaN is NaN, and the verdict open."""
+
+    first: str
+    second: str
+    split: str
+    metric: str
+    differences: tuple[float, ...]
+    """Second minus first, by rising seed."""
+    margin: float
+    note: str
+    """What the verdict does not say; may be empty."""
+    mean: float = NAN
+    deviation: float = NAN
+    """Sample standard deviation of the differences."""
+    low: float = NAN
+    high: float = NAN
+    """Ends of the mean's bootstrap interval."""
+    p_equivalent: float = NAN
+    p_different: float = NAN
+    verdict: Verdict = "undecided"
+
+
+def compare(records: list[Record], margin: float | None = None) -> list[Comparison]:
+    """Every pair of backends on every metric of every split that is scored, pairs in the registry's order. The records
+    differ in backend and seed alone. Without a `margin`, it is YARDSTICK's sample standard deviation over the seeds, of
+    that very split and metric. Raises ValueError as `scores_by_seed` does, and where there are fewer than two seeds, or
+    neither a margin nor a yardstick."""
+    found, seeds = scores_by_seed(records), seeds_of(records)
+    if len(seeds) < 2:
+        raise ValueError("a deviation needs two seeds or more")
+    if margin is None and YARDSTICK not in found:
+        raise ValueError(f"without a margin, {YARDSTICK}'s records are needed")
+    comparisons = []
+    for first, second in itertools.combinations(found, 2):
+        for (split, metric), ours in found[first].items():
+            theirs = found[second][split, metric]
+            not_finite = [
+                f"{backend} scored {value} at seed {seed}"
+                for backend in dict.fromkeys((first, second, *([YARDSTICK] if margin is None else [])))
+                for value, seed in zip(found[backend][split, metric], seeds, strict=True)
+                if not np.isfinite(value)
+            ]
+            bound = deviation(found[YARDSTICK][split, metric]) if margin is None else margin
+            comparisons.append(_comparison(first, second, split, metric, theirs - ours, bound, not_finite))
+    return comparisons
+
+
+def scores_by_seed(records: list[Record]) -> Scores:
+    """The metrics, without the loss. Raises ValueError where not every backend has every seed, once."""
+    seeds, found = seeds_of(records), {}
+    for backend in BACKENDS:
+        mine = sorted(
+            (record for record in records if record["asked"]["backend"] == backend), key=lambda r: r["recipe"]["seed"]
+        )
+        if not mine:
+            continue
+        if [record["recipe"]["seed"] for record in mine] != seeds:
+            raise ValueError(f"{backend} does not have each of the seeds {seeds} once")
+        found[backend] = {
+            (split, metric): np.array([(scores(record, split) or {})[metric] for record in mine])
+            for split in SPLITS
+            for metric in (scores(mine[0], split) or {})
+            if metric != "loss"
+        }
+    return found
+
+
+def seeds_of(records: list[Record]) -> list[int]:
+    """Each seed once, rising."""
+    return sorted({record["recipe"]["seed"] for record in records})
+
+
+def deviation(values: np.ndarray) -> float:
+    """The sample standard deviation; exactly 0 where all values are the same but for rounding."""
+    return 0.0 if _constant(values) else float(np.std(values, ddof=1))
+
+
+def equivalence_p(differences: np.ndarray, margin: float) -> float:
+    """Two one-sided paired t-tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680): the larger p-value of the
+    two, against a true mean difference of `margin` or more, and of `-margin` or less. Below LEVEL the backends are
+    equivalent. Differences without any deviation give 0 inside the margin and 1 elsewhere."""
+    if _constant(differences):
+        return 0.0 if abs(np.mean(differences)) < margin - ROUNDING else 1.0
+    not_below = ttest_1samp(differences, -margin, alternative="greater").pvalue
+    not_above = ttest_1samp(differences, margin, alternative="less").pvalue
+    return float(max(not_below, not_above))
+
+
+def difference_p(differences: np.ndarray) -> float:
+    """The two-sided paired t-test against a true mean difference of 0. Differences without any deviation give 1 where
+    they are 0 and 0 elsewhere."""
+    if _constant(differences):
+        return 1.0 if abs(np.mean(differences)) <= ROUNDING else 0.0
+    return float(ttest_1samp(differences, 0.0).pvalue)
+
+
+def verdict_of(p_equivalent: float, p_different: float) -> Verdict:
+    """A difference that is there, but within the margin, is equivalent."""
+    if p_equivalent < LEVEL:
+        return "equivalent"
+    return "different" if p_different < LEVEL else "undecided"
+
+
+def mean_interval(differences: np.ndarray) -> tuple[float, float]:
+    """The mean's bootstrap interval, bias-corrected and accelerated (Efron 1987, J. Am. Stat. Assoc. 82:171-185), the
+    same for the same differences. Where they have no deviation, for which it is not defined, the mean itself."""
+    if _constant(differences):
+        return float(np.mean(differences)), float(np.mean(differences))
+    found = bootstrap(
+        (differences,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="BCa", random_state=0
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def _comparison(
+    first: str, second: str, split: str, metric: str, differences: np.ndarray, margin: float, not_finite: list[str]
+) -> Comparison:
+    values = tuple(float(value) for value in differences)
+    undecided = Comparison(first, second, split, metric, values, margin, note=", ".join(not_finite))
+    if not_finite:
+        return undecided
+    p_equivalent, p_different = equivalence_p(differences, margin), difference_p(differences)
+    notes = []
+    if margin == 0:
+        notes.append(f"{YARDSTICK} scored the same at every seed, which gives no margin; pass --margin")
+    if _constant(differences):
+        notes.append(f"the same {'difference' if p_different == 0 else 'scores'} at every seed")
+    elif max(p_equivalent, p_different) < LEVEL:
+        notes.append("not equal, but within the margin")
+    low, high = mean_interval(differences)
+    return replace(
+        undecided,
+        note="; ".join(notes),
+        mean=float(np.mean(differences)),
+        deviation=deviation(differences),
+        low=low,
+        high=high,
+        p_equivalent=p_equivalent,
+        p_different=p_different,
+        verdict=verdict_of(p_equivalent, p_different),
+    )
+
+
+def _constant(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) <= ROUNDING)
