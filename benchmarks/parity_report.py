@@ -99,13 +99,18 @@ def write_report(out: Path, report: Report) -> None:
     head = (
         f"# Parity: {asked['model']} on {asked['task']}\n\n{asked['steps']} steps, batch "
         f"{asked['recipe']['batch_size']}, length {asked['recipe']['max_len']}, {asked['device']}; "
-        + "; ".join(f"{b} ({', '.join(f'{m} {v}' for m, v in vs.items())})" for b, vs in report.versions.items())
+        + shown_versions(report.versions)
     )
     table = _frame(report).to_markdown(index=False, disable_numparse=True)
     notes = "\n".join(f"- {line}" for line in _notes(report))
     verdicts = "\n\n".join(_verdicts(report))
     write_whole(out / "parity.md", f"{head}\n\n{table}\n\n{notes}\n\n{verdicts}\n\n![error by rung](parity.png)\n")
     _draw(out / "parity.png", report)
+
+
+def shown_versions(versions: dict[str, dict[str, str]]) -> str:
+    """Each backend with the versions behind its modules, on one line."""
+    return "; ".join(f"{b} ({', '.join(f'{m} {v}' for m, v in found.items())})" for b, found in versions.items())
 
 
 def _frame(report: Report) -> pd.DataFrame:

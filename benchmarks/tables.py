@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from backends import BACKENDS
 from shared.cache import write_whole
@@ -29,6 +31,12 @@ SHOWN = {"mcc": "MCC", "f1": "F1", "accuracy": "accuracy"}
 SHORT = {"batch_size": "batch"}
 
 MARK = "*"
+
+QUALITY_LEGEND = (
+    f"`{MARK}`: not above the majority class, whose share `majority` is",
+    "`–`: not scored: the split has no labels, or the task has no such split",
+    "several seeds: mean ± sample standard deviation",
+)
 
 
 def steady_epoch_seconds(answer: dict[str, Any]) -> list[float]:
@@ -66,15 +74,26 @@ def write_tables(out: Path, records: list[Record]) -> None:
 def print_tables(console: Console, records: list[Record]) -> None:
     """The same two tables on the terminal."""
     for title, part in _shown(frame(records)):
-        shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for name in part.columns:
-            word = part[name].map(_is_word).all()
-            shown.add_column(name, justify="left" if word else "right", no_wrap=bool(word))
-        for values in part.itertuples(index=False):
-            shown.add_row(*values)
-        console.print(shown)
+        print_table(console, title, part)
     for line in _legend(records):
         console.print(f"- {line}", style="dim", highlight=False, markup=False)
+
+
+def quality(records: list[Record]) -> pd.DataFrame:
+    """The table of scores for people, every cell a string; QUALITY_LEGEND explains it."""
+    return dict(_shown(frame(records)))["Quality"]
+
+
+def print_table(console: Console, title: str, table: pd.DataFrame, styles: dict[str, str] | None = None) -> None:
+    """A table whose cells are strings, on the terminal: words to the left, numbers to the right. A cell that is a key
+    of `styles` is shown in that style."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in table.columns:
+        word = table[name].map(_is_word).all()
+        shown.add_column(name, justify="left" if word else "right", no_wrap=bool(word))
+    for values in table.itertuples(index=False):
+        shown.add_row(*(Text(value, style=(styles or {}).get(value, "")) for value in values))
+    console.print(shown)
 
 
 def _group(record: Record) -> str:
@@ -99,7 +118,7 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
         "model": first["model"],
         "backend": first["asked"]["backend"],
     }
-    row |= {name: _cell(_recipe(first)[name]) for name in fields}
+    row |= {name: as_typed(_recipe(first)[name]) for name in fields}
     row["seeds"] = len(group)
     row |= {f"{split}_rows": first["rows"].get(split, 0) for split in ("train", *SPLITS)}
     for split in SPLITS:
@@ -107,7 +126,7 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
         for metric in METRICS:
             values = [s[metric] for s in found if s is not None and metric in s]
             row[f"{split}_{metric}"] = statistics.fmean(values) if values else None
-            row[f"{split}_{metric}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+            row[f"{split}_{metric}_sd"] = _deviation(values)
         row[f"{split}_majority"] = first["majority"].get(split)
     row |= _speed(group)
     row["device"] = _device(first)
@@ -116,6 +135,12 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
     row["revision"] = first["asked"]["revision"]
     row["note"] = _note(row)
     return row
+
+
+def _deviation(values: list[float]) -> float | None:
+    if len(values) < 2:
+        return None
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _speed(group: list[Record]) -> dict[str, float]:
@@ -189,9 +214,7 @@ def _legend(records: list[Record]) -> list[str]:
     }
     threads = sorted({r["asked"]["threads"] for r in records})
     return [
-        f"`{MARK}`: not above the majority class, whose share `majority` is",
-        "`–`: not scored: the split has no labels, or the task has no such split",
-        "several seeds: mean ± sample standard deviation",
+        *QUALITY_LEGEND,
         "`epoch s`: median training time of an epoch, evaluation apart, the first step's tracing or compilation taken "
         "out (`first step s` has it)",
         "`others' cores`: how many cores other processes kept busy meanwhile; well above 0, the times are not to be "
@@ -208,7 +231,7 @@ def _number(value: Any, digits: int) -> str:
     return f"{value:.{digits}f}" if pd.notna(value) else "–"
 
 
-def _cell(value: Any) -> Any:
+def as_typed(value: Any) -> Any:
     """As the command line has it, but for numbers, which are sorted as such."""
     if isinstance(value, list):
         return ",".join(value)
@@ -224,4 +247,4 @@ def _sortable(value: Any) -> tuple[int, Any]:
 
 
 def _is_word(text: str) -> bool:
-    return not text[:1].isdigit() and text[:1] not in ("-", "–")
+    return not text[:1].isdigit() and text[:1] not in ("+", "-", "–", "<")

@@ -135,6 +135,14 @@ def test_several_seeds_become_mean_and_sample_standard_deviation(tmp_path: Path)
     assert shown["seeds"] == "4"
 
 
+def test_a_score_that_is_no_number_leaves_neither_mean_nor_deviation(tmp_path: Path) -> None:
+    records = [record(Recipe(seed=seed), test=test) for seed, test in enumerate([0.7, float("nan"), 0.8], 1)]
+    row = one_row(*records)
+    assert pd.isna([row["test_accuracy"], row["test_accuracy_sd"]]).all()
+    (shown,) = markdown(tmp_path, records)["Quality"]
+    assert shown["test accuracy"] == "–"
+
+
 def test_only_the_seed_is_averaged_over() -> None:
     records = [record(Recipe(seed=seed, max_len=length)) for seed in (1, 2) for length in (64, 128)]
     records += [record(Recipe(max_len=64), backend="keras"), record(Recipe(max_len=64), rows={"train": 8})]
