@@ -106,24 +106,22 @@ def check_writable(option: str, folder: Path | None) -> None:
         raise InputError(f"{option} {folder}: {there} is no folder that can be written to; pass another")
 
 
-def add_recipe_options(parser: argparse.ArgumentParser, **fixed: Any) -> None:
-    """One option a field of Recipe, each taking one value or several; several make a grid. No option for the fields in
-    `fixed`, whose values these are."""
+def add_recipe_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """One option a field of Recipe, each taking one value or several; several make a grid. `defaults` are the command's
+    own where they are not the recipe's."""
     group = parser.add_argument_group(
         "recipe", "Defaults are google-research/bert's fine-tuning with torch.optim.AdamW. Several values make a grid."
     )
     hints = typing.get_type_hints(Recipe)
-    parser.set_defaults(**{name: [value] for name, value in fixed.items()})
     for f in fields(Recipe):
-        if f.name in fixed:
-            continue
+        default = defaults.get(f.name, f.default)
         group.add_argument(
             f"--{f.name.replace('_', '-')}",
             nargs="+",
             type=_reader(f.name, hints[f.name]),
-            default=[f.default],
+            default=[default],
             metavar=_metavar(f.name, hints[f.name]),
-            help=f"{f.metadata['help']} ({_shown(f.default)})",
+            help=f"{f.metadata['help']} ({_shown(default)})",
         )
 
 

@@ -1,8 +1,11 @@
-"""Shows at which rung two frameworks part, by how much, and what usually causes it.
+"""Shows at which rung two frameworks part, by how much, and what usually causes it; or whether they score the same.
 
-Each backend writes down what it computes over the first steps of one training: parameters, batches, hidden states,
-loss, gradients, parameters after each stage. These are compared, rung by rung, with torch in float64; dropout is off
-where each framework would draw other numbers.
+With one seed, each backend writes down what it computes over the first steps of one training: parameters, batches,
+hidden states, loss, gradients, parameters after each stage. These are compared, rung by rung, with torch in float64;
+dropout is off where each framework would draw other numbers.
+
+With several seeds, each backend is fine-tuned once a seed, and every two of them are compared by their paired
+differences of dev and test metrics: equivalent within a margin, different, or undecided.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.equivalence_run import compare_seeds
 from benchmarks.options import (
     Parser,
     add_recipe_options,
@@ -41,21 +45,44 @@ EXAMPLES = """examples:
   python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10
   python -m benchmarks.parity --backend gluon --task mrpc --data-dir DATA --model minilm --precision float32 float64
   python -m benchmarks.parity --backend keras --task mrpc --data-dir DATA --model minilm --against stock
+  python -m benchmarks.parity --task mrpc --data-dir DATA --model minilm --epochs 3 --seed 1 2 3 4 5 6 7 8 9 10
 
-Exit code: 0 when every rung holds, 1 when one fails, 2 for bad input."""
+Exit code: 0 when every rung holds, or every comparison over the seeds is equivalent; 1 when one is not, or a run fails;
+2 for bad input."""
 
+STEPS = 20
 FIXED = {"epochs": 1, "keep": "last", "eval_before": False, "test_split": "test"}
-"""Fields of a recipe that parity has no use for."""
+"""Fields of a recipe that the ladder has no use for."""
 
 
 def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    options.seed = list(dict.fromkeys(options.seed))
+    if len(options.seed) > 1:
+        with one_line_errors("benchmarks.parity", "what is answered is kept, and the same command goes on"):
+            sys.exit(compare_seeds(options))
     with one_line_errors("benchmarks.parity"):
-        options = _parser().parse_args(arguments)
-        sys.exit(run(options, shlex.join(["python", "-m", "benchmarks.parity", *(arguments or sys.argv[1:])])))
+        command = shlex.join(["python", "-m", "benchmarks.parity", *(arguments or sys.argv[1:])])
+        sys.exit(run(_for_the_ladder(options), command))
+
+
+def _for_the_ladder(options: argparse.Namespace) -> argparse.Namespace:
+    """With the ladder's own defaults. Raises InputError for what only several seeds have a use for."""
+    if options.margin is not None:
+        raise InputError("--margin needs several seeds, such as --seed 1 2 3; with one, each rung has its own bound")
+    for name, value in FIXED.items():
+        if getattr(options, name) != [value]:
+            raise InputError(
+                f"--{name.replace('_', '-')} needs several seeds, such as --seed 1 2 3; with one, parity follows the "
+                "steps of one epoch and tests nothing"
+            )
+    options.steps = STEPS if options.steps is None else options.steps
+    options.precision = options.precision or ["float32"]
+    return options
 
 
 def run(options: argparse.Namespace, command: str) -> int:
-    """Traces, compares, prints and writes; documents show the command. Returns the exit code."""
+    """The ladder: traces, compares, prints and writes; documents show the command. Returns the exit code."""
     backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
     if len(options.task) * len(options.model) * len(grid) > 1:
         raise InputError("parity follows one training; pass one task, one model and one value of each recipe option")
@@ -233,25 +260,34 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = add_what_options(parser)
-    what.add_argument("--limit", type=int, metavar="N", help="the first N dev rows only")
+    what.add_argument(
+        "--limit", type=int, metavar="N", help="the first N rows only: of dev, or with several seeds of every split"
+    )
     what.add_argument(
         "--steps",
         type=int,
-        default=20,
         metavar="N",
-        help="training steps of the one epoch that is followed, warm-up and decay of the rate in it (20)",
+        help=f"training steps of the one epoch that is followed, warm-up and decay of the rate in it ({STEPS}); for "
+        "one seed only",
     )
     what.add_argument(
         "--precision",
         nargs="+",
-        default=["float32"],
         choices=["float32", "float64"],
-        help="float64 shows what rounding hides (float32)",
+        help="float64 shows what rounding hides (float32); for one seed only",
+    )
+    what.add_argument(
+        "--margin",
+        type=float,
+        metavar="X",
+        help="the difference of a score from which on backends are not equivalent (torch's own deviation over the "
+        "seeds, of each split and metric); for several seeds only",
     )
     what.add_argument(
         "--against",
         choices=["stock"],
-        help="let each framework's own standard parts climb in place of this project's, all and one by one",
+        help="let each framework's own standard parts climb in place of this project's, all and one by one; for one "
+        "seed only",
     )
     where = add_where_options(parser)
     where.add_argument("--document", type=Path, metavar="FILE", help="what --against stock found (OUT/divergences.md)")

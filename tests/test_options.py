@@ -77,6 +77,15 @@ def test_a_value_that_cannot_be_read_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == f"toy: error: {message} (see --help)\n"
 
 
+def test_a_command_may_have_defaults_of_its_own_and_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="toy")
+    add_recipe_options(parser, epochs=1)
+    assert recipes(parser.parse_args([])) == [replace(Recipe(), epochs=1)]
+    assert recipes(parser.parse_args(["--epochs", "4"])) == [replace(Recipe(), epochs=4)]
+    parser.print_help()
+    assert "passes over the training split (1)" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -128,7 +137,7 @@ def test_help_names_every_recipe_field_with_its_default_and_choices() -> None:
         assert "|".join(choices) in text
 
 
-@pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report"])
+@pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report", "benchmarks.parity"])
 def test_help_loads_neither_a_framework_nor_what_planning_needs(command: str) -> None:
     script = f"""
 import runpy, sys

@@ -1,0 +1,74 @@
+"""Parity over several seeds: plans and answers a cell for every backend and seed, and compares what they score."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+
+from benchmarks.options import check_writable, chosen_backends, chosen_pythons, recipes
+from shared.errors import InputError
+
+FEWEST_SEEDS = 3
+"""With two, a t-test has one degree of freedom, and shows next to nothing."""
+
+
+def compare_seeds(options: argparse.Namespace) -> int:
+    """Plans, runs what is not answered yet, compares, prints and writes. Returns the exit code. Raises InputError."""
+    backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
+    if len(options.task) * len(options.model) * len(grid) > len(options.seed):
+        raise InputError(
+            "several seeds compare one training; pass one task, one model and one value of each other recipe option"
+        )
+    if len(grid) < FEWEST_SEEDS:
+        raise InputError(f"{len(grid)} seeds show next to nothing; pass {FEWEST_SEEDS} or more, or one for the ladder")
+    for name in ("steps", "precision", "against", "document"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name} is for one seed; with several, whole trainings are compared: leave it out")
+    if options.margin is not None and not 0 < options.margin < math.inf:
+        raise InputError(f"--margin {options.margin:g}: pass a number above 0")
+    if len(backends) < 2:
+        raise InputError(f"{backends[0]} alone has nothing to be compared with; pass another --backend too")
+    if options.margin is None and "torch" not in backends:
+        raise InputError("the margin is torch's deviation over the seeds; add torch to --backend, or pass --margin")
+    check_writable("--out", options.out)
+
+    from benchmarks.plan import Request, plan_cells
+    from shared.records import SPLITS
+
+    cells = plan_cells(
+        Request(
+            backends=backends,
+            tasks=options.task,
+            models=options.model,
+            recipes=grid,
+            device=options.device,
+            threads=options.threads,
+            limit=options.limit,
+            data_dir=options.data_dir,
+            pythons=pythons,
+        )
+    )
+    splits = cells[0].splits
+    if all(name not in splits or splits[name].labels is None for name in SPLITS):
+        raise InputError(f"{cells[0].task.name}'s dev and test have no labels; pass another --dev-split")
+
+    # pandas, which makes the tables, takes longer to import than planning does to refuse.
+    from benchmarks.cells import answer_cells
+    from benchmarks.equivalence_report import Report, print_report, write_report
+    from benchmarks.progress import terminal
+
+    console = terminal()
+    answers = answer_cells(console, cells, options.out, f"records in {options.out}/records")
+    if answers.failed:
+        print(
+            f"benchmarks.parity: {len(answers.failed)} of {answers.ran} cells failed, and nothing is compared: "
+            f"{', '.join(cell.title for cell in answers.failed)}",
+            file=sys.stderr,
+        )
+        return answers.code
+    report = Report.of(cells, answers.records, options.margin)
+    print_report(console, report)
+    write_report(options.out, report)
+    console.print(f"\n{options.out}/equivalence.md, equivalence.json and equivalence.png hold this", style="dim")
+    return 0 if report.holds else 1
