@@ -6,13 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from backends.stock import Part
 from benchmarks.ladder import RUNG, Finding
 from benchmarks.parity_report import Report, short
+from benchmarks.tables import print_table
 from shared.cache import write_whole
 
 Divergences = dict[Part, list[Finding]]
@@ -24,13 +23,7 @@ AFTER = ("losses", "last step", "dev")
 
 def print_divergences(console: Console, divergences: Divergences) -> None:
     """The table."""
-    frame = _frame(divergences)
-    table = Table(title="One by one", title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in frame.columns:
-        table.add_column(name, no_wrap=True)
-    for row in frame.itertuples(index=False):
-        table.add_row(*row)
-    console.print(table)
+    print_table(console, "One by one", _frame(divergences))
 
 
 def write_divergences(path: Path, report: Report, divergences: Divergences, command: str) -> None:
