@@ -91,6 +91,7 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         "id": cell.id,
         "asked": cell.asked,
         "model": cell.model,
+        "preset": cell.preset,
         "recipe": cell.recipe.to_json(),
         "rows": {name: len(rows) for name, rows in cell.splits.items()},
         "majority": {

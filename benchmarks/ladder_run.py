@@ -160,7 +160,7 @@ class Tracer:
             kind="trace",
             backend=climber.backend,
             task=task.name,
-            labels=task.labels,
+            labels=self.question.labels,
             metrics=task.metrics,
             data=str(self.question.data),
             checkpoint=str(self.question.checkpoint),
@@ -221,5 +221,5 @@ def _stock_parts(backends: list[str], question: Question) -> list[Part]:
     from backends.stock import parts_of
     from shared.checkpoint import read_architecture
 
-    kind = read_architecture(question.checkpoint, question.recipe, len(question.task.labels)).model_type
+    kind = read_architecture(question.checkpoint, question.recipe, len(question.labels)).model_type
     return [part for backend in backends for part in parts_of(backend, kind)]

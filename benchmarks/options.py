@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from backends import BACKENDS
 from shared.errors import InputError
+from shared.presets import Preset, get_preset, preset_names
 from shared.recipe import CHOICES, Recipe
 from shared.tasks import TASK_MODULES
 
@@ -44,13 +45,13 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
         sys.exit(130)
 
 
-def add_what_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:
     """`--backend`, `--task`, `--model`; more may be added to the group."""
     what = parser.add_argument_group("what to compare")
     what.add_argument(
         "--backend", nargs="+", default=["all"], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all (all)"
     )
-    what.add_argument("--task", nargs="+", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
+    what.add_argument("--task", nargs="+", required=task_required, metavar="NAME", help=", ".join(TASK_MODULES))
     what.add_argument(
         "--model",
         nargs="+",
@@ -60,6 +61,32 @@ def add_what_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup
         "bert-base or bert-large (google-bert/bert-base-uncased)",
     )
     return what
+
+
+def add_preset_option(what: argparse._ArgumentGroup) -> None:
+    """`--recipe`, for `parse_with_preset`."""
+    what.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="a published recipe, with its task, model and every value below; other options override it: "
+        + ", ".join(preset_names()),
+    )
+
+
+def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argparse.Namespace, Preset | None]:
+    """The options, where `--recipe` is given with the preset's values for all that is not. Raises InputError for an
+    unknown preset; ends as argparse does for other bad input, and where neither a task nor a recipe is given."""
+    early = Parser(prog=parser.prog, add_help=False)
+    early.add_argument("--recipe")
+    name = early.parse_known_args(arguments)[0].recipe
+    preset = get_preset(name) if name else None
+    if preset:
+        values = {f.name: [getattr(preset.recipe, f.name)] for f in fields(Recipe)}
+        parser.set_defaults(task=[preset.task], model=[preset.model], **values)
+    options = parser.parse_args(arguments)
+    if not options.task:
+        parser.error("the following arguments are required: --task, or --recipe")
+    return options, preset
 
 
 def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

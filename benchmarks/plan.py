@@ -19,6 +19,7 @@ from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job
 from shared.models import resolve_model
+from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import cell_id
 from shared.splits import choose_splits, rows_of_steps, splits_hash
@@ -42,6 +43,8 @@ class Request:
     steps: int | None = None
     """Of training: the training split is cut to what makes so many (`shared.splits.rows_of_steps`), `limit` to dev
     alone, and there is no test."""
+    preset: Preset | None = None
+    """Whose values were asked for; what differs from it is overridden."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Question:
     model: str
     checkpoint: Path
     recipe: Recipe
+    labels: tuple[str, ...]
+    """Names, of those too that the head has beyond the task's."""
     splits: dict[str, Rows]
     data: Path
     """The splits, encoded."""
@@ -66,6 +71,7 @@ class Cell:
     model: str
     checkpoint: Path
     recipe: Recipe
+    labels: tuple[str, ...]
     device: str
     threads: int
     splits: dict[str, Rows]
@@ -74,6 +80,9 @@ class Cell:
     environment: Environment
     asked: dict[str, Any]
     """What the cell is known by."""
+    preset: dict[str, Any] | None
+    """The `name` of the published recipe that was asked for, and what in it is `overridden`; no part of what the cell
+    is known by."""
 
     @property
     def id(self) -> str:
@@ -90,7 +99,7 @@ class Cell:
             kind="train",
             backend=self.backend,
             task=self.task.name,
-            labels=self.task.labels,
+            labels=self.labels,
             metrics=self.task.metrics,
             data=str(self.data),
             checkpoint=str(self.checkpoint),
@@ -132,12 +141,14 @@ def plan_cells(request: Request) -> list[Cell]:
                     model=shown_model(q.model),
                     checkpoint=q.checkpoint,
                     recipe=q.recipe,
+                    labels=q.labels,
                     device=device,
                     threads=threads,
                     splits=q.splits,
                     data=q.data,
                     environment=environments[backend],
                     asked=asked,
+                    preset=_named(request, q),
                 )
             )
     return list({cell.id: cell for cell in cells}.values())
@@ -154,7 +165,8 @@ def plan_questions(request: Request) -> list[Question]:
     rows = {task.name: task.load(request.data_dir) for task in tasks}
     questions = []
     for task, model, recipe in itertools.product(tasks, request.models, request.recipes):
-        architecture = read_architecture(checkpoints[model], recipe, len(task.labels))
+        labels = recipe.label_names(task.labels)
+        architecture = read_architecture(checkpoints[model], recipe, len(labels))
         if task.pair and architecture.model_type == "bert" and architecture.type_vocab_size < 2:
             raise InputError(f"{model} has type_vocab_size 1, and {task.name} has pairs; pass another model or task")
         check_weights(checkpoints[model], architecture)
@@ -166,7 +178,7 @@ def plan_questions(request: Request) -> list[Question]:
             splits = {"train": _rows_of_steps(whole["train"], recipe, request.steps), "dev": dev}
         data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
         _check_token_ids(data, model, architecture)
-        questions.append(Question(task, model, checkpoints[model], recipe, splits, data))
+        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, data))
     return questions
 
 
@@ -213,6 +225,22 @@ def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str
     with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to tell what it has
         found = pool.map(lambda backend: find_environment(backend, pythons), backends)
         return dict(zip(backends, found, strict=True))
+
+
+def _named(request: Request, question: Question) -> dict[str, Any] | None:
+    preset = request.preset
+    if preset is None:
+        return None
+    overridden = [
+        name
+        for name, changed in (
+            ("task", question.task.name != preset.task),
+            ("model", question.model != preset.model),
+            ("limit", request.limit is not None),
+        )
+        if changed
+    ]
+    return {"name": preset.name, "overridden": overridden + differing_fields(preset, question.recipe)}
 
 
 def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.options import (
     Parser,
+    add_preset_option,
     add_recipe_options,
     add_what_options,
     add_where_options,
@@ -15,12 +16,15 @@ from benchmarks.options import (
     chosen_backends,
     chosen_pythons,
     one_line_errors,
+    parse_with_preset,
     recipes,
 )
+from shared.presets import Preset
 
 EXAMPLES = """examples:
   python -m benchmarks.run --backend all --task acceptability --model minilm --max-len 32 --epochs 1
   python -m benchmarks.run --backend gluon --task mrpc --data-dir DATA --model minilm
+  python -m benchmarks.run --backend all --recipe mccormick-cola --data-dir DATA --model minilm --epochs 1
   python -m benchmarks.run --backend torch keras --task cola --data-dir DATA --model minilm \\
       --max-len 64 128 --batch-size 16 32 --seed 1 2 3
 
@@ -30,10 +34,10 @@ The same command again skips the cells that are answered. Exit code: 0 when ever
 
 def main(arguments: list[str] | None = None) -> None:
     with one_line_errors("benchmarks.run", "what is answered is kept, and the same command goes on"):
-        sys.exit(run(_parser().parse_args(arguments)))
+        sys.exit(run(*parse_with_preset(_parser(), arguments)))
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, preset: Preset | None) -> int:
     """Plans, runs what is not answered yet, writes records and tables, prints. Returns the exit code."""
     backends = chosen_backends(options.backend)
     pythons = chosen_pythons(options.python)
@@ -54,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
             limit=options.limit,
             data_dir=options.data_dir,
             pythons=pythons,
+            preset=preset,
         )
     )
 
@@ -64,6 +69,12 @@ def run(options: argparse.Namespace) -> int:
     from shared.records import read_records, record_path
 
     console = terminal()
+    if preset:
+        overridden = dict.fromkeys(name for cell in cells if cell.preset for name in cell.preset["overridden"])
+        line = f"recipe {preset.name}: {preset.title}" + (
+            f"; overridden: {', '.join(overridden)}" if overridden else ""
+        )
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     try:
         answers = answer_cells(console, cells, options.out, "--rerun asks anew", options.save, options.rerun)
     finally:
@@ -84,7 +95,8 @@ def _parser() -> Parser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = add_what_options(parser)
+    what = add_what_options(parser, task_required=False)
+    add_preset_option(what)
     what.add_argument("--limit", type=int, metavar="N", help="the first N rows of each split only")
     where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables (runs)")

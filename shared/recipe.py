@@ -58,6 +58,13 @@ class Recipe:
     test_split: str = _option("test", "the task's split to score at the end")
     held_out: float = _option(0.0, "share of the training split that becomes dev instead (scikit-learn's split)")
     held_out_seed: int = _option(0, "seed of that split")
+    held_out_test: float = _option(0.0, "share of the held-out rows that becomes test, by a second such split")
+    train_rows: int | None = _option(None, "so many training rows; 'none' for all")
+    dev_rows: int | None = _option(None, "so many dev rows; 'none' for all")
+    rows_seed: int | None = _option(
+        None, "which rows these are: the first of datasets' shuffle with this seed; 'none' for the first as they stand"
+    )
+    num_labels: int | None = _option(None, "labels of the head, if more than the task has; 'none' for the task's")
     eval_before: bool = _option(False, "evaluate on dev before the first step too")
     keep: Literal["last", "best"] = _option("last", "test the last epoch's weights, or those of the best dev epoch")
     seed: int = _option(1, "seed of order, head and dropout")
@@ -75,7 +82,12 @@ class Recipe:
         require(0 <= self.decay < float("inf"), "decay", "0 or more")
         require(0 <= self.seed < 2**32, "seed", "a whole number from 0 to 4294967295")
         require(0 <= self.held_out_seed < 2**32, "held_out_seed", "a whole number from 0 to 4294967295")
-        for name in ("beta1", "beta2", "held_out"):
+        for name in ("train_rows", "dev_rows"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, "1 or more, or none")
+        require(self.rows_seed is None or 0 <= self.rows_seed < 2**32, "rows_seed", "0 to 4294967295, or none")
+        require(self.num_labels is None or self.num_labels >= 2, "num_labels", "2 or more, or none for the task's own")
+        for name in ("beta1", "beta2", "held_out", "held_out_test"):
             require(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1")
         require(0 <= self.warm_up <= 1, "warm_up", "a share from 0 to 1")
         require(self.clip is None or self.clip > 0, "clip", "a number above 0, or none")
@@ -88,6 +100,14 @@ class Recipe:
     def decays(self, parameter: str) -> bool:
         """Whether weight decay acts on the parameter of this HuggingFace name."""
         return self.decay > 0 and not any(part in parameter for part in self.decay_exempt)
+
+    def label_names(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """The task's, and a name for each that the head has beyond them. Raises InputError where it has fewer."""
+        if self.num_labels is None:
+            return labels
+        if self.num_labels < len(labels):
+            raise InputError(f"num_labels is {self.num_labels}; the task has {len(labels)} labels: pass that or more")
+        return labels + tuple(f"unused {n}" for n in range(len(labels), self.num_labels))
 
     def asked(self) -> dict[str, Any]:
         """The fields that differ from the default, JSON-ready: what a cell's identity holds."""

@@ -16,16 +16,23 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
     """The rows to train on, to evaluate after each epoch and to test, each cut to its first `limit` rows.
 
     With `held_out`, dev is that share of the training split, drawn by scikit-learn's train_test_split with
-    `held_out_seed`. A task without the default test split has none. Raises InputError for a split that the task does
-    not have, for training rows without labels, for a best epoch to be chosen without dev labels, and for a share that
-    leaves nothing.
+    `held_out_seed`; with `held_out_test`, such a share of those rows is test. `train_rows` and `dev_rows` take so many
+    of what there is then. A task without the default test split has none. Raises InputError for a split that the task
+    does not have, for training rows without labels, for a best epoch to be chosen without dev labels, and for a share
+    or number of rows that cannot be had.
     """
     chosen = {"train": recipe.train_split, "dev": recipe.dev_split, "test": recipe.test_split}
     if recipe.held_out:
         del chosen["dev"]
-    default_test = next(f.default for f in fields(Recipe) if f.name == "test_split")
-    if recipe.test_split == default_test and default_test not in source:
+    if recipe.held_out_test:
+        if not recipe.held_out:
+            raise InputError(f"held_out_test {recipe.held_out_test} is a share of the held-out rows; pass held_out too")
         del chosen["test"]
+    default_test = next(f.default for f in fields(Recipe) if f.name == "test_split")
+    if recipe.held_out_test and recipe.test_split != default_test:
+        raise InputError(f"test_split {recipe.test_split!r} and held_out_test both say what to test on; pass one")
+    if recipe.test_split == default_test and default_test not in source:
+        chosen.pop("test", None)
     for role, name in chosen.items():
         if name not in source:
             raise InputError(f"{task} has no split {name!r} for {role}; it has {', '.join(source)}")
@@ -33,7 +40,12 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
     if splits["train"].labels is None:
         raise InputError(f"{task}'s split {recipe.train_split!r} has no labels to train on; pass another train_split")
     if recipe.held_out:
-        splits["train"], splits["dev"] = _hold_out(splits["train"], recipe)
+        splits["train"], splits["dev"] = _hold_out(splits["train"], recipe.held_out, recipe)
+    if recipe.held_out_test:
+        splits["dev"], splits["test"] = _hold_out(splits["dev"], recipe.held_out_test, recipe)
+    for role, count in (("train", recipe.train_rows), ("dev", recipe.dev_rows)):
+        if count is not None:
+            splits[role] = _draw(splits[role], count, role, recipe.rows_seed)
     if recipe.keep == "best" and splits["dev"].labels is None:
         raise InputError(f"keep best needs labels, and {task}'s split {recipe.dev_split!r} has none; pass keep last")
     return {role: rows if limit is None else rows.head(limit) for role, rows in splits.items()}
@@ -53,12 +65,19 @@ def splits_hash(splits: dict[str, Rows]) -> str:
     return hashlib.sha256(repr(sorted((name, rows.hash()) for name, rows in splits.items())).encode()).hexdigest()
 
 
-def _hold_out(rows: Rows, recipe: Recipe) -> tuple[Rows, Rows]:
+def _hold_out(rows: Rows, share: float, recipe: Recipe) -> tuple[Rows, Rows]:
     from sklearn.model_selection import train_test_split  # slow to import, and seldom needed
 
-    if len(rows) * (1 - recipe.held_out) < 1:
-        raise InputError(
-            f"held_out {recipe.held_out} of {len(rows)} rows leaves none to train on; pass a smaller share"
-        )
-    kept, held = train_test_split(np.arange(len(rows)), test_size=recipe.held_out, random_state=recipe.held_out_seed)
+    if len(rows) * (1 - share) < 1:
+        raise InputError(f"a share of {share} held out of {len(rows)} rows leaves none; pass a smaller one")
+    kept, held = train_test_split(np.arange(len(rows)), test_size=share, random_state=recipe.held_out_seed)
     return rows.take(kept), rows.take(held)
+
+
+def _draw(rows: Rows, count: int, role: str, seed: int | None) -> Rows:
+    """So many rows: the first, or the first of what `datasets.Dataset.shuffle(seed)` gives."""
+    if count > len(rows):
+        raise InputError(f"{role}_rows is {count}; {role} has {len(rows)} rows: pass that or fewer")
+    if seed is None:
+        return rows.head(count)
+    return rows.take(np.random.default_rng(seed).permutation(len(rows))[:count])

@@ -110,7 +110,7 @@ def checkpoint(tmp_path: Path) -> Path:
         ((*BUILT_IN, "--device", "tpu"), "--device 'tpu' is none of auto, cpu, cuda and cuda:N"),
         ((*BUILT_IN, "--threads", "0"), "--threads 0: pass 1 to "),
         ((*BUILT_IN, "--train-split", "more"), "acceptability has no split 'more' for train; it has train, dev, test"),
-        ((*BUILT_IN, "--held-out", "0.9999"), "held_out 0.9999 of "),
+        ((*BUILT_IN, "--held-out", "0.9999"), "a share of 0.9999 held out of "),
         ((*BUILT_IN, "--python", "torch"), "--python torch: pass BACKEND=PATH with a backend of torch, gluon, keras"),
         ((*BUILT_IN, "--colour"), "unrecognized arguments: --colour"),
         (TOY, "the following arguments are required: --task"),

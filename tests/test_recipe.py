@@ -36,6 +36,11 @@ BAD_VALUES: list[tuple[str, Any]] = [
     ("seed", -1),
     ("seed", 2**32),
     ("held_out_seed", 2**32),
+    ("held_out_test", 1.0),
+    ("train_rows", 0),
+    ("dev_rows", 0),
+    ("rows_seed", -1),
+    ("num_labels", 1),
     *((name, "other") for name in CHOICES),
 ]
 
@@ -79,6 +84,7 @@ def test_every_field_is_part_of_what_a_recipe_asks() -> None:
         name: values[-1] if values[-1] != getattr(Recipe(), name) else values[0] for name, values in CHOICES.items()
     }
     other |= dict.fromkeys(("train_split", "dev_split", "test_split"), "other")
+    other |= dict.fromkeys(("train_rows", "dev_rows", "rows_seed", "num_labels"), 3)
     for field in fields(Recipe):
         default = getattr(Recipe(), field.name)
         if field.name in other:
@@ -153,3 +159,14 @@ def test_the_schedule_of_ten_steps_by_hand() -> None:
 
 def test_without_warm_up_the_first_step_has_the_peak_rate() -> None:
     assert learning_rate_at(Recipe(warm_up=0.0), 0, 10) == 2e-5
+
+
+def test_a_head_may_have_labels_that_the_task_lacks() -> None:
+    assert Recipe(num_labels=4).label_names(("no", "yes")) == ("no", "yes", "unused 2", "unused 3")
+    assert Recipe(num_labels=2).label_names(("no", "yes")) == ("no", "yes")
+    assert Recipe().label_names(("no", "yes")) == ("no", "yes")
+
+
+def test_a_head_with_fewer_labels_than_the_task_is_refused() -> None:
+    with pytest.raises(InputError, match="num_labels is 2; the task has 3 labels: pass that or more"):
+        Recipe(num_labels=2).label_names(("negative", "neutral", "positive"))

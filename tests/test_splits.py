@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from datasets import Dataset
 from sklearn.model_selection import train_test_split
 
 from shared.batching import total_steps, training_order
@@ -67,7 +68,7 @@ def test_the_rows_held_out_are_drawn_before_the_limit_cuts() -> None:
 
 
 def test_a_share_that_leaves_nothing_to_train_on_is_refused() -> None:
-    with pytest.raises(InputError, match=r"held_out 0.99 of 40 rows leaves none to train on; pass a smaller share"):
+    with pytest.raises(InputError, match=r"a share of 0.99 held out of 40 rows leaves none; pass a smaller one"):
         choose_splits("toy", SOURCE, Recipe(held_out=0.99), None)
 
 
@@ -141,3 +142,42 @@ def test_the_rows_of_so_many_steps_make_one_epoch_of_them_and_a_part_of_a_batch(
     assert len(batches) == total_steps(recipe, rows) == steps
     if batch_size > 1:
         assert rows % batch_size > 0
+
+
+def test_a_second_share_of_the_held_out_rows_becomes_test() -> None:
+    """As the published recipe does it: train_test_split twice, with one random_state."""
+    recipe = Recipe(held_out=0.25, held_out_test=0.5, held_out_seed=42)
+    chosen = choose_splits("toy", {"train": SOURCE["train"]}, recipe, None)
+    kept, held = train_test_split(SOURCE["train"].first, test_size=0.25, random_state=42)
+    dev, test = train_test_split(held, test_size=0.5, random_state=42)
+    assert [chosen[role].first for role in ("train", "dev", "test")] == [kept, dev, test]
+
+
+def test_what_is_tested_on_may_not_be_said_twice() -> None:
+    recipe = Recipe(held_out=0.25, held_out_test=0.5, test_split="dev")
+    with pytest.raises(InputError, match="test_split 'dev' and held_out_test both say what to test on; pass one"):
+        choose_splits("toy", SOURCE, recipe, None)
+
+
+def test_nothing_held_out_leaves_no_share_for_test() -> None:
+    with pytest.raises(InputError, match=r"held_out_test 0.5 is a share of the held-out rows; pass held_out too"):
+        choose_splits("toy", SOURCE, Recipe(held_out_test=0.5), None)
+
+
+def test_rows_are_drawn_as_datasets_shuffles() -> None:
+    recipe = Recipe(train_rows=7, dev_rows=3, rows_seed=42)
+    chosen = choose_splits("toy", SOURCE, recipe, None)
+    for role, count in (("train", 7), ("dev", 3)):
+        shuffled = Dataset.from_dict({"text": SOURCE[role].first}).shuffle(seed=42)
+        assert chosen[role].first == list(shuffled["text"])[:count]
+    assert chosen["test"] == SOURCE["test"]
+
+
+def test_without_a_seed_the_first_rows_are_taken() -> None:
+    chosen = choose_splits("toy", SOURCE, Recipe(train_rows=7), None)
+    assert chosen["train"] == SOURCE["train"].head(7)
+
+
+def test_more_rows_than_there_are_cannot_be_drawn() -> None:
+    with pytest.raises(InputError, match="dev_rows is 13; dev has 12 rows: pass that or fewer"):
+        choose_splits("toy", SOURCE, Recipe(dev_rows=13), None)
