@@ -39,11 +39,19 @@ def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
 
 
+def micro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """F1 of the hits and misses of all labels together. Where each row has one label, as here, that is the accuracy."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="micro", zero_division=0.0))
+
+
 METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": accuracy,
     "mcc": mcc,
     "f1": f1,
     "macro_f1": macro_f1,
+    "micro_f1": micro_f1,
 }
 """By name, of labels and predictions, both int64 [n]."""
 

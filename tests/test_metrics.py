@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 from scipy.stats import pearsonr
-from sklearn.metrics import log_loss
+from sklearn.metrics import f1_score, log_loss, matthews_corrcoef
 
 from shared.metrics import METRICS, cross_entropy, majority_score, score
 
 TWO_COLUMNS = st.integers(2, 60).flatmap(
     lambda n: st.tuples(
         arrays(np.int64, n, elements=st.integers(0, 1)), arrays(np.int64, n, elements=st.integers(0, 1))
+    )
+)
+
+SOME_LABELS = st.integers(2, 60).flatmap(
+    lambda n: st.tuples(
+        arrays(np.int64, n, elements=st.integers(0, 5)), arrays(np.int64, n, elements=st.integers(0, 5))
     )
 )
 
@@ -52,6 +58,32 @@ def test_macro_f1_weighs_each_label_the_same() -> None:
     predictions = np.array([0, 0, 0, 1, 1, 0])
     # Label 0: precision 3/4, recall 3/4. Label 1: precision 1/2, recall 1. Label 2: never predicted.
     assert METRICS["macro_f1"](labels, predictions) == pytest.approx((3 / 4 + 2 / 3 + 0) / 3)
+
+
+@given(SOME_LABELS)
+def test_f1_of_several_labels_is_of_each_label_against_the_rest(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, predictions = columns
+    there = np.unique(np.concatenate(columns))
+    hits = np.array([np.sum((labels == k) & (predictions == k)) for k in there])
+    rows = np.array([np.sum(labels == k) + np.sum(predictions == k) for k in there])
+    assert METRICS["macro_f1"](labels, predictions) == pytest.approx(np.mean(2 * hits / rows))
+    assert METRICS["micro_f1"](labels, predictions) == pytest.approx(2 * hits.sum() / rows.sum())
+    assert METRICS["micro_f1"](labels, predictions) == pytest.approx(METRICS["accuracy"](labels, predictions))
+
+
+@given(SOME_LABELS)
+def test_several_labels_are_scored_as_scikit_learn_scores_them(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, predictions = columns
+    assert METRICS["macro_f1"](labels, predictions) == f1_score(labels, predictions, average="macro", zero_division=0)
+    assert METRICS["micro_f1"](labels, predictions) == f1_score(labels, predictions, average="micro", zero_division=0)
+    if len(np.unique(labels)) > 1:
+        assert METRICS["mcc"](labels, predictions) == matthews_corrcoef(labels, predictions)
+
+
+@pytest.mark.parametrize("constant", [0, 2])
+def test_mcc_of_three_labels_is_zero_where_either_side_is_constant(constant: int) -> None:
+    column, same = np.array([0, 1, 2, 2, 1]), np.full(5, constant)
+    assert METRICS["mcc"](column, same) == METRICS["mcc"](same, column) == METRICS["mcc"](same, same) == 0.0
 
 
 def test_mcc_of_three_labels_is_gorodkins() -> None:
