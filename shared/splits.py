@@ -16,10 +16,10 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
     """The rows to train on, to evaluate after each epoch and to test, each cut to its first `limit` rows.
 
     With `held_out`, dev is that share of the training split, drawn by scikit-learn's train_test_split with
-    `held_out_seed`; with `held_out_test`, such a share of those rows is test. `train_rows` and `dev_rows` take so many
-    of what there is then. A task without the default test split has none. Raises InputError for a split that the task
-    does not have, for training rows without labels, for a best epoch to be chosen without dev labels, and for a share
-    or number of rows that cannot be had.
+    `held_out_seed`: a task whose only split is for training needs it; with `held_out_test`, such a share of those rows
+    is test. `train_rows` and `dev_rows` take so many of what there is then. A task without the default test split has
+    none. Raises InputError for a split that the task does not have, for training rows without labels, for a best epoch
+    to be chosen without dev labels, and for a share or number of rows that cannot be had.
     """
     chosen = {"train": recipe.train_split, "dev": recipe.dev_split, "test": recipe.test_split}
     if recipe.held_out:
@@ -35,7 +35,11 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
         chosen.pop("test", None)
     for role, name in chosen.items():
         if name not in source:
-            raise InputError(f"{task} has no split {name!r} for {role}; it has {', '.join(source)}")
+            instead = ", or --held-out a share of train" if role == "dev" else ""
+            raise InputError(
+                f"{task} has no split {name!r} for {role}; it has {', '.join(source)}; "
+                f"pass --{role}-split one of them{instead}"
+            )
     splits = {role: source[name] for role, name in chosen.items()}
     if splits["train"].labels is None:
         raise InputError(f"{task}'s split {recipe.train_split!r} has no labels to train on; pass another train_split")

@@ -82,8 +82,15 @@ def test_every_row_is_trained_on_or_held_out(share: float) -> None:
 def test_with_a_held_out_share_no_dev_split_is_needed() -> None:
     source = {name: part for name, part in SOURCE.items() if name != "dev"}
     assert len(choose_splits("toy", source, Recipe(held_out=0.25), None)["dev"]) == 10
-    with pytest.raises(InputError, match="toy has no split 'dev' for dev; it has train, test"):
+    with pytest.raises(InputError) as error:
         choose_splits("toy", source, Recipe(), None)
+    line = "toy has no split 'dev' for dev; it has train, test; pass --dev-split one of them, or --held-out a share of "
+    assert str(error.value) == line + "train"
+
+
+def test_a_training_split_alone_gives_train_and_dev_and_no_test() -> None:
+    chosen = choose_splits("toy", {"train": SOURCE["train"]}, Recipe(held_out=0.1), None)
+    assert {name: len(part) for name, part in chosen.items()} == {"train": 36, "dev": 4}
 
 
 def test_a_task_without_a_test_split_is_not_tested() -> None:
@@ -92,8 +99,10 @@ def test_a_task_without_a_test_split_is_not_tested() -> None:
 
 
 def test_a_test_split_that_was_asked_for_must_be_there() -> None:
-    with pytest.raises(InputError, match="toy has no split 'final' for test; it has train, dev, test"):
+    with pytest.raises(InputError) as error:
         choose_splits("toy", SOURCE, Recipe(test_split="final"), None)
+    expected = "toy has no split 'final' for test; it has train, dev, test; pass --test-split one of them"
+    assert str(error.value) == expected
 
 
 def test_training_rows_need_labels() -> None:
