@@ -90,7 +90,8 @@ def checkpoint(tmp_path: Path) -> Path:
         ),
         (
             (*TOY, "--task", "squad"),
-            "unknown task 'squad'; known: cola, mrpc, acceptability, paraphrase",
+            "unknown task 'squad'; known: cola, mrpc, sst-binary, sst2, qqp, emotion, google-play, google-play-unique, "
+            "acceptability, paraphrase",
         ),
         (
             ("--backend", "torch", "--task", "acceptability", "--model", "bert"),
@@ -224,6 +225,33 @@ def test_an_empty_split_is_named(refused: Refused, cola: Path) -> None:
     assert refused(*TOY, "--task", "cola", "--data-dir", cola) == f"{file} has no rows; restore the file"
 
 
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """A data folder with made-up reviews."""
+    rows = [f'"{text}\nAnd again: {text}",{1 + i},toy' for i, text in enumerate(SENTENCES)]
+    folder = tmp_path / "data" / "google-play"
+    folder.mkdir(parents=True)
+    (folder / "reviews.csv").write_text("\n".join(["content,score,appId", *rows, ""]))
+    return tmp_path / "data"
+
+
+def test_a_malformed_row_below_rows_of_several_lines_is_named_by_its_first_line(
+    refused: Refused, reviews: Path
+) -> None:
+    file = reviews / "google-play" / "reviews.csv"
+    file.write_text(file.read_text() + '"No\nstars.",6,toy\n')
+    line = refused(*TOY, "--task", "google-play", "--data-dir", reviews)
+    assert line == f"{file}, line 10: label '6' is not one of 1, 2, 3, 4, 5; mend or remove the line"
+
+
+def test_a_task_without_dev_is_refused_with_how_to_make_one(refused: Refused, reviews: Path) -> None:
+    line = refused(*TOY, "--task", "google-play", "--data-dir", reviews)
+    assert line == (
+        "google-play has no split 'dev' for dev; it has train; pass --dev-split one of them, or --held-out a share of "
+        "train"
+    )
+
+
 # --- checkpoints
 
 
@@ -341,6 +369,11 @@ def test_without_a_hub_a_task_of_the_hub_is_refused_with_what_to_pass(refused: R
     assert line.endswith(
         "; pass --data-dir a folder that holds its files, or ask for a built-in task: acceptability, paraphrase"
     )
+
+
+def test_a_task_without_a_copy_on_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+    line = refused(*TOY, "--task", "google-play")
+    assert line == "google-play is not on the hub; pass --data-dir a folder that holds google-play/reviews.csv"
 
 
 # --- records

@@ -18,9 +18,9 @@ import pytest
 
 from shared.errors import InputError
 from shared.metrics import METRICS
-from shared.tasks import TASK_MODULES, Rows, get_task
+from shared.tasks import TASK_MODULES, Rows, get_task, sst_binary
 from shared.tasks.hub import load_glue
-from tests.data import DATA, needs_data
+from tests.data import DATA, needs_data, write
 
 COLA_TRAIN = "src\t1\t\tThe cat sat down.\nsrc\t0\t*\tCat the down sat.\n"
 COLA_FILES = {"in_domain_train.tsv": COLA_TRAIN, "in_domain_dev.tsv": COLA_TRAIN, "out_of_domain_dev.tsv": COLA_TRAIN}
@@ -33,13 +33,6 @@ MRPC_FILES = {
 }
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content.encode())
-    return folder
-
-
 def load(task: str, folder: Path) -> dict[str, Rows]:
     return get_task(task).load(folder)
 
@@ -48,21 +41,28 @@ def load(task: str, folder: Path) -> dict[str, Rows]:
 
 
 @pytest.mark.parametrize("name", TASK_MODULES)
-def test_every_registered_task_has_its_name_two_labels_and_known_metrics(name: str) -> None:
+def test_every_registered_task_has_its_name_labels_and_metrics_that_can_score_them(name: str) -> None:
     task = get_task(name)
     assert task.name == name
-    assert len(task.labels) == 2
+    assert len(set(task.labels)) == len(task.labels) >= 2
     assert set(task.metrics) <= set(METRICS)
+    assert "f1" not in task.metrics or len(task.labels) == 2
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"unknown task 'coal'; known: cola, mrpc, acceptability, paraphrase"):
+    known = "cola, mrpc, sst-binary, sst2, qqp, emotion, google-play, google-play-unique, acceptability, paraphrase"
+    with pytest.raises(InputError, match=f"unknown task 'coal'; known: {known}$"):
         get_task("coal")
 
 
-def test_cola_is_decided_by_mcc_and_mrpc_by_f1_as_in_glue() -> None:
-    assert get_task("cola").metrics[0] == "mcc"
-    assert get_task("mrpc").metrics[0] == "f1"
+@pytest.mark.parametrize(("task", "metric"), [("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1"), ("sst2", "accuracy")])
+def test_glues_tasks_are_decided_by_the_metric_that_glue_names_first(task: str, metric: str) -> None:
+    assert get_task(task).metrics[0] == metric
+
+
+@pytest.mark.parametrize("task", ["emotion", "google-play", "google-play-unique"])
+def test_tasks_of_several_labels_are_scored_by_each_label_too(task: str) -> None:
+    assert get_task(task).metrics[:2] == ("accuracy", "macro_f1")
 
 
 # --- the real data
@@ -252,29 +252,44 @@ def test_a_file_missing_beside_the_others_is_named(tmp_path: Path, missing: str)
 # --- the hub
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[datasets.DatasetDict], None]:
-    """Serves a dataset in place of the hub."""
+Hub = Callable[[datasets.DatasetDict], list[Any]]
 
-    def serve(splits: datasets.DatasetDict) -> None:
-        def load_dataset(repository: str, config: str) -> datasets.DatasetDict:
-            assert (repository, config) in (("nyu-mll/glue", "cola"), ("nyu-mll/glue", "mrpc"))
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """Serves a dataset in place of the hub, and gives the list of what it is asked for."""
+
+    def serve(splits: datasets.DatasetDict) -> list[Any]:
+        asked: list[Any] = []
+
+        def load_dataset(repository: str, **where: Any) -> datasets.DatasetDict:
+            asked.append((repository, where))
             return splits
 
         monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+        return asked
 
     return serve
 
 
-def on_hub(**splits: dict[str, Any]) -> datasets.DatasetDict:
-    labels = datasets.ClassLabel(names=["no", "yes"])
+def on_hub(names: tuple[str, ...] = ("no", "yes"), **splits: dict[str, Any]) -> datasets.DatasetDict:
+    label = datasets.ClassLabel(names=list(names)) if names else datasets.Value("float32")
     return datasets.DatasetDict(
-        {name: datasets.Dataset.from_dict(columns).cast_column("label", labels) for name, columns in splits.items()}
+        {name: datasets.Dataset.from_dict(columns).cast_column("label", label) for name, columns in splits.items()}
     )
 
 
-def test_hidden_test_labels_of_the_hub_become_no_labels(hub: Callable[[datasets.DatasetDict], None]) -> None:
+@pytest.mark.parametrize("task", ["cola", "mrpc", "sst2", "qqp"])
+def test_glues_tasks_are_asked_for_by_name(hub: Hub, task: str) -> None:
+    texts = ("sentence", "sentence1", "sentence2", "question1", "question2")
+    rows = {column: ["Rain fell."] for column in texts} | {"label": [1]}
+    asked = hub(on_hub(train=rows, validation=rows, test=rows))
+    get_task(task).load(None)
+    assert asked == [("nyu-mll/glue", {"name": task})]
+
+
+def test_hidden_test_labels_of_the_hub_become_no_labels(hub: Hub) -> None:
     hub(
         on_hub(
             train={"sentence": ["Dogs bark.", "Bark dogs the."], "label": [1, 0], "idx": [0, 1]},
@@ -289,10 +304,70 @@ def test_hidden_test_labels_of_the_hub_become_no_labels(hub: Callable[[datasets.
     }
 
 
-def test_pairs_come_from_the_hub_with_both_texts(hub: Callable[[datasets.DatasetDict], None]) -> None:
-    rows = {"sentence1": ["Rain fell."], "sentence2": ["It rained."], "label": [1], "idx": [0]}
+@pytest.mark.parametrize(("task", "column"), [("mrpc", "sentence"), ("qqp", "question")])
+def test_pairs_come_from_the_hub_with_both_texts(hub: Hub, task: str, column: str) -> None:
+    rows = {f"{column}1": ["Rain fell."], f"{column}2": ["It rained."], "label": [1], "idx": [0]}
     hub(on_hub(train=rows, validation=rows, test=rows))
-    assert get_task("mrpc").load(None)["test"] == Rows(["Rain fell."], ["It rained."], [1])
+    assert get_task(task).load(None)["test"] == Rows(["Rain fell."], ["It rained."], [1])
+
+
+def test_emotion_comes_from_the_hubs_split_with_the_hubs_order_of_labels(hub: Hub) -> None:
+    names = ("sadness", "joy", "love", "anger", "fear", "surprise")
+    rows = {"text": [f"i am full of {name}" for name in reversed(names)], "label": list(reversed(names))}
+    asked = hub(on_hub(names, train=rows, validation=rows, test=rows))
+    splits = get_task("emotion").load(None)
+    assert asked == [("dair-ai/emotion", {"name": "split"})]
+    assert get_task("emotion").labels == names
+    assert splits.keys() == {"train", "dev", "test"}
+    assert splits["dev"] == Rows(rows["text"], None, [5, 4, 3, 2, 1, 0])
+
+
+def test_the_scores_of_the_hubs_sst_are_rounded(hub: Hub) -> None:
+    rows = {"sentence": list("abcde"), "label": [0.0, 0.49999, 0.5, 0.51389, 1.0], "tokens": [""] * 5, "tree": [""] * 5}
+    hub(on_hub((), train=rows, validation=rows, test=rows))
+    splits = get_task("sst-binary").load(None)
+    assert splits["train"] == splits["dev"] == splits["test"] == Rows(list("abcde"), None, [0, 0, 0, 1, 1])
+
+
+def test_of_the_hubs_sst_only_the_sentences_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The hub's conversion to parquet keeps each configuration in a folder; a local copy of such a layout.
+    for split, label in (("train", 0.2), ("validation", 0.5), ("test", 0.8)):
+        file = tmp_path / "hub" / "default" / split / "0000.parquet"
+        datasets.Dataset.from_dict({"sentence": [split], "label": [label], "tokens": [""], "tree": [""]}).to_parquet(
+            file
+        )
+        file = tmp_path / "hub" / "ptb" / split / "0000.parquet"
+        datasets.Dataset.from_dict({"ptb_tree": ["(2 word)"]}).to_parquet(file)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(sst_binary, "HUB", str(tmp_path / "hub"))
+    assert get_task("sst-binary").load(None) == {
+        "train": Rows(["train"], None, [0]),
+        "dev": Rows(["validation"], None, [0]),
+        "test": Rows(["test"], None, [1]),
+    }
+
+
+def test_a_copy_on_the_hub_that_is_not_as_expected_is_refused(hub: Hub) -> None:
+    rows = {"sentence": ["Rain fell."], "label": [1]}
+    hub(on_hub(train=rows, validation=rows, test=rows))
+    with pytest.raises(
+        InputError, match=r"^emotion is not as .* dair-ai/emotion: no text among its columns; pass --da"
+    ):
+        get_task("emotion").load(None)
+    hub(on_hub(train=rows, test=rows))
+    with pytest.raises(InputError, match=r"^sst2 is not as .* nyu-mll/glue: no validation among its splits; pass --da"):
+        get_task("sst2").load(None)
+
+
+@pytest.mark.parametrize("task", ["google-play", "google-play-unique"])
+def test_google_play_is_not_on_the_hub_and_says_so(hub: Hub, task: str) -> None:
+    asked = hub(on_hub())
+    with pytest.raises(InputError) as error:
+        get_task(task).load(None)
+    expected = f"{task} is not on the hub; pass --data-dir a folder that holds google-play/reviews.csv"
+    assert str(error.value) == expected
+    assert asked == []
 
 
 def test_where_the_hub_does_not_answer_the_dataset_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +375,7 @@ def test_where_the_hub_does_not_answer_the_dataset_is_not_tried(monkeypatch: pyt
         raise ConnectionError("no route")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_: pytest.fail("asked a hub that does not answer"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: pytest.fail("asked a hub that does not answer"))
     with pytest.raises(InputError) as error:
         load_glue("cola", "sentence", None)
     message = str(error.value)

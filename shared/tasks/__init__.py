@@ -15,6 +15,12 @@ from shared.errors import InputError
 TASK_MODULES = {
     "cola": "shared.tasks.cola",
     "mrpc": "shared.tasks.mrpc",
+    "sst-binary": "shared.tasks.sst_binary",
+    "sst2": "shared.tasks.sst2",
+    "qqp": "shared.tasks.qqp",
+    "emotion": "shared.tasks.emotion",
+    "google-play": "shared.tasks.google_play",
+    "google-play-unique": "shared.tasks.google_play_unique",
     "acceptability": "shared.tasks.acceptability",
     "paraphrase": "shared.tasks.paraphrase",
 }
@@ -68,8 +74,8 @@ class Task:
     metrics: tuple[str, ...]
     """Names in shared.metrics.METRICS, the one that decides first."""
     load: Callable[[Path | None], dict[str, Rows]]
-    """From the data folder, or None for the hub, to the splits `train`, `dev` and, where there is one, `test`. Raises
-    InputError naming the files that were looked for, or the file and line of a malformed row."""
+    """From the data folder, or None for the hub, to the splits `train` and, where there are such, `dev` and `test`.
+    Raises InputError naming the files that were looked for, or the file and line of a malformed row."""
     built_in: bool = False
     """Made by a grammar of this project: needs neither folder nor hub."""
 
