@@ -28,7 +28,7 @@ def test_every_task_recipe_model_and_backend_has_its_line(capsys: pytest.Capture
     for name in (*TASK_MODULES, *preset_names(), "minilm", "random:bert-base", "torch", "gluon", "keras"):
         assert line_of(text, name)
     assert "…" not in text
-    assert "train 6,000, dev 500, test 500" in line_of(text, "acceptability")
+    assert "train 6,000, dev 500" in line_of(text, "acceptability")
     assert "0.500" in line_of(text, "acceptability")
 
 
