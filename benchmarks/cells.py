@@ -17,7 +17,7 @@ from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate
 from benchmarks.plan import Cell
 from benchmarks.progress import RunProgress
 from shared.job import ARRAYS
-from shared.metrics import majority_score
+from shared.metrics import details, majority_score
 from shared.records import FORMAT, Record, read_records, write_record
 
 
@@ -97,7 +97,7 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         "majority": {
             name: majority_score(np.array(rows.labels)) for name, rows in cell.splits.items() if rows.labels is not None
         },
-        "answer": outcome.answer,
+        "answer": outcome.answer | {"details": _details(cell, outcome.answer["predictions"])},
         "circumstances": circumstances,
     }
     with np.load(folder / ARRAYS) as arrays:
@@ -105,6 +105,15 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
     shutil.rmtree(folder)
     progress.end(_summary(outcome.answer, circumstances["worker_seconds"]))
     return 0
+
+
+def _details(cell: Cell, predictions: dict[str, list[int]]) -> dict[str, Any]:
+    """Of each split that was predicted and has labels."""
+    return {
+        name: details(np.array(labels), np.array(predicted), cell.labels, cell.recipe.batch_size)
+        for name, predicted in predictions.items()
+        if (labels := cell.splits[name].labels) is not None
+    }
 
 
 def _summary(answer: dict[str, Any], seconds: float) -> str:

@@ -16,7 +16,7 @@ from shared.architecture import Weights
 from shared.batching import evaluation_order, make_batch, total_steps, training_order
 from shared.encoding import Encoded
 from shared.errors import InputError
-from shared.metrics import score
+from shared.metrics import batch_accuracy, score
 from shared.recipe import Recipe, learning_rate_at
 
 Event = dict[str, Any]
@@ -47,6 +47,8 @@ class Epoch:
     dev: dict[str, float] | None
     """Scores after the epoch; None where dev has no labels."""
     dev_seconds: float
+    dev_batch_accuracy: float | None = None
+    """See `shared.metrics.batch_accuracy`; None where dev has no labels."""
 
 
 @dataclass
@@ -144,6 +146,7 @@ def finetune(
         run.step_loss += losses
         run.step_accuracy += [c / n for c, n in zip(correct, sizes, strict=True)]
         logits, scores, dev_seconds = _evaluate(model, dev, recipe, metrics)
+        by_batch = batch_accuracy(dev.labels, logits.argmax(1), recipe.batch_size) if dev.labelled else None
         epoch = Epoch(
             seconds=seconds,
             steps=len(steps),
@@ -154,6 +157,7 @@ def finetune(
             train_accuracy=sum(correct) / max(1, sum(sizes)),
             dev=scores,
             dev_seconds=dev_seconds,
+            dev_batch_accuracy=by_batch,
         )
         run.epochs.append(epoch)
         on_event({"event": "epoch", "epoch": number, "of": recipe.epochs} | vars(epoch))

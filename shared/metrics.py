@@ -4,6 +4,7 @@ import than all else that a worker needs before its framework."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -76,3 +77,31 @@ def score(task_metrics: Iterable[str], logits: np.ndarray, labels: np.ndarray) -
 def majority_score(labels: np.ndarray) -> float:
     """The share of the commonest label: the accuracy of always guessing it."""
     return float(np.bincount(labels).max() / len(labels))
+
+
+def batch_accuracy(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> float:
+    """The plain mean of the accuracies of batches of so many rows, which weighs the rows of a short last batch more:
+    what many tutorials print. Of labels and predictions, both int64 [n], in the split's own order."""
+    return float(np.mean([accuracy(*batch) for batch in _batches(labels, predictions, batch_size)]))
+
+
+def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], batch_size: int) -> dict[str, Any]:
+    """What else published recipes print, JSON-ready, of labels and predictions, both int64 [n] in the split's order:
+    `confusion`, rows [label][prediction]; `report`, scikit-learn's classification report, under the labels' names;
+    `batch_mcc`, of each batch of so many rows; `batch_accuracy`."""
+    from sklearn.metrics import classification_report, confusion_matrix
+
+    indices = range(len(names))
+    return {
+        "confusion": confusion_matrix(labels, predictions, labels=indices).tolist(),
+        "report": classification_report(
+            labels, predictions, labels=indices, target_names=names, output_dict=True, zero_division=0.0
+        ),
+        "batch_mcc": [mcc(*batch) for batch in _batches(labels, predictions, batch_size)],
+        "batch_accuracy": batch_accuracy(labels, predictions, batch_size),
+    }
+
+
+def _batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    cuts = range(batch_size, len(labels), batch_size)
+    return list(zip(np.split(labels, cuts), np.split(predictions, cuts), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import logsumexp, softmax
 from scipy.stats import pearsonr
-from sklearn.metrics import f1_score, log_loss, matthews_corrcoef
+from sklearn.metrics import f1_score, log_loss, matthews_corrcoef, precision_recall_fscore_support
 
-from shared.metrics import METRICS, cross_entropy, majority_score, score
+from shared.metrics import METRICS, batch_accuracy, cross_entropy, details, majority_score, score
 
 TWO_COLUMNS = st.integers(2, 60).flatmap(
     lambda n: st.tuples(
@@ -138,3 +140,27 @@ def test_a_score_has_the_loss_and_the_tasks_metrics_of_the_largest_logits() -> N
 
 def test_the_majority_score_is_the_commonest_labels_share() -> None:
     assert majority_score(np.array([1, 1, 0, 2, 1])) == 0.6
+
+
+def test_the_mean_of_batches_weighs_a_short_last_batch_as_a_whole_one() -> None:
+    labels, predictions = np.array([0, 1, 0, 1, 1]), np.array([0, 1, 0, 0, 0])
+    assert batch_accuracy(labels, predictions, 4) == (3 / 4 + 0) / 2
+    assert batch_accuracy(labels, predictions, 5) == batch_accuracy(labels, predictions, 99) == 3 / 5
+    assert batch_accuracy(labels, predictions, 1) == 3 / 5
+
+
+def test_details_are_those_of_scikit_learn_with_every_label_though_it_may_not_occur() -> None:
+    random = np.random.RandomState(0)
+    labels, predictions, names = random.randint(0, 3, 50), random.randint(0, 3, 50), ("a", "b", "c", "unused 3")
+    found = json.loads(json.dumps(details(labels, predictions, names, 32)))
+    counted = [[int(((labels == i) & (predictions == j)).sum()) for j in range(4)] for i in range(4)]
+    assert found["confusion"] == counted
+    precision, recall, f1_scores, support = precision_recall_fscore_support(
+        labels, predictions, labels=range(4), zero_division=0.0
+    )
+    for n, name in enumerate(names):
+        wanted = {"precision": precision[n], "recall": recall[n], "f1-score": f1_scores[n], "support": support[n]}
+        assert found["report"][name] == pytest.approx(wanted)
+    halves = [(labels[:32], predictions[:32]), (labels[32:], predictions[32:])]
+    assert found["batch_mcc"] == pytest.approx([matthews_corrcoef(*half) for half in halves])
+    assert found["batch_accuracy"] == pytest.approx(np.mean([np.mean(a == b) for a, b in halves]))
