@@ -1,4 +1,4 @@
-"""Rebuilds table.csv and table.md of a folder from its records alone, and prints them."""
+"""Rebuilds table.csv and table.md of a folder from its records alone, prints them, and draws pictures."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shared.errors import InputError
 
 def report(out: Path) -> None:
     """Raises InputError where the folder holds no records."""
+    from benchmarks.pictures import draw_pictures
     from benchmarks.progress import terminal
     from benchmarks.tables import print_tables, write_tables
     from shared.records import read_records
@@ -17,8 +18,11 @@ def report(out: Path) -> None:
     records = read_records(out)
     if not records:
         raise InputError(f"{out}/records holds no records; pass the --out folder of a run")
+    pictures = draw_pictures(out, records)
     write_tables(out, records)
-    print_tables(terminal(), records)
+    console = terminal()
+    print_tables(console, records)
+    console.print(f"\n{out}/table.md shows {len(pictures)} pictures, which {out}/pictures holds", style="dim")
 
 
 def main(arguments: list[str] | None = None) -> None:

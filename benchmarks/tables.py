@@ -19,22 +19,25 @@ from shared.cache import write_whole
 from shared.recipe import Recipe
 from shared.records import SPLITS, Record, scores
 
-METRICS = ("accuracy", "mcc", "f1")
+METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 ALWAYS = ("max_len", "batch_size")
 """Recipe fields with a column of their own; others get one where records differ in them."""
 
 APART = ("train_rows", "device", "threads", "versions", "revision")
 """What the quality table for people shows only where it tells rows apart."""
 
-SHOWN = {"mcc": "MCC", "f1": "F1", "accuracy": "accuracy"}
+SHOWN = {"accuracy": "accuracy", "mcc": "MCC", "f1": "F1", "macro_f1": "macro F1"}
 
 SHORT = {"batch_size": "batch"}
 
 MARK = "*"
 
+PICTURES = "pictures"
+"""The folder of those that benchmarks.report draws."""
+
 QUALITY_LEGEND = (
     f"`{MARK}`: not above the majority class, whose share `majority` is",
-    "`–`: not scored: the split has no labels, or the task has no such split",
+    "`–`: not scored: the split has no labels, or the task has no such split or metric",
     "several seeds: mean ± sample standard deviation",
 )
 
@@ -63,11 +66,12 @@ def frame(records: list[Record]) -> pd.DataFrame:
 
 
 def write_tables(out: Path, records: list[Record]) -> None:
-    """`table.csv` and `table.md` under `out`."""
+    """`table.csv` and `table.md` under `out`. The latter shows the pictures that are there."""
     table = frame(records)
     write_whole(out / "table.csv", table.to_csv(index=False, float_format="%.6g"))
     parts = [f"## {title}\n\n{part.to_markdown(index=False, disable_numparse=True)}\n" for title, part in _shown(table)]
     parts.append("\n".join(f"- {line}" for line in _legend(records)) + "\n")
+    parts += [f"![{path.stem}]({path.relative_to(out)})\n" for path in sorted((out / PICTURES).glob("*.png"))]
     write_whole(out / "table.md", "\n".join(parts))
 
 
@@ -189,6 +193,8 @@ def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for split in SPLITS:
         for metric in METRICS:
             name = f"{split}_{metric}"
+            if metric != METRICS[0] and table[[f"{each}_{metric}" for each in SPLITS]].isna().all(axis=None):
+                continue  # no task here has it
             quality[f"{split} {SHOWN[metric]}"] = [
                 _mean_and_deviation(m, sd) for m, sd in zip(table[name], table[f"{name}_sd"], strict=True)
             ]

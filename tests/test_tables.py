@@ -79,6 +79,7 @@ def record(
         "rows": rows,
         "majority": {"train": 0.6, "dev": 0.65, **({"test": 0.68} if test is not None else {})},
         "answer": {
+            "step_loss": [0.5] * sum(e["steps"] for e in epochs),
             "epochs": epochs,
             "first_step_seconds": first_step,
             "start_seconds": 3.0,
@@ -404,3 +405,16 @@ def test_a_run_that_diverged_has_a_row_like_any_other(tmp_path: Path) -> None:
     write(tmp_path, [record(), diverged])
     report(tmp_path)
     assert list(pd.read_csv(tmp_path / "table.csv")["test_accuracy"]) == [0.7, 0.3]
+
+
+def test_a_metric_has_a_column_where_some_task_has_it() -> None:
+    many = record(task="emotion")
+    for scored in (many["answer"]["test"], many["answer"]["epochs"][0]["dev"]):
+        del scored["f1"]
+        scored["macro_f1"] = 0.25
+    assert "macro F1" not in printed([record()])
+    alone, both = printed([many]), printed([many, record()])
+    assert "dev macro F1" in alone
+    assert "test F1" not in alone
+    assert "test macro F1" in both
+    assert "test F1" in both

@@ -1,0 +1,149 @@
+"""Pictures of what records hold: loss by step and epoch, accuracy by epoch, confusion matrices. PNG and SVG each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backends import BACKENDS
+from benchmarks.tables import PICTURES
+from shared.records import SPLITS, Record
+
+COLOURS = dict(zip(BACKENDS, ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:brown"), strict=False))
+SMOOTHED = 25
+"""A step's loss is shown as the mean of about so many windows a run: a batch's own is mostly noise."""
+
+
+def draw_pictures(out: Path, records: list[Record]) -> list[str]:
+    """Draws into `out`/pictures, one picture of each kind for the records that differ in backend and seed alone.
+    Returns the PNG files' names, relative to `out`; an SVG of the same name is beside each."""
+    import matplotlib  # most of a second, and only this needs it
+
+    matplotlib.use("Agg")
+    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    names = []
+    for name, group in _comparisons(records).items():
+        for kind, figure in (("loss", _loss(group)), ("accuracy", _accuracy(group)), *_confusions(group)):
+            path = out / PICTURES / f"{name}-{kind}.png"
+            figure.suptitle(_title(group[0]), x=0.01, ha="left", fontsize=10)
+            for file in (path, path.with_suffix(".svg")):
+                figure.savefig(file, dpi=110)
+            _close(figure)
+            names.append(f"{PICTURES}/{path.name}")
+    return names
+
+
+def _comparisons(records: list[Record]) -> dict[str, list[Record]]:
+    """By a name for files, those that differ in backend and seed alone, in the registry's order and by seed."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        asked = json.loads(json.dumps(record["asked"]))
+        for name in ("backend", "revision", "versions"):
+            del asked[name]
+        asked["recipe"].pop("seed", None)
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
+        recipe = record["recipe"]
+        name = f"{asked['task']}-len{recipe['max_len']}-batch{recipe['batch_size']}-{digest}"
+        groups.setdefault(name, []).append(record)
+    order = list(BACKENDS)
+    return {
+        name: sorted(group, key=lambda r: (order.index(r["asked"]["backend"]), r["recipe"]["seed"]))
+        for name, group in sorted(groups.items())
+    }
+
+
+def _title(record: Record) -> str:
+    recipe = record["recipe"]
+    return (
+        f"{record['model']} on {record['asked']['task']}: length {recipe['max_len']}, batch {recipe['batch_size']}, "
+        f"rate {recipe['learning_rate']:g}, {recipe['epochs']} epochs, {record['rows']['train']:,} rows"
+    )
+
+
+def _loss(group: list[Record]) -> Any:
+    """Training loss by step, smoothed, a line a run; dev loss after each epoch."""
+    figure, axes = _figure(1)
+    for record in group:
+        answer, colour = record["answer"], COLOURS[record["asked"]["backend"]]
+        losses, steps = np.array(answer["step_loss"]), np.cumsum([epoch["steps"] for epoch in answer["epochs"]])
+        window = max(1, len(losses) // SMOOTHED)
+        smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
+        axes[0].plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color=colour, linewidth=1, alpha=0.8)
+        dev = [(step, e["dev"]["loss"]) for step, e in zip(steps, answer["epochs"], strict=True) if e["dev"]]
+        axes[0].plot(*zip(*dev, strict=True), "D", color=colour, markersize=4) if dev else None
+    axes[0].set(xlabel="step", ylabel="loss (nats)")
+    _legend(axes[0], group, [("-", "training, smoothed"), ("D", "dev, after an epoch")])
+    return figure
+
+
+def _accuracy(group: list[Record]) -> Any:
+    """Training and dev accuracy by epoch, a line a run, and the majority's share of dev."""
+    figure, axes = _figure(1)
+    for record in group:
+        epochs, colour = record["answer"]["epochs"], COLOURS[record["asked"]["backend"]]
+        numbers = range(1, len(epochs) + 1)
+        axes[0].plot(numbers, [e["train_accuracy"] for e in epochs], "--o", color=colour, markersize=3, linewidth=1)
+        if all(e["dev"] for e in epochs):
+            axes[0].plot(numbers, [e["dev"]["accuracy"] for e in epochs], "-D", color=colour, markersize=4, linewidth=1)
+    if "dev" in group[0]["majority"]:
+        axes[0].axhline(group[0]["majority"]["dev"], color="0.5", linewidth=0.8, linestyle=":")
+    axes[0].set(xlabel="epoch", ylabel="accuracy")
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    _legend(axes[0], group, [("--o", "training"), ("-D", "dev"), (":", "majority of dev")])
+    return figure
+
+
+def _confusions(group: list[Record]) -> list[tuple[str, Any]]:
+    """Of each split, a matrix a backend, summed over seeds, where the records hold them."""
+    figures = []
+    for split in SPLITS:
+        matrices: dict[str, np.ndarray] = {}
+        for record in group:
+            found = record["answer"].get("details", {}).get(split)
+            if found:
+                backend = record["asked"]["backend"]
+                matrices[backend] = matrices.get(backend, 0) + np.array(found["confusion"])
+                names = list(found["report"])[: len(found["confusion"])]  # then come averages
+        if not matrices:
+            continue
+        figure, axes = _figure(len(matrices), square=True)
+        for axis, (backend, matrix) in zip(axes, matrices.items(), strict=True):
+            shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+            for (i, j), count in np.ndenumerate(matrix):
+                axis.text(j, i, count, ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+            axis.set_title(backend, fontsize=9)
+            axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+            axis.set_yticks(range(len(names)), names, fontsize=8)
+            axis.set(xlabel=f"predicted, {split}")
+        axes[0].set_ylabel("label")
+        figures.append((f"confusion-{split}", figure))
+    return figures
+
+
+def _figure(columns: int, square: bool = False) -> tuple[Any, Any]:
+    from matplotlib import pyplot
+
+    size = (1 + 3 * columns, 3.6) if square else (8, 4.5)
+    figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
+    return figure, axes[0]
+
+
+def _close(figure: Any) -> None:
+    from matplotlib import pyplot
+
+    pyplot.close(figure)
+
+
+def _legend(axes: Any, group: list[Record], styles: list[tuple[str, str]]) -> None:
+    backends = dict.fromkeys(record["asked"]["backend"] for record in group)
+    for backend in backends:
+        axes.plot([], [], color=COLOURS[backend], label=backend)
+    for style, label in styles:
+        axes.plot([], [], style, color="0.4", label=label, markersize=4, linewidth=1)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, ncols=2)
