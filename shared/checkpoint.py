@@ -161,13 +161,13 @@ def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architec
     return architecture
 
 
-def check_weights(folder: Path, architecture: Architecture) -> None:
+def check_weights(folder: Path, architecture: Architecture, head: bool = False) -> None:
     """Checks all that the weights files' headers tell, in milliseconds.
 
-    Raises InputError where a file is missing or truncated, or a tensor of the encoder (BERT's pooler included) is
-    missing, has another shape, or is unknown: neither a parameter nor in `IGNORED`.
+    Raises InputError where a file is missing or truncated, or a tensor of the encoder (BERT's pooler included), or with
+    `head` of the head too, is missing, has another shape, or is unknown: neither a parameter nor in `IGNORED`.
     """
-    _locate(folder, architecture, head=False)
+    _locate(folder, architecture, head)
 
 
 def first_weights(folder: Path, architecture: Architecture, recipe: Recipe) -> Weights:
@@ -184,13 +184,18 @@ def saved_weights(folder: Path, architecture: Architecture) -> Weights:
 
 
 def read_saved(folder: Path) -> Saved:
-    """What a fine-tuned folder says of its task, labels and length. Raises InputError where config.json is missing,
-    broken or of no single-label classifier."""
+    """What a fine-tuned folder says of its task, labels and length. Where it names no length, that is 512 or the
+    positions, if they are fewer. Raises InputError where config.json is missing, broken or of no single-label
+    classifier."""
     path = folder / "config.json"
     config = _read_json(path)
     heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
-    if not any(head in heads for head in config.get("architectures") or ()):
-        raise InputError(f"{path} is not of a fine-tuned classifier; pass a folder that --save wrote")
+    found = config.get("architectures") or ["none"]
+    if not any(head in heads for head in found):
+        raise InputError(
+            f"{path} is not of a fine-tuned classifier (architectures: {', '.join(map(str, found))}); pass a folder "
+            f"that benchmarks.run --save wrote, or another of {' or '.join(heads)}"
+        )
     if config.get("problem_type") not in (None, "single_label_classification"):
         raise InputError(f"{path}: problem_type is {config['problem_type']!r}; pass a single-label classifier's folder")
     names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes no default
@@ -198,12 +203,14 @@ def read_saved(folder: Path) -> Saved:
         labels = tuple(str(names[str(i)]) for i in range(len(names)))
     except (KeyError, TypeError):
         raise InputError(f"{path}: id2label does not name labels 0 to {len(names) - 1}; mend it") from None
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{path}: id2label gives two labels the same name; mend it")
     tokenizer_config = folder / "tokenizer_config.json"
     longest = _read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
-    positions = int(config.get("max_position_embeddings", 512))
-    # Where a tokenizer knows no bound, transformers writes 1e30.
-    max_len = min(int(longest), positions) if isinstance(longest, int | float) else positions
-    return Saved(config.get("finetuning_task"), labels, max_len)
+    if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
+        longest = 512
+    positions = _Config(path, config).whole("max_position_embeddings", 512)
+    return Saved(config.get("finetuning_task"), labels, min(int(longest), positions))
 
 
 def write_folder(
@@ -349,7 +356,12 @@ def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _
         elif not short.startswith(IGNORED):
             unknown.append(tensor.name)
     if missing := [name for name in shapes if name not in found]:
-        raise InputError(f"{folder} lacks the weights {_some(missing)}; pass a checkpoint that has them")
+        if any(name.startswith(prefix) for name in missing):
+            raise InputError(f"{folder} lacks the weights {_some(missing)}; pass a checkpoint that has them")
+        raise InputError(
+            f"{folder} lacks the weights {_some(missing)} of a classifier; fine-tune it with benchmarks.run --save and "
+            "pass the folder that this leaves"
+        )
     if unknown:
         raise InputError(f"{folder} has unknown weights: {_some(unknown)}; pass a plain BERT or DistilBERT checkpoint")
     for name, shape in shapes.items():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -612,12 +613,15 @@ def test_a_written_distilbert_config_has_its_own_names(tmp_path: Path) -> None:
 
 def test_a_written_folder_without_its_head_is_refused(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "m", BERT)
-    with pytest.raises(InputError, match=r"lacks the weights classifier\.weight, classifier\.bias"):
-        saved_weights(source, read_architecture(source, RECIPE, 2))
+    architecture = read_architecture(source, RECIPE, 2)
+    check_weights(source, architecture)
+    for reads_the_head in (saved_weights, partial(check_weights, head=True)):
+        with pytest.raises(InputError, match=r"lacks the weights classifier\.weight, classifier\.bias of a classifier"):
+            reads_the_head(source, architecture)
 
 
 def test_a_folder_that_is_no_classifier_has_no_labels(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not of a fine-tuned classifier"):
+    with pytest.raises(InputError, match=r"not of a fine-tuned classifier \(architectures: BertForMaskedLM\)"):
         read_saved(write_checkpoint(tmp_path / "m", BERT))
 
 
@@ -632,6 +636,17 @@ def test_a_tokenizer_without_bound_is_bounded_by_the_positions(tmp_path: Path) -
     folder = write_checkpoint(tmp_path / "m", config)
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
     assert read_saved(folder) == Saved(None, ("no", "yes"), 9)
+
+
+def test_a_tokenizer_without_bound_takes_512_tokens_of_more_positions(tmp_path: Path) -> None:
+    config = BERT | {"architectures": ["BertForSequenceClassification"], "max_position_embeddings": 1024}
+    assert read_saved(write_checkpoint(tmp_path / "m", config)).max_len == 512
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path: Path) -> None:
+    config = BERT | {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "no", "1": "no"}}
+    with pytest.raises(InputError, match="gives two labels the same name"):
+        read_saved(write_checkpoint(tmp_path / "m", config))
 
 
 def with_tokenizer_json(folder: Path) -> Path:
