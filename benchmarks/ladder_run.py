@@ -69,6 +69,7 @@ def climb_ladder(options: argparse.Namespace, command: str) -> int:
     environments = find_environments(request.backends, pythons)
 
     from benchmarks.divergences import print_divergences, write_divergences
+    from benchmarks.launcher import WorkerFailed
     from benchmarks.parity_report import Report, print_report, write_report
     from benchmarks.progress import RunProgress, terminal
 
@@ -86,9 +87,9 @@ def climb_ladder(options: argparse.Namespace, command: str) -> int:
     try:
         with RunProgress(console, len({TRUTH, NOISE, *climbers})) as progress:
             climbs = _climb(climbers, Tracer(question, environments, device, threads, folder, progress))
-    except TraceFailed as failure:
+    except WorkerFailed as failure:
         print(f"benchmarks.parity: {failure}", file=sys.stderr)
-        return 2 if failure.bad_input else 1
+        return failure.code
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     report = Report.of(question, steps, device, threads, environments)
@@ -127,14 +128,6 @@ class Climber:
 TRUTH, NOISE = Climber("torch", "float64"), Climber("torch")
 
 
-class TraceFailed(Exception):
-    """A worker ended without a trace."""
-
-    def __init__(self, message: str, bad_input: bool) -> None:
-        super().__init__(message)
-        self.bad_input = bad_input
-
-
 @dataclass(frozen=True)
 class Tracer:
     """Runs trace jobs, each in a fresh process."""
@@ -148,15 +141,13 @@ class Tracer:
 
     def trace(self, climber: Climber, steep_clip: float | None) -> Trace:
         """The climber's trace. The truth, torch in float64, runs on the CPU, whatever the device. Raises
-        TraceFailed."""
+        WorkerFailed."""
         from benchmarks.ladder import Trace
-        from benchmarks.launcher import run_worker
+        from benchmarks.launcher import ask
         from shared.job import TRACE, Job
 
-        self.progress.begin(climber.name)
         task, folder = self.question.task, self.folder / climber.name.replace(" ", "-")
-        folder.mkdir()
-        Job(
+        job = Job(
             kind="trace",
             backend=climber.backend,
             task=task.name,
@@ -170,19 +161,14 @@ class Tracer:
             precision=climber.precision,
             steep_clip=steep_clip,
             stock=climber.stock,
-        ).write(folder)
-        python = self.environments[climber.backend].python
-        outcome = run_worker(python, folder, self.threads, self.progress.event)
-        if outcome.answer is None:
-            for line in outcome.tail:
-                self.progress.line(f"      | {line}")
-            raise TraceFailed(f"{climber.name}: {outcome.error}", outcome.bad_input)
+        )
+        answer = ask(climber.name, job, self.environments[climber.backend].python, folder, self.progress)
         self.progress.end("traced")
-        return Trace(folder / TRACE, outcome.answer["trace"])
+        return Trace(folder / TRACE, answer["trace"])
 
 
 def _climb(climbers: list[Climber], tracer: Tracer) -> dict[Climber, tuple[Trace, list[Finding]]]:
-    """Each climber's trace, of which the summary is kept, and what the ladder finds of it. Raises TraceFailed."""
+    """Each climber's trace, of which the summary is kept, and what the ladder finds of it. Raises WorkerFailed."""
     from benchmarks.ladder import Truth, climb
 
     exact = tracer.trace(TRUTH, None)

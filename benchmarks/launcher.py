@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.environments import CHECKOUT, worker_variables
-from shared.job import ANSWER, ERROR, EVENTS
+from shared.job import ANSWER, ERROR, EVENTS, Job
+
+if TYPE_CHECKING:
+    from benchmarks.progress import RunProgress
 
 LOG = "worker.log"
 POLL_SECONDS = 0.1
@@ -33,6 +36,29 @@ class Outcome:
     """It failed because the job asked for what cannot be done."""
     tail: tuple[str, ...] = ()
     """The last lines that a failed worker printed."""
+
+
+class WorkerFailed(Exception):
+    """A worker ended without an answer."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+        """The exit code of a command that needs the answer: 2 for bad input, else 1."""
+
+
+def ask(name: str, job: Job, python: Path, folder: Path, progress: RunProgress) -> dict[str, Any]:
+    """Writes the job into a new folder, runs it and gives its answer, under this name in what is shown. Raises
+    WorkerFailed, the worker's last lines shown before."""
+    progress.begin(name)
+    folder.mkdir()
+    job.write(folder)
+    outcome = run_worker(python, folder, job.threads, progress.event)
+    if outcome.answer is None:
+        for line in outcome.tail:
+            progress.line(f"      | {line}")
+        raise WorkerFailed(f"{name}: {outcome.error}", 2 if outcome.bad_input else 1)
+    return outcome.answer
 
 
 def run_worker(python: Path, folder: Path, threads: int, on_event: Callable[[dict[str, Any]], None]) -> Outcome:

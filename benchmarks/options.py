@@ -48,9 +48,7 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
 def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:
     """`--backend`, `--task`, `--model`; more may be added to the group."""
     what = parser.add_argument_group("what to compare")
-    what.add_argument(
-        "--backend", nargs="+", default=["all"], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all (all)"
-    )
+    add_backend_option(what, "all")
     what.add_argument("--task", nargs="+", required=task_required, metavar="NAME", help=", ".join(TASK_MODULES))
     what.add_argument(
         "--model",
@@ -89,20 +87,32 @@ def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argp
     return options, preset
 
 
+def add_backend_option(group: argparse._ArgumentGroup, default: str) -> None:
+    """`--backend`, which `chosen_backends` reads."""
+    group.add_argument(
+        "--backend", nargs="+", default=[default], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all ({default})"
+    )
+
+
 def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """`--data-dir`, `--device`, `--threads`, `--python`; more may be added to the group."""
     where = parser.add_argument_group("where")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="the tasks' files; without it, the hub's copy")
-    where.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
-    where.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
-    where.add_argument(
+    add_worker_options(where)
+    return where
+
+
+def add_worker_options(group: argparse._ArgumentGroup) -> None:
+    """`--device`, `--threads`, `--python`: what a worker runs on."""
+    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
+    group.add_argument(
         "--python",
         action="append",
         default=[],
         metavar="BACKEND=PATH",
         help="the interpreter that has the backend's framework (tox's environment of that name)",
     )
-    return where
 
 
 def chosen_backends(names: list[str]) -> list[str]:

@@ -161,14 +161,14 @@ def plan_questions(request: Request) -> list[Question]:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:
         find_python(backend, request.pythons)
-    checkpoints = {name: resolve_model(name, lambda: _torch_python(request.pythons)) for name in request.models}
+    checkpoints = {name: resolve_model(name, lambda: torch_python(request.pythons)) for name in request.models}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
     questions = []
     for task, model, recipe in itertools.product(tasks, request.models, request.recipes):
         labels = recipe.label_names(task.labels)
         architecture = read_architecture(checkpoints[model], recipe, len(labels))
-        if task.pair and architecture.model_type == "bert" and architecture.type_vocab_size < 2:
-            raise InputError(f"{model} has type_vocab_size 1, and {task.name} has pairs; pass another model or task")
+        if task.pair:
+            check_pairs(architecture, model, task.name, "task")
         check_weights(checkpoints[model], architecture)
         if request.steps is None:
             splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
@@ -177,7 +177,7 @@ def plan_questions(request: Request) -> list[Question]:
             dev = whole["dev"] if request.limit is None else whole["dev"].head(request.limit)
             splits = {"train": _rows_of_steps(whole["train"], recipe, request.steps), "dev": dev}
         data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
-        _check_token_ids(data, model, architecture)
+        check_token_ids(data, model, architecture)
         questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, data))
     return questions
 
@@ -209,7 +209,14 @@ def choose_threads(asked: int | None) -> int:
     return asked
 
 
-def _check_token_ids(data: Path, model: str, architecture: Architecture) -> None:
+def check_pairs(architecture: Architecture, model: str, source: str, kind: str) -> None:
+    """Raises InputError where the network has no token type for the second text of a pair, and the source, which is of
+    this kind, has pairs."""
+    if architecture.model_type == "bert" and architecture.type_vocab_size < 2:
+        raise InputError(f"{model} has type_vocab_size 1, and {source} has pairs; pass another model or {kind}")
+
+
+def check_token_ids(data: Path, model: str, architecture: Architecture) -> None:
     """Raises InputError where the tokenizer gives an id for which the checkpoint has no embedding. Frameworks differ
     there: torch fails, MXNet takes the table's last row."""
     largest = max((int(split.ids.max(initial=0)) for split in read_encoded(data).values()), default=0)
@@ -253,7 +260,8 @@ def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:
     return rows.head(wanted)
 
 
-def _torch_python(given: dict[str, Path]) -> str:
+def torch_python(given: dict[str, Path]) -> str:
+    """The interpreter that can convert a pytorch_model.bin, for `resolve_model`. Raises InputError."""
     return str(find_environment("torch", given).python)
 
 

@@ -20,10 +20,10 @@ WIDTH = 140
 """Columns of what is printed where there is no terminal to ask."""
 
 
-def terminal() -> Console:
-    """Standard output, as wide as its terminal."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDTH)
+def terminal(stderr: bool = False) -> Console:
+    """Standard output, or error, as wide as its terminal."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
 
 
 class RunProgress:
@@ -65,7 +65,9 @@ class RunProgress:
         """The current cell's worker tells of progress."""
         if self.current is None:
             return
-        if event["event"] == "step":
+        if event["event"] == "loaded":
+            self.bars.update(self.current, description="  loaded")
+        elif event["event"] == "step":
             self.bars.update(
                 self.current,
                 description=f"  epoch {event['epoch']}",

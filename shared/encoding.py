@@ -57,8 +57,8 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
-    """Encodes every split with the tokenizer of the checkpoint `folder`, each row cut at max_len tokens, the longer
-    text of a pair first. Returns the folder that `read_encoded` reads; one already made is returned at once."""
+    """Encodes every split as `write_encoded` does. Returns the folder that `read_encoded` reads, in the cache; one
+    already made is returned at once."""
     digest = hashlib.sha256(json.dumps({"format": 1, "max_len": max_len, "pad_id": pad_id}).encode())
     for file in tokenizer_files(folder):
         digest.update(file.name.encode() + file.read_bytes())
@@ -67,14 +67,21 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
     target = cache_dir() / "encoded" / digest.hexdigest()[:24]
     if target.is_dir():
         return target
+    with whole_folder(target) as partial:
+        write_encoded(splits, folder, max_len, pad_id, partial)
+    return target
+
+
+def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int, target: Path) -> None:
+    """Encodes every split with the tokenizer of the checkpoint `folder`, each row cut at max_len tokens, the longer
+    text of a pair first, into the empty folder `target`. Raises InputError where the tokenizer's files cannot be
+    honoured."""
     tokenizer = _tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_len, strategy="longest_first")
-    with whole_folder(target) as partial:
-        for name, rows in splits.items():
-            _encode_split(rows, tokenizer, partial / name)
-        (partial / "pad_id").write_text(str(pad_id))
-    return target
+    for name, rows in splits.items():
+        _encode_split(rows, tokenizer, target / name)
+    (target / "pad_id").write_text(str(pad_id))
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import re
 import shutil
@@ -37,6 +36,7 @@ from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.records import Record, read_records
 from shared.tasks import Rows, get_task
+from tests.opened import opened
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
 
 ROWS = 30
@@ -288,47 +288,19 @@ def test_rerun_asks_anew_and_gets_the_same_answer(done: Done, copy: Path) -> Non
 
 # --- saved models
 
-TRANSFORMERS = """
-import json, sys
-import numpy as np, torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-torch.set_num_threads(1)
-texts = json.loads(sys.stdin.read())
-for folder in sys.argv[1:]:
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model, loading = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
-    assert not any(loading[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys")), loading
-    batch = tokenizer(texts, truncation=True, padding="max_length", return_tensors="pt")
-    with torch.no_grad():
-        logits = model.eval()(**batch).logits
-    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    print("ANSWER", json.dumps([logits.tolist(), names, list(batch["input_ids"].shape)]))
-"""
-
 
 @pytest.fixture(scope="module")
-def opened(done: Done) -> dict[str, list[Any]]:
-    """By backend that trained the model, what transformers makes of the saved folder: logits of the test rows, label
-    names, the shape of the input."""
-    folders = [str(done.saved / record["id"]) for record in done.records.values()]
-    finished = subprocess.run(
-        [find_python("torch", {}), "-c", TRANSFORMERS, *folders],
-        input=json.dumps(rows_of("test").first),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )
-    assert finished.returncode == 0, finished.stderr
-    lines = [line for line in finished.stdout.splitlines() if line.startswith("ANSWER ")]
-    answers = [json.loads(line.removeprefix("ANSWER ")) for line in lines]
-    return dict(zip(done.records, answers, strict=True))
+def reopened(done: Done) -> dict[str, list[Any]]:
+    """By backend that trained the model, what transformers makes of the saved folder with the test rows."""
+    folders = [done.saved / record["id"] for record in done.records.values()]
+    return dict(zip(done.records, opened(folders, rows_of("test").first), strict=True))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_transformers_opens_what_any_backend_saved_and_gives_its_logits(
-    done: Done, opened: dict[str, list[Any]], backend: str
+    done: Done, reopened: dict[str, list[Any]], backend: str
 ) -> None:
-    logits, names, shape = opened[backend]
+    logits, names, shape = reopened[backend]
     np.testing.assert_allclose(logits, arrays_of(done.out, done.records[backend])["test"], rtol=0, atol=1e-5)
     assert names == list(get_task("acceptability").labels)
     assert shape == [ROWS, 16]  # the tokenizer knows the length that was trained with

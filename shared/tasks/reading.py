@@ -132,8 +132,13 @@ def read_csv(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    return numbered_lines(file.read_bytes(), file)
+
+
+def numbered_lines(content: bytes, file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file's content, from 1, without their ends. Raises InputError at a line that is not UTF-8."""
     # Not str.splitlines(): it also cuts at characters such as U+2028, which are text here.
-    content = file.read_bytes().removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    content = content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
     for number, line in enumerate(content.split(b"\n") if content else [], start=1):
         try:
             yield number, line.removesuffix(b"\r").decode("utf-8")

@@ -1,0 +1,43 @@
+"""What transformers itself, in torch's environment, makes of a saved folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environments import find_python
+
+TRANSFORMERS = """
+import json, sys
+import numpy as np, torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+torch.set_num_threads(1)
+columns = json.loads(sys.stdin.read())
+for folder in sys.argv[1:]:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, loading = AutoModelForSequenceClassification.from_pretrained(folder, output_loading_info=True)
+    assert not any(loading[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys")), loading
+    batch = tokenizer(*columns, truncation=True, padding="max_length", return_tensors="pt")
+    with torch.no_grad():
+        logits = model.eval()(**batch).logits
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    print("ANSWER", json.dumps([logits.tolist(), names, list(batch["input_ids"].shape)]))
+"""
+
+
+def opened(folders: Iterable[Path], *columns: list[str]) -> list[list[Any]]:
+    """For each folder: logits of the texts, or pairs where there are two columns; label names; the input's shape."""
+    finished = subprocess.run(
+        [find_python("torch", {}), "-c", TRANSFORMERS, *folders],
+        input=json.dumps(columns),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1"},
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = [line for line in finished.stdout.splitlines() if line.startswith("ANSWER ")]
+    return [json.loads(line.removeprefix("ANSWER ")) for line in lines]
