@@ -62,9 +62,20 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     type, `labels` int64 [n]. Raises ValueError where a label is not from 0 to k - 1."""
     if not ((labels >= 0) & (labels < logits.shape[1])).all():
         raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}")
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    shifted = _shifted(logits)
     of_labels = shifted[np.arange(len(labels)), labels]
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - of_labels))
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """softmax of each row, float64 [n, k], computed in float64. `logits` [n, k] of any float type."""
+    exponentials: np.ndarray = np.exp(_shifted(logits))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _shifted(logits: np.ndarray) -> np.ndarray:
+    """float64, each row's largest 0, so that exp overflows nowhere."""
+    return logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
 
 
 def score(task_metrics: Iterable[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -13,7 +13,15 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score, log_loss, matthews_corrcoef, precision_recall_fscore_support
 
-from shared.metrics import METRICS, batch_accuracy, cross_entropy, details, majority_score, score
+from shared.metrics import (
+    METRICS,
+    batch_accuracy,
+    cross_entropy,
+    details,
+    majority_score,
+    probabilities,
+    score,
+)
 
 TWO_COLUMNS = st.integers(2, 60).flatmap(
     lambda n: st.tuples(
@@ -126,6 +134,14 @@ def test_cross_entropy_neither_overflows_nor_loses_small_losses() -> None:
 def test_cross_entropy_refuses_rows_without_a_label(label: int) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
         cross_entropy(np.zeros((1, 2)), np.array([label]))
+
+
+@given(arrays(np.float32, (7, 3), elements=st.floats(-1000, 1000, width=32)))
+def test_probabilities_are_the_softmax_in_float64(logits: np.ndarray) -> None:
+    expected = softmax(logits.astype(np.float64), axis=1)
+    found = probabilities(logits)
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
 
 
 def test_a_score_has_the_loss_and_the_tasks_metrics_of_the_largest_logits() -> None:

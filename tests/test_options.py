@@ -137,7 +137,7 @@ def test_help_names_every_recipe_field_with_its_default_and_choices() -> None:
         assert "|".join(choices) in text
 
 
-@pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report", "benchmarks.parity"])
+@pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report", "benchmarks.parity", "benchmarks.predict"])
 def test_help_loads_neither_a_framework_nor_what_planning_needs(command: str) -> None:
     script = f"""
 import runpy, sys
