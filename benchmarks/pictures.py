@@ -21,20 +21,38 @@ SMOOTHED = 25
 def draw_pictures(out: Path, records: list[Record]) -> list[str]:
     """Draws into `out`/pictures, one picture of each kind for the records that differ in backend and seed alone.
     Returns the PNG files' names, relative to `out`; an SVG of the same name is beside each."""
-    import matplotlib  # most of a second, and only this needs it
-
-    matplotlib.use("Agg")
-    (out / PICTURES).mkdir(parents=True, exist_ok=True)
     names = []
     for name, group in _comparisons(records).items():
         for kind, figure in (("loss", _loss(group)), ("accuracy", _accuracy(group)), *_confusions(group)):
-            path = out / PICTURES / f"{name}-{kind}.png"
             figure.suptitle(_title(group[0]), x=0.01, ha="left", fontsize=10)
-            for file in (path, path.with_suffix(".svg")):
-                figure.savefig(file, dpi=110)
-            _close(figure)
-            names.append(f"{PICTURES}/{path.name}")
+            names.append(_save(figure, out, f"{name}-{kind}"))
     return names
+
+
+def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens: list[int]) -> str:
+    """A histogram of the tokens of a task's training rows, `lengths` int64 [n], with each max_len and the share of rows
+    that it cuts. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
+    figure, axes = _figure(1)
+    axes[0].hist(lengths, bins=np.arange(lengths.min(), lengths.max() + 2) - 0.5, color="0.6")
+    for max_len, colour in zip(max_lens, COLOURS.values(), strict=False):
+        label = f"max_len {max_len}: {(lengths > max_len).mean():.1%} of rows cut"
+        axes[0].axvline(max_len, color=colour, linewidth=1.2, label=label)
+    axes[0].set(xlabel="tokens, special ones included", ylabel="training rows")
+    if max_lens:
+        axes[0].legend(fontsize=8)
+    figure.suptitle(f"{task}, by the tokenizer of {model}: {len(lengths):,} rows", x=0.01, ha="left", fontsize=10)
+    return _save(figure, out, f"{task}-lengths")
+
+
+def _save(figure: Any, out: Path, name: str) -> str:
+    from matplotlib import pyplot
+
+    path = out / PICTURES / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in (path, path.with_suffix(".svg")):
+        figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+    return f"{PICTURES}/{path.name}"
 
 
 def _comparisons(records: list[Record]) -> dict[str, list[Record]]:
@@ -126,17 +144,14 @@ def _confusions(group: list[Record]) -> list[tuple[str, Any]]:
 
 
 def _figure(columns: int, square: bool = False) -> tuple[Any, Any]:
+    import matplotlib  # most of a second, and only pictures need it
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     size = (1 + 3 * columns, 3.6) if square else (8, 4.5)
     figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
     return figure, axes[0]
-
-
-def _close(figure: Any) -> None:
-    from matplotlib import pyplot
-
-    pyplot.close(figure)
 
 
 def _legend(axes: Any, group: list[Record], styles: list[tuple[str, str]]) -> None:

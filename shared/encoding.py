@@ -84,6 +84,14 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
     (target / "pad_id").write_text(str(pad_id))
 
 
+def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
+    """int64 [n]: each row's tokens before anything is cut, special ones included, by the checkpoint's tokenizer."""
+    tokenizer = _tokenizer(folder)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return np.array([len(encoding) for encoding in tokenizer.encode_batch_fast(_texts(rows))], np.int64)
+
+
 def read_encoded(folder: Path) -> dict[str, Encoded]:
     """Every split of an encoded folder, memory-mapped."""
     pad_id = int((folder / "pad_id").read_text())
@@ -98,8 +106,7 @@ PARTS = ("ids", "types", "offsets", "labels")
 
 
 def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[no-untyped-def]
-    texts = rows.first if rows.second is None else list(zip(rows.first, rows.second, strict=True))
-    encodings = tokenizer.encode_batch_fast(texts)
+    encodings = tokenizer.encode_batch_fast(_texts(rows))
     lengths = [len(e) for e in encodings]
     total = sum(lengths)
     target.mkdir()
@@ -107,10 +114,14 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
         "ids": np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total),
         "types": np.fromiter(chain.from_iterable(e.type_ids for e in encodings), np.uint8, total),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        "labels": np.array(rows.labels if rows.labels is not None else [-1] * len(texts), np.int64),
+        "labels": np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64),
     }
     for part in PARTS:
         np.save(target / f"{part}.npy", arrays[part])
+
+
+def _texts(rows: Rows) -> list[Any]:
+    return rows.first if rows.second is None else list(zip(rows.first, rows.second, strict=True))
 
 
 def _tokenizer(folder: Path):  # type: ignore[no-untyped-def]

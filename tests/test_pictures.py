@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 
 from benchmarks import pictures
+from benchmarks.lengths import main as lengths_command
 from benchmarks.pictures import draw_pictures
 from benchmarks.report import report
+from shared.encoding import encode, read_encoded, token_lengths
 from shared.metrics import details
+from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.records import Record, write_record
+from shared.tasks import get_task
 from tests.test_tables import epoch, record
 
 
@@ -73,3 +77,28 @@ def test_the_report_shows_them(tmp_path: Path) -> None:
     for file in (tmp_path / "pictures").glob("*.png"):
         assert f"](pictures/{file.name})" in page
     assert page.count("](pictures/") == 3
+
+
+def test_lengths_are_shown_with_what_a_max_len_cuts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--task", "acceptability", "paraphrase", "--model", "random:bert-tiny", "--max-len", "12"]
+    lengths_command([*arguments, "--out", str(tmp_path)])
+    folder = resolve_model("random:bert-tiny")
+    shown = capsys.readouterr().out
+    for task in ("acceptability", "paraphrase"):
+        rows = get_task(task).load(None)["train"]
+        data = read_encoded(encode({"train": rows}, folder, 512, 0))["train"]
+        np.testing.assert_array_equal(token_lengths(rows, folder), data.lengths)
+        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [task])
+        assert f"{(data.lengths > 12).mean():.1%}" in line
+        assert (tmp_path / "pictures" / f"{task}-lengths.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--task", "acceptability", "--max-len", "2"], "--max-len 2: pass 4 or more"), (["--task", "x"], "unknown task")],
+)
+def test_lengths_refuse_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        lengths_command(arguments)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
