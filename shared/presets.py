@@ -28,6 +28,8 @@ class Preset:
     """Choices of it that one would not make today, and that the preset keeps."""
     source: str | None
     """Its address, where that is known."""
+    fixes: str | None
+    """The preset that this one corrects; None for what was published."""
 
 
 def preset_names() -> list[str]:
@@ -39,7 +41,7 @@ def get_preset(name: str) -> Preset:
     """Raises InputError for a name that is none, and for a file with a field or value that Recipe does not know."""
     if name not in preset_names():
         raise InputError(f"unknown recipe {name!r}; known: {', '.join(preset_names())}")
-    values: dict[str, Any] = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    values = _read(name)
     recipe = {field: None if value == "none" else value for field, value in values["recipe"].items()}
     return Preset(
         name=name,
@@ -50,7 +52,17 @@ def get_preset(name: str) -> Preset:
         reported=values["reported"],
         keeps=tuple(values["keeps"]),
         source=values.get("source"),
+        fixes=values.get("fixes"),
     )
+
+
+def _read(name: str) -> dict[str, Any]:
+    """What the file says, on top of what that of the preset says which it fixes."""
+    values: dict[str, Any] = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+    if "fixes" not in values:
+        return values
+    fixed = _read(values["fixes"])
+    return fixed | values | {"recipe": fixed["recipe"] | values["recipe"], "title": f"{fixed['title']}, corrected"}
 
 
 def differing_fields(preset: Preset, recipe: Recipe) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,8 +62,26 @@ def test_a_preset_fixes_what_was_published(name: str) -> None:
         assert getattr(preset.recipe, field) == value, field
 
 
+CORRECTED: dict[str, dict[str, Any]] = {
+    "cummings-emotion-fixed": {"padding": "longest", "num_labels": None},
+    "gluonnlp-mrpc-fixed": {"train_split": "train", "last_batch": "keep"},
+    "gplay-sentiment-fixed": {"shuffle": True, "keep": "best"},
+}
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+def test_a_corrected_preset_is_the_published_one_but_for_what_it_corrects(name: str) -> None:
+    fixed, published = get_preset(name), get_preset(name.removesuffix("-fixed"))
+    assert fixed.fixes == published.name
+    assert published.fixes is None
+    assert fixed.recipe == replace(published.recipe, **CORRECTED[name])
+    assert set(differing_fields(published, fixed.recipe)) == set(CORRECTED[name])
+    assert (fixed.model, fixed.reported, fixed.source) == (published.model, published.reported, published.source)
+    assert fixed.title == f"{published.title}, corrected"
+
+
 def test_every_preset_is_compared_with_its_publication_above() -> None:
-    assert preset_names() == sorted(AS_PUBLISHED)
+    assert preset_names() == sorted(AS_PUBLISHED | CORRECTED)
 
 
 def test_an_unknown_preset_is_refused_with_those_that_are_known() -> None:
