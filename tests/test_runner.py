@@ -256,8 +256,11 @@ def test_a_report_rebuilds_the_same_tables_from_the_records_alone(done: Done, co
         path.unlink()
     finished = run(copy, module="benchmarks.report")
     assert finished.returncode == 0
-    for name in ("table.csv", "table.md"):
-        assert (copy / name).read_bytes() == (done.out / name).read_bytes()
+    assert (copy / "table.csv").read_bytes() == (done.out / "table.csv").read_bytes()
+    page, pictures = (copy / "table.md").read_text(), sorted((copy / "pictures").glob("*.png"))
+    shown = "".join(f"\n![{picture.stem}](pictures/{picture.name})\n" for picture in pictures)
+    assert page == (done.out / "table.md").read_text() + shown
+    assert {picture.stem.partition("-")[0] for picture in pictures} == {"acceptability"}
 
 
 def test_another_seed_runs_alone_and_is_averaged_with_the_first(done: Done, copy: Path) -> None:
