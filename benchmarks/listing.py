@@ -48,7 +48,7 @@ def _task(name: str, data_dir: Path | None) -> tuple[str, ...]:
 
 def _preset(name: str) -> tuple[str, ...]:
     preset = get_preset(name)
-    return name, preset.task, preset.model, preset.title
+    return name, preset.task, preset.model, f"{preset.fixes}, corrected" if preset.fixes else preset.title
 
 
 def _models() -> list[tuple[str, ...]]:

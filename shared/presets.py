@@ -62,7 +62,7 @@ def _read(name: str) -> dict[str, Any]:
     if "fixes" not in values:
         return values
     fixed = _read(values["fixes"])
-    return fixed | values | {"recipe": fixed["recipe"] | values["recipe"], "title": f"{fixed['title']}, corrected"}
+    return fixed | values | {"recipe": fixed["recipe"] | values["recipe"]}
 
 
 def differing_fields(preset: Preset, recipe: Recipe) -> list[str]:
