@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import signal
 import sys
 import types
 import typing
@@ -34,7 +35,8 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
-    """InputError becomes one line on standard error and exit code 2; Ctrl-C becomes exit code 130."""
+    """InputError becomes one line on standard error and exit code 2; Ctrl-C, and SIGTERM like it, exit code 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except InputError as error:

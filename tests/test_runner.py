@@ -531,18 +531,20 @@ def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_l
     (first,) = read_records(tmp_path)
     before = (tmp_path / "records" / f"{first['id']}.json").read_bytes()
 
-    # Ctrl-C: the same, with tables, one line and its own exit code.
-    with started(tmp_path, *arguments) as process:
-        victim = suspended_worker(tmp_path, answered=1)
-        os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate()
-    assert process.returncode == 130
-    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in stdout
-    assert stderr == "benchmarks.run: interrupted; what is answered is kept, and the same command goes on\n"
-    assert ended(victim)
-    assert workers_of(tmp_path) == []
-    assert len(read_records(tmp_path)) == 1
-    assert len(pd.read_csv(tmp_path / "table.csv")) == 1
+    # Ctrl-C, or a machine that shuts down: the same, with tables, one line and its own exit code.
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        (tmp_path / "table.csv").unlink(missing_ok=True)
+        with started(tmp_path, *arguments) as process:
+            victim = suspended_worker(tmp_path, answered=1)
+            os.killpg(process.pid, sent)
+            stdout, stderr = process.communicate()
+        assert process.returncode == 130
+        assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in stdout
+        assert stderr == "benchmarks.run: interrupted; what is answered is kept, and the same command goes on\n"
+        assert ended(victim)
+        assert workers_of(tmp_path) == []
+        assert len(read_records(tmp_path)) == 1
+        assert len(pd.read_csv(tmp_path / "table.csv")) == 1
 
     # The same command goes on.
     finished = run(*arguments, "--out", tmp_path)
