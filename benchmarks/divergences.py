@@ -10,7 +10,7 @@ from rich.console import Console
 
 from backends.stock import Part
 from benchmarks.ladder import RUNG, Finding
-from benchmarks.parity_report import Report, short
+from benchmarks.parity_report import Report, short, shown_versions
 from benchmarks.tables import print_table
 from shared.cache import write_whole
 
@@ -23,16 +23,12 @@ AFTER = ("losses", "last step", "dev")
 
 def print_divergences(console: Console, divergences: Divergences) -> None:
     """The table."""
-    print_table(console, "One by one", _frame(divergences))
+    print_table(console, "One by one", _frame(divergences), names=2)
 
 
 def write_divergences(path: Path, report: Report, divergences: Divergences, command: str) -> None:
     """A Markdown page: the table, and for each part what it does, how this project repairs it, and a check."""
     asked = report.asked
-    versions = "; ".join(
-        f"{backend}: {', '.join(f'{module} {version}' for module, version in found.items())}"
-        for backend, found in report.versions.items()
-    )
     sections = "\n\n".join(_section(part, findings, asked["steps"]) for part, findings in divergences.items())
     write_whole(
         path,
@@ -48,7 +44,7 @@ which lets each framework's own standard parts climb the ladder of [parity.md](p
 being this project's repaired adapter: {asked["model"]} on {asked["task"]}, {asked["steps"]} steps of
 {asked["recipe"]["batch_size"]} rows, length {asked["recipe"]["max_len"]}, {asked["device"]}, float32, against torch in
 float64, dropout off. Row order and the head's first weights are given: what frameworks draw at random is not in here.
-{versions}.
+{shown_versions(report.versions)}.
 
 `size` is the largest difference on the first rung that fails, `times its bound` how far that is beyond what rounding
 explains. The last columns are what it comes to at the recipe's own settings: the largest difference of a step's loss,

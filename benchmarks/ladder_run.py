@@ -29,11 +29,8 @@ FIXED = {"epochs": 1, "keep": "last", "eval_before": False, "test_split": "test"
 
 def climb_ladder(options: argparse.Namespace, command: str) -> int:
     """Traces, compares, prints and writes; documents show the command. Returns the exit code. Raises InputError."""
-    backends, pythons, (recipe, *others) = (
-        chosen_backends(options.backend),
-        chosen_pythons(options.python),
-        recipes(options),
-    )
+    backends, pythons = chosen_backends(options.backend), chosen_pythons(options.python)
+    recipe, *others = recipes(options)
     steps = STEPS if options.steps is None else options.steps
     precisions: list[Precision] = options.precision or ["float32"]
     _refuse_what_needs_seeds(options)

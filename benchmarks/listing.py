@@ -29,7 +29,7 @@ def print_listing(console: Console, data_dir: Path | None, pythons: dict[str, Pa
         "Backends": (("backend", "framework", "here"), [_backend(name, pythons) for name in BACKENDS]),
     }
     for title, (columns, rows) in tables.items():
-        print_table(console, title, pd.DataFrame(rows, columns=list(columns)))
+        print_table(console, title, pd.DataFrame(rows, columns=list(columns)), names=1)
 
 
 def _task(name: str, data_dir: Path | None) -> tuple[str, ...]:

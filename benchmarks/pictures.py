@@ -92,7 +92,8 @@ def _loss(group: list[Record]) -> Any:
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
         axes[0].plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color=colour, linewidth=1, alpha=0.8)
         dev = [(step, e["dev"]["loss"]) for step, e in zip(steps, answer["epochs"], strict=True) if e["dev"]]
-        axes[0].plot(*zip(*dev, strict=True), "D", color=colour, markersize=4) if dev else None
+        if dev:
+            axes[0].plot(*zip(*dev, strict=True), "D", color=colour, markersize=4)
     axes[0].set(xlabel="step", ylabel="loss (nats)")
     _legend(axes[0], group, [("-", "training, smoothed"), ("D", "dev, after an epoch")])
     return figure

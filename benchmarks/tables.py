@@ -88,13 +88,24 @@ def quality(records: list[Record]) -> pd.DataFrame:
     return dict(_shown(frame(records)))["Quality"]
 
 
-def print_table(console: Console, title: str, table: pd.DataFrame, styles: dict[str, str] | None = None) -> None:
+def print_table(
+    console: Console, title: str, table: pd.DataFrame, styles: dict[str, str] | None = None, names: int | None = None
+) -> None:
     """A table whose cells are strings, on the terminal: words to the left, numbers to the right. A cell that is a key
-    of `styles` is shown in that style."""
+    of `styles` is shown in that style. Where the terminal is narrow, words are cut; with `names`, those of the first so
+    many columns are whole and the others wrap."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in table.columns:
-        word = table[name].map(_is_word).all()
-        shown.add_column(name, justify="left" if word else "right", no_wrap=bool(word))
+    for n, name in enumerate(table.columns):
+        word = bool(table[name].map(_is_word).all())
+        whole = word if names is None else n < names
+        least = table[name].map(len).max() if whole and names else None
+        shown.add_column(
+            name,
+            justify="left" if word else "right",
+            no_wrap=whole,
+            min_width=least,
+            overflow="ellipsis" if names is None else "fold",
+        )
     for values in table.itertuples(index=False):
         shown.add_row(*(Text(value, style=(styles or {}).get(value, "")) for value in values))
     console.print(shown)

@@ -93,7 +93,7 @@ def majority_score(labels: np.ndarray) -> float:
 def batch_accuracy(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> float:
     """The plain mean of the accuracies of batches of so many rows, which weighs the rows of a short last batch more:
     what many tutorials print. Of labels and predictions, both int64 [n], in the split's own order."""
-    return float(np.mean([accuracy(*batch) for batch in _batches(labels, predictions, batch_size)]))
+    return float(np.mean([np.mean(one == other) for one, other in _batches(labels, predictions, batch_size)]))
 
 
 def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], batch_size: int) -> dict[str, Any]:

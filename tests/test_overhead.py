@@ -35,7 +35,6 @@ from benchmarks.overhead import (
 from shared.batching import make_batch, training_order
 from shared.checkpoint import WEIGHTS, read_architecture
 from shared.encoding import read_encoded
-from shared.errors import InputError
 from shared.models import resolve_model
 
 BARE = Path(overhead.__file__).parent / "bare"
@@ -106,11 +105,7 @@ def bare_losses(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     np.savez(folder / "batches.npz", **repeated)  # type: ignore[arg-type]
 
     def losses(backend: str) -> np.ndarray:
-        try:
-            python = find_python(backend, {})
-        except InputError as error:
-            pytest.skip(str(error))
-        cost = run_bare(Setting(backend, python, checkpoint, folder, threads=1))
+        cost = run_bare(Setting(backend, find_python(backend, {}), checkpoint, folder, threads=1))
         assert min(cost.step_seconds, cost.start_seconds, cost.first_step_seconds) > 0
         assert cost.peak_memory_bytes > sum(w.nbytes for w in weights.values()), "it holds the weights at least"
         return np.array(json.loads((folder / "bare.json").read_text())["losses"])
@@ -212,10 +207,6 @@ def test_one_command_measures_both_sides_and_writes_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(overhead, "ATTEMPTS", 1)
-    try:
-        find_python("torch", {})
-    except InputError as error:
-        pytest.skip(str(error))
     asked = ["--backend", "torch", "--model", "random:bert-tiny", "--steps", "2", "--rounds", "1", "--threads", "1"]
     main([*asked, "--out", str(tmp_path)])
     with (tmp_path / "overhead.csv").open(newline="") as file:
