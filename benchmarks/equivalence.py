@@ -1,5 +1,5 @@
-"""Whether two backends score the same, over seeds: paired differences, bootstrap intervals and equivalence tests. What
-is told of them is in equivalence_report.py."""
+"""Whether two backends, or two values of an option, score the same, over seeds: paired differences, bootstrap intervals
+and equivalence tests. What is told of them is in equivalence_report.py."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from typing import Literal
 import numpy as np
 from scipy.stats import bootstrap, ttest_1samp
 
-from backends import BACKENDS
 from shared.records import SPLITS, Record, scores
 
 Verdict = Literal["equivalent", "different", "undecided"]
+Arms = dict[str, list[Record]]
+"""By name, in the order in which they are told: backends, or values of an option. Their seeds are the same."""
 Scores = dict[str, dict[tuple[str, str], np.ndarray]]
-"""By backend, in the registry's order, and by split and metric: float64 [seeds], by rising seed."""
+"""By arm, and by split and metric: float64 [seeds], by rising seed."""
 
 LEVEL = 0.05
 """Of each test: how often, at most, it rejects what is true."""
 CONFIDENCE = 0.95
 RESAMPLES = 9999
-YARDSTICK = "torch"
-"""The backend whose deviation over the seeds is the margin where none is given."""
 ROUNDING = 1e-12
 """Metrics lie in [-1, 1]: what differs by less is the same, but for rounding."""
 NAN = float("nan")
@@ -30,7 +29,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of two backends on one split. What follows from a score that is NaN is NaN, and the verdict open."""
+    """One metric of two arms on one split. What follows from a score that is NaN is NaN, and the verdict open."""
 
     first: str
     second: str
@@ -52,43 +51,41 @@ class Comparison:
     verdict: Verdict = "undecided"
 
 
-def compare(records: list[Record], margin: float | None = None) -> list[Comparison]:
-    """Every pair of backends on every metric of every split that is scored, pairs in the registry's order. The records
-    differ in backend and seed alone. Without a `margin`, it is YARDSTICK's sample standard deviation over the seeds, of
-    that very split and metric. Raises ValueError as `scores_by_seed` does, and where there are fewer than two seeds, or
-    neither a margin nor a yardstick."""
-    found, seeds = scores_by_seed(records), seeds_of(records)
+def compare(arms: Arms, margin: float | None = None) -> list[Comparison]:
+    """Every pair of arms on every metric of every split that is scored, pairs in the order of the arms. Without a
+    `margin`, it is the first arm's sample standard deviation over the seeds, of that very split and metric. Raises
+    ValueError as `scores_by_seed` does, and where there are fewer than two seeds."""
+    found, seeds = scores_by_seed(arms), seeds_of(arms)
     if len(seeds) < 2:
         raise ValueError("a deviation needs two seeds or more")
-    if margin is None and YARDSTICK not in found:
-        raise ValueError(f"without a margin, {YARDSTICK}'s records are needed")
+    yardstick = next(iter(found))
     comparisons = []
     for first, second in itertools.combinations(found, 2):
         for (split, metric), ours in found[first].items():
             theirs = found[second][split, metric]
             not_finite = [
-                f"{backend} scored {value} at seed {seed}"
-                for backend in dict.fromkeys((first, second, *([YARDSTICK] if margin is None else [])))
-                for value, seed in zip(found[backend][split, metric], seeds, strict=True)
+                f"{name} scored {value} at seed {seed}"
+                for name in dict.fromkeys((first, second, *([yardstick] if margin is None else [])))
+                for value, seed in zip(found[name][split, metric], seeds, strict=True)
                 if not np.isfinite(value)
             ]
-            bound = deviation(found[YARDSTICK][split, metric]) if margin is None else margin
-            comparisons.append(_comparison(first, second, split, metric, theirs - ours, bound, not_finite))
+            bound = deviation(found[yardstick][split, metric]) if margin is None else margin
+            one = _comparison(first, second, split, metric, theirs - ours, bound, not_finite)
+            if bound == 0:
+                flat = f"{yardstick} scored the same at every seed, which gives no margin; pass --margin"
+                one = replace(one, note="; ".join(filter(None, (flat, one.note))))
+            comparisons.append(one)
     return comparisons
 
 
-def scores_by_seed(records: list[Record]) -> Scores:
-    """The metrics, without the loss. Raises ValueError where not every backend has every seed, once."""
-    seeds, found = seeds_of(records), {}
-    for backend in BACKENDS:
-        mine = sorted(
-            (record for record in records if record["asked"]["backend"] == backend), key=lambda r: r["recipe"]["seed"]
-        )
-        if not mine:
-            continue
+def scores_by_seed(arms: Arms) -> Scores:
+    """The metrics, without the loss. Raises ValueError where not every arm has every seed, once."""
+    seeds, found = seeds_of(arms), {}
+    for name, records in arms.items():
+        mine = sorted(records, key=lambda record: record["recipe"]["seed"])
         if [record["recipe"]["seed"] for record in mine] != seeds:
-            raise ValueError(f"{backend} does not have each of the seeds {seeds} once")
-        found[backend] = {
+            raise ValueError(f"{name} does not have each of the seeds {seeds} once")
+        found[name] = {
             (split, metric): np.array([(scores(record, split) or {})[metric] for record in mine])
             for split in SPLITS
             for metric in (scores(mine[0], split) or {})
@@ -97,9 +94,9 @@ def scores_by_seed(records: list[Record]) -> Scores:
     return found
 
 
-def seeds_of(records: list[Record]) -> list[int]:
+def seeds_of(arms: Arms) -> list[int]:
     """Each seed once, rising."""
-    return sorted({record["recipe"]["seed"] for record in records})
+    return sorted({record["recipe"]["seed"] for records in arms.values() for record in records})
 
 
 def deviation(values: np.ndarray) -> float:
@@ -109,7 +106,7 @@ def deviation(values: np.ndarray) -> float:
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:
     """Two one-sided paired t-tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680): the larger p-value of the
-    two, against a true mean difference of `margin` or more, and of `-margin` or less. Below LEVEL the backends are
+    two, against a true mean difference of `margin` or more, and of `-margin` or less. Below LEVEL the arms are
     equivalent. Differences without any deviation give 0 inside the margin and 1 elsewhere."""
     if _constant(differences):
         return 0.0 if abs(np.mean(differences)) < margin - ROUNDING else 1.0
@@ -153,8 +150,6 @@ def _comparison(
         return undecided
     p_equivalent, p_different = equivalence_p(differences, margin), difference_p(differences)
     notes = []
-    if margin == 0:
-        notes.append(f"{YARDSTICK} scored the same at every seed, which gives no margin; pass --margin")
     if _constant(differences):
         notes.append(f"the same {'difference' if p_different == 0 else 'scores'} at every seed")
     elif max(p_equivalent, p_different) < LEVEL:

@@ -6,7 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from backends import BACKENDS
 from benchmarks.equivalence import (
     CONFIDENCE,
     LEVEL,
-    YARDSTICK,
+    Arms,
     Comparison,
     Verdict,
     compare,
@@ -27,8 +27,9 @@ from benchmarks.equivalence import (
 )
 from benchmarks.parity_report import shown_versions
 from benchmarks.plan import Cell
-from benchmarks.tables import QUALITY_LEGEND, as_typed, print_table, quality
+from benchmarks.tables import QUALITY_LEGEND, SHORT, as_typed, print_table, quality
 from shared.cache import write_whole
+from shared.recipe import Recipe
 from shared.records import Record
 
 STYLES = {"different": "bold red", "undecided": "yellow"}
@@ -43,30 +44,39 @@ class Report:
 
     asked: dict[str, Any]
     versions: dict[str, dict[str, str]]
-    records: list[Record]
+    arms: Arms
+    varied: list[str]
+    """What tells the arms apart: `backend`, or fields of the recipe."""
     margin: float | None
-    """None where it is the yardstick's deviation."""
+    """None where it is the first arm's deviation."""
     comparisons: list[Comparison]
 
     @classmethod
     def of(cls, cells: list[Cell], records: list[Record], margin: float | None) -> Report:
-        """The comparison of these cells, which differ in backend and seed alone, by their records."""
+        """The comparison of these cells by their records, in any order. Beside their seeds, the cells differ either in
+        backend or in fields of the recipe."""
         cell = cells[0]
+        varied = varied_in(cells)
+        in_order = [name for name in BACKENDS if any(each.backend == name for each in cells)]
         asked = {
             "task": cell.task.name,
             "model": cell.model,
+            "backends": in_order,
             "rows": {name: len(rows) for name, rows in cell.splits.items()},
-            "recipe": {name: value for name, value in cell.recipe.asked().items() if name != "seed"},
+            "recipe": {name: value for name, value in cell.recipe.asked().items() if name not in ("seed", *varied)},
             "device": cell.device,
             "threads": cell.threads,
         }
-        versions = {cell.backend: cell.environment.versions for cell in cells}
-        in_order = {backend: versions[backend] for backend in BACKENDS if backend in versions}
-        return cls(asked, in_order, records, margin, compare(records, margin))
+        versions = {each.backend: each.environment.versions for each in cells}
+        by_id = {record["id"]: record for record in records}
+        arms: Arms = {}
+        for each in sorted(cells, key=lambda each: in_order.index(each.backend)):
+            arms.setdefault(_arm(each, varied), []).append(by_id[each.id])
+        return cls(asked, {name: versions[name] for name in in_order}, arms, varied, margin, compare(arms, margin))
 
     @property
     def seeds(self) -> list[int]:
-        return seeds_of(self.records)
+        return seeds_of(self.arms)
 
     @property
     def holds(self) -> bool:
@@ -76,8 +86,26 @@ class Report:
     @property
     def margin_source(self) -> str:
         if self.margin is None:
-            return f"{YARDSTICK}'s sample standard deviation over the seeds, of each split and metric"
+            return f"{next(iter(self.arms))}'s sample standard deviation over the seeds, of each split and metric"
         return f"{self.margin:g}, as given"
+
+
+def varied_in(cells: list[Cell]) -> list[str]:
+    """`backend` where that differs between the cells, and each field of the recipe that does, the seed apart."""
+    found = ["backend"] if len({cell.backend for cell in cells}) > 1 else []
+    first = cells[0].recipe
+    return found + [
+        f.name
+        for f in fields(Recipe)
+        if f.name != "seed" and any(getattr(cell.recipe, f.name) != getattr(first, f.name) for cell in cells)
+    ]
+
+
+def _arm(cell: Cell, varied: list[str]) -> str:
+    if varied == ["backend"]:
+        return cell.backend
+    values = cell.recipe.to_json()
+    return ", ".join(f"{name} {as_typed(values[name])}" for name in varied)
 
 
 def print_report(console: Console, report: Report) -> None:
@@ -105,14 +133,14 @@ def write_report(out: Path, report: Report) -> None:
         "equivalent": report.holds,
         "scores": [
             {
-                "backend": backend,
+                "of": name,
                 "split": split,
                 "metric": metric,
                 "mean": float(scores.mean()),
                 "deviation": deviation(scores),
                 "by_seed": scores.tolist(),
             }
-            for backend, found in scores_by_seed(report.records).items()
+            for name, found in scores_by_seed(report.arms).items()
             for (split, metric), scores in found.items()
         ],
         "comparisons": [asdict(found) for found in report.comparisons],
@@ -131,6 +159,7 @@ def _markdown(report: Report) -> str:
     return "\n".join(
         [
             f"# Equivalence over seeds: {asked['model']} on {asked['task']}\n",
+            f"- {', '.join(asked['backends'])}",
             f"- recipe: {f'`{recipe}`, and else ' if recipe else ''}the default",
             f"- rows: {rows}",
             f"- seeds: {', '.join(map(str, report.seeds))}",
@@ -148,8 +177,9 @@ def _markdown(report: Report) -> str:
 
 
 def _scores(report: Report) -> pd.DataFrame:
-    """Mean and deviation of each backend, without the columns in which there is nothing to tell apart."""
-    return quality(report.records).loc[:, "backend":].drop(columns="seeds")
+    """Mean and deviation of each arm, without the columns in which there is nothing to tell apart."""
+    shown = quality([record for records in report.arms.values() for record in records])
+    return shown[[*(SHORT.get(name, name) for name in report.varied), *shown.loc[:, "seeds":].columns[1:]]]
 
 
 def _frame(report: Report) -> pd.DataFrame:
@@ -182,7 +212,7 @@ def _notes(report: Report) -> list[str]:
         "equivalent: two one-sided paired t-tests reject that the true mean difference is the margin or more (TOST p "
         f"below {LEVEL}); different: they do not, and a paired t-test rejects that it is 0 (t-test p below {LEVEL}); "
         "undecided: neither, and more seeds may tell",
-        f"each test stands alone: of backends that are the same, one comparison in {1 / LEVEL:.0f} looks different by "
+        f"each test stands alone: of what is the same, one comparison in {1 / LEVEL:.0f} looks different by "
         f"chance, and there are {len(report.comparisons)}",
         *(f"{note}: {', '.join(where)}" for note, where in noted.items()),
     ]

@@ -1,10 +1,12 @@
-"""Parity over several seeds: plans and answers a cell for every backend and seed, and compares what they score."""
+"""Parity over several seeds: plans and answers a cell for every seed and backend, or every seed and value of an option,
+and compares what they score."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import sys
+from dataclasses import replace
 
 from benchmarks.options import check_writable, chosen_backends, chosen_pythons, recipes
 from shared.errors import InputError
@@ -16,20 +18,28 @@ FEWEST_SEEDS = 3
 def compare_seeds(options: argparse.Namespace) -> int:
     """Plans, runs what is not answered yet, compares, prints and writes. Returns the exit code. Raises InputError."""
     backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
-    if len(options.task) * len(options.model) * len(grid) > len(options.seed):
+    trainings = len({replace(recipe, seed=0) for recipe in grid})
+    if len(options.task) * len(options.model) > 1:
+        raise InputError("several seeds compare one training; pass one task and one model")
+    if trainings > 1 and len(backends) > 1:
         raise InputError(
-            "several seeds compare one training; pass one task, one model and one value of each other recipe option"
+            "several seeds compare either backends or values of an option; pass one --backend, or one value of each"
         )
-    if len(grid) < FEWEST_SEEDS:
-        raise InputError(f"{len(grid)} seeds show next to nothing; pass {FEWEST_SEEDS} or more, or one for the ladder")
+    if len(options.seed) < FEWEST_SEEDS:
+        raise InputError(
+            f"{len(options.seed)} seeds show next to nothing; pass {FEWEST_SEEDS} or more, or one for the ladder"
+        )
     for name in ("steps", "precision", "against", "document"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is for one seed; with several, whole trainings are compared: leave it out")
     if options.margin is not None and not 0 < options.margin < math.inf:
         raise InputError(f"--margin {options.margin:g}: pass a number above 0")
-    if len(backends) < 2:
-        raise InputError(f"{backends[0]} alone has nothing to be compared with; pass another --backend too")
-    if options.margin is None and "torch" not in backends:
+    if trainings * len(backends) < 2:
+        raise InputError(
+            f"{backends[0]} alone has nothing to be compared with; pass another --backend too, or two values of an "
+            "option"
+        )
+    if options.margin is None and trainings == 1 and "torch" not in backends:
         raise InputError("the margin is torch's deviation over the seeds; add torch to --backend, or pass --margin")
     check_writable("--out", options.out)
 

@@ -5,7 +5,8 @@ hidden states, loss, gradients, parameters after each stage. These are compared,
 dropout is off where each framework would draw other numbers.
 
 With several seeds, each backend is fine-tuned once a seed, and every two of them are compared by their paired
-differences of dev and test metrics: equivalent within a margin, different, or undecided.
+differences of dev and test metrics: equivalent within a margin, different, or undecided. With one backend and several
+values of an option, those are compared in the same way.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ EXAMPLES = """examples:
   python -m benchmarks.parity --backend gluon --task mrpc --data-dir DATA --model minilm --precision float32 float64
   python -m benchmarks.parity --backend keras --task mrpc --data-dir DATA --model minilm --against stock
   python -m benchmarks.parity --task mrpc --data-dir DATA --model minilm --epochs 3 --seed 1 2 3 4 5 6 7 8 9 10
+  python -m benchmarks.parity --backend torch --task cola --data-dir DATA --model minilm --max-len 48 96 --seed 1 2 3
 
 Exit code: 0 when every rung holds, or every comparison over the seeds is equivalent; 1 when one is not, or a run fails;
 2 for bad input."""
@@ -74,8 +76,8 @@ def _parser() -> Parser:
         "--margin",
         type=float,
         metavar="X",
-        help="the difference of a score from which on backends are not equivalent (torch's own deviation over the "
-        "seeds, of each split and metric); for several seeds only",
+        help="the difference of a score from which on two are not equivalent (torch's own deviation over the seeds, of "
+        "each split and metric, or the first value's); for several seeds only",
     )
     what.add_argument(
         "--against",

@@ -13,6 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from scipy.stats import t as student
 
 from backends import BACKENDS
 from shared.cache import write_whole
@@ -38,7 +39,7 @@ PICTURES = "pictures"
 QUALITY_LEGEND = (
     f"`{MARK}`: not above the majority class, whose share `majority` is",
     "`–`: not scored: the split has no labels, or the task has no such split or metric",
-    "several seeds: mean ± sample standard deviation",
+    "several seeds: mean ± sample standard deviation [95 % interval of the mean, by Student's t]",
 )
 
 
@@ -54,7 +55,8 @@ def steady_epoch_seconds(answer: dict[str, Any]) -> list[float]:
 
 def frame(records: list[Record]) -> pd.DataFrame:
     """One row for the records that differ in nothing but their seed. Scores are means over the seeds, with the sample
-    standard deviation in a column `..._sd`; epoch seconds are the median over all epochs of all seeds."""
+    standard deviation in a column `..._sd` and the ends of the mean's interval in `..._low` and `..._high`; epoch
+    seconds are the median over all epochs of all seeds."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(_group(record), []).append(record)
@@ -140,8 +142,13 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
         found = [scores(record, split) for record in group]
         for metric in METRICS:
             values = [s[metric] for s in found if s is not None and metric in s]
-            row[f"{split}_{metric}"] = statistics.fmean(values) if values else None
-            row[f"{split}_{metric}_sd"] = _deviation(values)
+            mean = statistics.fmean(values) if values else None
+            deviation = _deviation(values)
+            half = None if deviation is None else _half_interval(deviation, len(values))
+            row[f"{split}_{metric}"] = mean
+            row[f"{split}_{metric}_sd"] = deviation
+            row[f"{split}_{metric}_low"] = None if mean is None or half is None else mean - half
+            row[f"{split}_{metric}_high"] = None if mean is None or half is None else mean + half
         row[f"{split}_majority"] = first["majority"].get(split)
     row |= _speed(group)
     row["device"] = _device(first)
@@ -156,6 +163,11 @@ def _deviation(values: list[float]) -> float | None:
     if len(values) < 2:
         return None
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _half_interval(deviation: float, seeds: int) -> float:
+    """Of the mean, at 95 %."""
+    return float(student.ppf(0.975, seeds - 1)) * deviation / seeds**0.5
 
 
 def _speed(group: list[Record]) -> dict[str, float]:
@@ -207,7 +219,7 @@ def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             if metric != METRICS[0] and table[[f"{each}_{metric}" for each in SPLITS]].isna().all(axis=None):
                 continue  # no task here has it
             quality[f"{split} {SHOWN[metric]}"] = [
-                _mean_and_deviation(m, sd) for m, sd in zip(table[name], table[f"{name}_sd"], strict=True)
+                _with_spread(*row) for row in table[[name, f"{name}_sd", f"{name}_low", f"{name}_high"]].values
             ]
         majority = table[f"{split}_majority"]
         quality[f"{split} accuracy"] += (table[f"{split}_accuracy"] <= majority).map({True: MARK, False: ""})
@@ -240,8 +252,8 @@ def _legend(records: list[Record]) -> list[str]:
     ]
 
 
-def _mean_and_deviation(mean: Any, deviation: Any) -> str:
-    return _number(mean, 3) + (f" ± {deviation:.3f}" if pd.notna(deviation) else "")
+def _with_spread(mean: Any, deviation: Any, low: Any, high: Any) -> str:
+    return _number(mean, 3) + (f" ± {deviation:.3f} [{low:.3f}, {high:.3f}]" if pd.notna(deviation) else "")
 
 
 def _number(value: Any, digits: int) -> str:

@@ -51,11 +51,11 @@ def seeds(*numbers: int) -> tuple[str, ...]:
         (seeds(1, 2, 2, 1), "2 seeds show next to nothing; pass 3 or more, or one for the ladder"),
         (
             (*seeds(1, 2, 3), "--max-len", "16", "32"),
-            "several seeds compare one training; pass one task, one model and one value of each other recipe option",
+            "several seeds compare either backends or values of an option; pass one --backend, or one value of each",
         ),
         (
             (*seeds(1, 2, 3), "--model", "minilm", "random:bert-tiny"),
-            "several seeds compare one training; pass one task, one model and one value of each other recipe option",
+            "several seeds compare one training; pass one task and one model",
         ),
         (
             (*seeds(1, 2, 3), "--steps", "20"),
@@ -79,7 +79,7 @@ def seeds(*numbers: int) -> tuple[str, ...]:
         ),
         (
             (*seeds(1, 2, 3), "--backend", "keras", "keras", "--margin", "0.1"),
-            "keras alone has nothing to be compared with; pass another --backend too",
+            "keras alone has nothing to be compared with; pass another --backend too, or two values of",
         ),
         ((*seeds(1, 2, 3), "--backend", "jax"), "unknown backend 'jax'; known: torch, gluon, keras, all"),
         ((*seeds(1, 2, -3),), "seed is -3; pass a whole number from 0 to 4294967295"),
@@ -256,7 +256,7 @@ def test_the_files_hold_what_was_asked_the_scores_and_the_comparisons(plans: lis
     assert found["asked"]["recipe"] == {"max_len": 16, "epochs": 1}
     assert found["asked"]["rows"] == {"train": 30, "dev": 30, "test": 30}
     assert found["versions"] == {cell.backend: cell.environment.versions for cell in plans}
-    torch = next(one for one in found["scores"] if (one["backend"], one["metric"]) == ("torch", "accuracy"))
+    torch = next(one for one in found["scores"] if (one["of"], one["metric"]) == ("torch", "accuracy"))
     assert torch["by_seed"] == list(TORCH)
     assert (torch["mean"], torch["deviation"]) == pytest.approx((np.mean(TORCH), DEVIATION))
     assert len(found["comparisons"]) == 3 * 2 * 3
@@ -269,6 +269,7 @@ def test_the_files_hold_what_was_asked_the_scores_and_the_comparisons(plans: lis
         "# Equivalence over seeds: random:bert-tiny on acceptability\n",
         "`--max-len 16 --epochs 1`, and else the default",
         "rows: train 30, dev 30, test 30",
+        "- torch, gluon, keras\n",
         "seeds: 1, 2, 3, 4, 5\n",
         "margin: torch's sample standard deviation over the seeds, of each split and metric\n",
         *(f"{module} {version}" for cell in plans for module, version in cell.environment.versions.items()),
@@ -296,6 +297,31 @@ def test_a_given_margin_is_the_one_that_counts(plans: list[Cell], tmp_path: Path
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path, "--margin", "0.0001") == 1
     assert (read(tmp_path)["margin"], read(tmp_path)["margin_source"]) == (0.0001, "0.0001, as given")
     assert verdicts(tmp_path)[PAIRS[0]] == {"undecided"}
+
+
+def test_on_one_backend_the_values_of_an_option_are_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for length, shift in ((16, 0.0), (24, 3 * DEVIATION)):
+        for cell in planned(max_len=length):
+            if cell.backend == "gluon":
+                write(tmp_path, cell, TORCH[SEEDS.index(cell.recipe.seed)] + shift + NEAR[cell.recipe.seed - 1])
+    asked = (*TOY, "--limit", "30", "--threads", "1", "--device", "cpu", "--backend", "gluon")
+    assert code_of(*asked, "--max-len", "16", "24", *seeds(*SEEDS), "--out", tmp_path) == 1
+    found = read(tmp_path)
+    assert {(one["first"], one["second"], one["verdict"]) for one in found["comparisons"]} == {
+        ("max_len 16", "max_len 24", "different")
+    }
+    assert found["comparisons"][0]["mean"] == pytest.approx(3 * DEVIATION)
+    assert found["margin_source"].startswith("max_len 16's sample standard deviation")
+    assert found["asked"]["backends"] == ["gluon"]
+    assert found["asked"]["recipe"] == {"epochs": 1}
+    assert "max_len 16 and max_len 24: different in dev accuracy, " in capsys.readouterr().out
+    text = (tmp_path / "equivalence.md").read_text(encoding="utf-8")
+    assert "- gluon\n" in text
+    assert "| max_len   | dev accuracy" in text
+    assert code_of(*asked, "--max-len", "24", "16", *seeds(*SEEDS), "--out", tmp_path) == 1
+    assert read(tmp_path)["comparisons"][0]["mean"] == pytest.approx(-3 * DEVIATION)
 
 
 def test_the_order_and_repetition_of_seeds_and_backends_change_nothing(plans: list[Cell], tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from scipy.stats import ttest_1samp
 
 from benchmarks.report import report
 from benchmarks.tables import frame, print_tables, steady_epoch_seconds, write_tables
@@ -120,10 +121,10 @@ def test_a_single_run_has_its_own_scores_and_no_deviation() -> None:
     assert (row["seeds"], row["dev_accuracy"], row["test_accuracy"]) == (1, 0.8, 0.7)
     assert row["test_mcc"] == pytest.approx(0.6)
     assert row["test_f1"] == pytest.approx(0.8)
-    assert pd.isna(row["test_accuracy_sd"])
+    assert pd.isna([row["test_accuracy_sd"], row["test_accuracy_low"], row["test_accuracy_high"]]).all()
 
 
-def test_several_seeds_become_mean_and_sample_standard_deviation(tmp_path: Path) -> None:
+def test_several_seeds_become_mean_sample_standard_deviation_and_interval(tmp_path: Path) -> None:
     measured = [0.61, 0.74, 0.7, 0.69]
     records = [record(Recipe(seed=seed), test=test) for seed, test in enumerate(measured, 1)]
     row = one_row(*records)
@@ -131,8 +132,12 @@ def test_several_seeds_become_mean_and_sample_standard_deviation(tmp_path: Path)
     assert row["test_accuracy"] == pytest.approx(np.mean(measured))
     assert row["test_accuracy_sd"] == pytest.approx(np.std(measured, ddof=1))
     assert row["dev_accuracy_sd"] == pytest.approx(0)
+    expected = ttest_1samp(measured, 0).confidence_interval(0.95)
+    assert (row["test_accuracy_low"], row["test_accuracy_high"]) == pytest.approx((expected.low, expected.high))
+    assert (row["dev_accuracy_low"], row["dev_accuracy_high"]) == pytest.approx((0.8, 0.8))
     (shown,) = markdown(tmp_path, records)["Quality"]
-    assert shown["test accuracy"] == f"{np.mean(measured):.3f} ± {np.std(measured, ddof=1):.3f}"
+    spread = f"± {np.std(measured, ddof=1):.3f} [{expected.low:.3f}, {expected.high:.3f}]"
+    assert shown["test accuracy"] == f"{np.mean(measured):.3f} {spread}"
     assert shown["seeds"] == "4"
 
 
