@@ -1,0 +1,52 @@
+"""The loss: cross-entropy from logits, which is what AssemblyAI's tutorial prints in another form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.backends.cases import TRAINED, architecture, perturbed_weights
+from tests.backends.conftest import Build, Measured
+
+
+def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over the rows, from logits, nats."""
+    shifted = logits - logits.max(1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    return float(-log_p[np.arange(len(labels)), labels].mean())
+
+
+def as_printed(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Binary cross-entropy of the softmax against one-hot labels, mean over rows and labels."""
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    one_hot = np.eye(logits.shape[1], dtype=logits.dtype)[labels]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(-np.where(one_hot == 1, np.log(p), np.log(1 - p)).mean())
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0], ids=["usual logits", "saturated logits"])
+def test_the_loss_is_cross_entropy_from_logits(build: Build, measured: Measured, scale: float) -> None:
+    a = architecture("bert", num_labels=2)
+    weights = perturbed_weights(a)
+    weights["classifier.weight"] *= np.float32(scale)
+    batch = TRAINED["bert"].batches[0]
+    batch = replace(batch, labels=batch.labels % 2)
+    model = build(a, weights)
+    logits = model.predict(batch)
+    if scale > 1:
+        assert np.abs(logits[:, 0] - logits[:, 1]).max() > 100  # float32's softmax is 0 there
+        assert not np.isfinite(as_printed(logits, batch.labels))
+    expected = cross_entropy(logits.astype(np.float64), batch.labels)
+    loss = model.gradients(batch).loss
+    measured(f"loss, logits times {scale:g}, relative", abs(loss - expected) / expected, 1e-6)
+
+
+def test_the_printed_form_is_the_same_at_two_labels_and_another_at_three() -> None:
+    random = np.random.RandomState(0)
+    labels = random.randint(0, 2, 50)
+    two, three = 3 * random.normal(size=(50, 2)), 3 * random.normal(size=(50, 3))
+    assert as_printed(two, labels) == pytest.approx(cross_entropy(two, labels), rel=1e-12)
+    assert as_printed(three, labels) != pytest.approx(cross_entropy(three, labels), rel=0.1)
