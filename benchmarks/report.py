@@ -1,4 +1,5 @@
-"""Rebuilds table.csv and table.md of a folder from its records alone, prints them, and draws pictures."""
+"""Rebuilds table.csv and table.md of a folder from its records alone, prints them, and draws pictures. Where records
+are of published recipes, published.md sets what was reported beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ def report(out: Path) -> None:
     """Raises InputError where the folder holds no records."""
     from benchmarks.pictures import draw_pictures
     from benchmarks.progress import terminal
+    from benchmarks.published import write_published
     from benchmarks.tables import print_tables, write_tables
     from shared.records import read_records
 
@@ -22,6 +24,8 @@ def report(out: Path) -> None:
     write_tables(out, records)
     console = terminal()
     print_tables(console, records)
+    if write_published(out, records):
+        console.print(f"\n{out}/published.md sets them beside what was reported", style="dim")
     console.print(f"\n{out}/table.md shows {len(pictures)} pictures, which {out}/pictures holds", style="dim")
 
 

@@ -71,6 +71,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     # pandas, which makes the tables, takes longer to import than planning does to refuse.
     from benchmarks.cells import answer_cells
     from benchmarks.progress import terminal
+    from benchmarks.published import write_published
     from benchmarks.tables import print_tables, write_tables
     from shared.records import read_records, record_path
 
@@ -85,10 +86,14 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
         answers = answer_cells(console, cells, options.out, "--rerun asks anew", options.save, options.rerun)
     finally:
         if any(record_path(options.out, cell.id).is_file() for cell in cells):
-            write_tables(options.out, read_records(options.out))
+            records = read_records(options.out)
+            write_tables(options.out, records)
+            write_published(options.out, records)
     if answers.records:
         print_tables(console, answers.records)
         console.print(f"\n{options.out}/table.md and table.csv hold every record of {options.out}/records", style="dim")
+        if preset:
+            console.print(f"{options.out}/published.md sets them beside what was reported", style="dim")
     if answers.failed:
         print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
     return answers.code
