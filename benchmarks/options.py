@@ -185,12 +185,12 @@ def _reader(name: str, hint: Any) -> Callable[[str], Any]:
             return tuple(part for part in text.split(",") if part)
         if isinstance(hint, types.UnionType) and text == "none":
             return None
-        number = int if hint is int else str if hint is str else float
+        kind = _kind(hint)
         try:
-            return number(text)
+            return kind(text)
         except ValueError:
-            kind = "a whole number" if number is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {kind}") from None
+            wanted = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
 
     return read
 
@@ -202,7 +202,12 @@ def _metavar(name: str, hint: Any) -> str:
         return "yes|no"
     if typing.get_origin(hint) is tuple:
         return "A,B"
-    return {int: "N", str: "NAME"}.get(hint, "X")
+    return {int: "N", float: "X", str: "NAME"}[_kind(hint)]
+
+
+def _kind(hint: Any) -> Any:
+    """What a value of a field of this type is made with, where it is not None."""
+    return next(kind for kind in (typing.get_args(hint) or (hint,)) if kind is not types.NoneType)
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -41,10 +42,15 @@ def test_without_options_there_is_one_recipe_the_default() -> None:
         (["--decay-exempt", ""], {"decay_exempt": ()}),
         (["--train-split", "dev"], {"train_split": "dev"}),
         (["--seed", "4294967295"], {"seed": 2**32 - 1}),
+        (["--train-rows", "1000", "--rows-seed", "42"], {"train_rows": 1000, "rows_seed": 42}),
+        (["--dev-rows", "none"], {"dev_rows": None}),
+        (["--num-labels", "8"], {"num_labels": 8}),
     ],
 )
-def test_an_option_sets_the_field_of_its_name(arguments: list[str], expected: dict[str, object]) -> None:
-    assert parse(*arguments) == [replace(Recipe(), **expected)]  # type: ignore[arg-type]
+def test_an_option_sets_the_field_of_its_name(arguments: list[str], expected: dict[str, Any]) -> None:
+    (recipe,) = parse(*arguments)
+    assert recipe == replace(Recipe(), **expected)
+    assert {name: type(getattr(recipe, name)) for name in expected} == {n: type(v) for n, v in expected.items()}
 
 
 def test_several_values_span_a_grid_whose_last_field_varies_fastest() -> None:
@@ -61,6 +67,7 @@ def test_several_values_span_a_grid_whose_last_field_varies_fastest() -> None:
         (["--padding", "left"], "argument --padding: 'left' is not one of max_length, longest, bucket"),
         (["--batch-size", "many"], "argument --batch-size: 'many' is not a whole number"),
         (["--batch-size", "2.5"], "argument --batch-size: '2.5' is not a whole number"),
+        (["--train-rows", "1e3"], "argument --train-rows: '1e3' is not a whole number"),
         (["--batch-size", "none"], "argument --batch-size: 'none' is not a whole number"),
         (["--learning-rate", "fast"], "argument --learning-rate: 'fast' is not a number"),
         (["--shuffle", "true"], "argument --shuffle: 'true' is neither yes nor no"),
