@@ -129,7 +129,8 @@ def _confusions(group: list[Record]) -> list[tuple[str, Any]]:
                 names = list(found["report"])[: len(found["confusion"])]  # then come averages
         if not matrices:
             continue
-        figure, axes = _figure(len(matrices), square=True)
+        side = 0.34 * len(names)
+        figure, axes = _figure(len(matrices), (0.8 + len(matrices) * (1.2 + side), 2.1 + side))
         for axis, (backend, matrix) in zip(axes, matrices.items(), strict=True):
             shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
             axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -144,13 +145,13 @@ def _confusions(group: list[Record]) -> list[tuple[str, Any]]:
     return figures
 
 
-def _figure(columns: int, square: bool = False) -> tuple[Any, Any]:
+def _figure(columns: int, size: tuple[float, float] = (8, 4.5)) -> tuple[Any, Any]:
+    """`size` in inches."""
     import matplotlib  # most of a second, and only pictures need it
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    size = (1 + 3 * columns, 3.6) if square else (8, 4.5)
     figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
     return figure, axes[0]
 

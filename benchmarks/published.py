@@ -61,8 +61,8 @@ def _overridden(record: Record) -> list[str]:
 def _part(records: list[Record]) -> str:
     first = records[0]
     name, model, _ = _run(first)
-    rows = ", ".join(f"{split} {count:,}" for split, count in first["rows"].items())
-    majority = ", ".join(f"{split} {share:.3f}" for split, share in first["majority"].items() if split != "train")
+    rows = ", ".join(f"{split} {first['rows'][split]:,}" for split in ("train", *SPLITS) if split in first["rows"])
+    majority = ", ".join(f"{s} {first['majority'][s]:.3f}" for s in SPLITS if s in first["majority"])
     machine = first["circumstances"]["machine"]
     here = f"{model}; {_overridden_text(first)}; {rows} rows; {machine['cpu']}, {machine['cores']} cores"
     table = pd.DataFrame(_row(record) for record in records)
