@@ -37,17 +37,19 @@ class Batch:
 
 
 def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe) -> Batch:
-    """The batch of these rows, padded to max_len or to its own longest row, as the recipe says."""
+    """The batch of these rows, padded to max_len or to its own longest row, as the recipe says. Raises ValueError for a
+    row of more tokens than max_len: the data was encoded for another."""
     lengths = data.lengths[rows]
-    width = recipe.max_len if recipe.padding == "max_length" else int(lengths.max())
-    ids = np.full((len(rows), width), data.pad_id, dtype=np.int32)
+    longest = int(lengths.max())
+    if longest > recipe.max_len:
+        raise ValueError(f"a row has {longest} tokens, max_len is {recipe.max_len}; encode for this max_len")
+    width = recipe.max_len if recipe.padding == "max_length" else longest
+    real = np.arange(width) < lengths[:, None]
+    tokens = (data.offsets[rows][:, None] + np.arange(width))[real]  # where in `data.ids` each real token lies
+    ids = np.full(real.shape, data.pad_id, dtype=np.int32)
     types = np.zeros_like(ids)
-    mask = (np.arange(width) < lengths[:, None]).astype(np.int32)
-    for i, row in enumerate(rows):
-        start, end = data.offsets[row], data.offsets[row + 1]
-        ids[i, : end - start] = data.ids[start:end]
-        types[i, : end - start] = data.types[start:end]
-    return Batch(ids, types, mask, data.labels[rows])
+    ids[real], types[real] = data.ids[tokens], data.types[tokens]
+    return Batch(ids, types, real.astype(np.int32), data.labels[rows])
 
 
 def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndarray]]:

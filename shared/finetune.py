@@ -6,17 +6,20 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from backends.contract import Lazy, Model
 from shared.architecture import Weights
-from shared.batching import evaluation_order, make_batch, total_steps, training_order
+from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.metrics import batch_accuracy, score
+from shared.prefetch import prefetch
 from shared.recipe import Recipe, learning_rate_at
 
 Event = dict[str, Any]
@@ -122,22 +125,22 @@ def finetune(
         pending: deque[Lazy] = deque()
         model.synchronize()
         start = time.perf_counter()
-        for rows, rate in steps:
-            batch = make_batch(train, rows, recipe)
-            batch.update_hash(received)
-            received.update(float(rate).hex().encode())
-            first = not run.first_step_at
-            if first:
-                run.first_step_at, first_start = time.time(), time.perf_counter()
-            pending.append(model.train_step(batch, rate))
-            if first:
-                model.synchronize()
-                run.first_step_seconds = time.perf_counter() - first_start
-            if len(pending) > STEPS_AHEAD:
-                _collect(pending, losses, correct)
-                report.step(number, len(run.step_loss) + len(losses), losses[-1])
-            tokens += int(train.lengths[rows].sum())
-            padded_tokens += batch.input_ids.size
+        with _batches(train, [rows for rows, _ in steps], recipe) as batches:
+            for batch, (rows, rate) in zip(batches, steps, strict=True):
+                batch.update_hash(received)
+                received.update(float(rate).hex().encode())
+                first = not run.first_step_at
+                if first:
+                    run.first_step_at, first_start = time.time(), time.perf_counter()
+                pending.append(model.train_step(batch, rate))
+                if first:
+                    model.synchronize()
+                    run.first_step_seconds = time.perf_counter() - first_start
+                if len(pending) > STEPS_AHEAD:
+                    _collect(pending, losses, correct)
+                    report.step(number, len(run.step_loss) + len(losses), losses[-1])
+                tokens += int(train.lengths[rows].sum())
+                padded_tokens += batch.input_ids.size
         model.synchronize()
         seconds = time.perf_counter() - start
         while pending:
@@ -178,14 +181,21 @@ def finetune(
 def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
     """Logits, [rows, labels] of the model's precision, in the split's own order."""
     logits: np.ndarray | None = None
-    for rows in evaluation_order(recipe, data.lengths):
-        part = model.predict(make_batch(data, rows, recipe))
-        if logits is None:
-            logits = np.empty((len(data), part.shape[1]), part.dtype)
-        logits[rows] = part
+    order = evaluation_order(recipe, data.lengths)
+    with _batches(data, order, recipe) as batches:
+        for batch, rows in zip(batches, order, strict=True):
+            part = model.predict(batch)
+            if logits is None:
+                logits = np.empty((len(data), part.shape[1]), part.dtype)
+            logits[rows] = part
     if logits is None:
         raise InputError("a split without rows cannot be predicted")
     return logits
+
+
+def _batches(data: Encoded, rows: list[np.ndarray], recipe: Recipe) -> AbstractContextManager[Iterator[Batch]]:
+    """The batch of each of these, assembled ahead of its use."""
+    return prefetch(partial(make_batch, data, recipe=recipe), rows)
 
 
 def _evaluate(

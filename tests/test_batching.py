@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -171,6 +172,55 @@ def test_buckets_differ_from_epoch_to_epoch_and_follow_the_seed() -> None:
     assert epochs(replace(recipe, seed=2), lengths)[0] != one
 
 
+@st.composite
+def bucketed(draw: Any) -> tuple[Recipe, np.ndarray]:
+    """A recipe of small batches, and rows that fill a few windows, the last not wholly."""
+    recipe = replace(draw(RECIPES), padding="bucket", batch_size=draw(st.integers(1, 4)), epochs=2)
+    rows = draw(st.integers(1, 3 * BUCKET_WINDOW * recipe.batch_size))
+    lengths = np.random.RandomState(draw(st.integers(0, 1000))).randint(3, 40, rows)
+    return recipe, lengths
+
+
+@given(bucketed())
+def test_buckets_leave_one_short_batch_an_epoch_however_many_windows(case: tuple[Recipe, np.ndarray]) -> None:
+    recipe, lengths = case
+    for batches in epochs(recipe, lengths):
+        assert sorted(rows_of(batches)) == list(range(len(lengths)))
+        assert sum(len(batch) < recipe.batch_size for batch in batches) == bool(len(lengths) % recipe.batch_size)
+        assert len(batches) == total_steps(replace(recipe, epochs=1), len(lengths))
+
+
+@given(bucketed())
+def test_no_batch_of_a_window_reaches_into_the_lengths_of_another(case: tuple[Recipe, np.ndarray]) -> None:
+    recipe, lengths = case
+    lengths = lengths[: BUCKET_WINDOW * recipe.batch_size]
+    for batches in epochs(recipe, lengths):
+        ranges = sorted((lengths[batch].min(), lengths[batch].max()) for batch in batches)
+        assert all(longest <= shortest for (_, longest), (shortest, _) in pairwise(ranges))
+
+
+@given(bucketed())
+def test_a_window_holds_the_next_rows_from_short_to_long(case: tuple[Recipe, np.ndarray]) -> None:
+    recipe, lengths = replace(case[0], epochs=1, shuffle=False), case[1]
+    window = BUCKET_WINDOW * recipe.batch_size
+    (batches,) = epochs(recipe, lengths)
+    for start in range(0, len(lengths), window):
+        here = rows_of(batches)[start : start + window]
+        assert sorted(here) == list(range(start, min(start + window, len(lengths))))
+        assert (np.diff(lengths[here]) >= 0).all()
+
+
+@given(bucketed(), st.sampled_from(["keep", "drop", "rollover"]))
+def test_buckets_train_on_the_rows_that_another_padding_trains_on(
+    case: tuple[Recipe, np.ndarray], last_batch: Any
+) -> None:
+    # Of one epoch: the order of batches takes numbers from the stream that orders the next.
+    bucket = replace(case[0], last_batch=last_batch, epochs=1)
+    (one,), (other,) = (epochs(replace(bucket, padding=padding), case[1]) for padding in ("bucket", "longest"))
+    assert sorted(rows_of(one)) == sorted(rows_of(other))
+    assert sorted(map(len, one)) == sorted(map(len, other))
+
+
 # --- evaluation
 
 
@@ -198,6 +248,28 @@ def test_a_batch_is_padded_to_its_longest_row() -> None:
     assert batch.token_type_ids.tolist() == [[0, 1, 1], [0, 1, 0]]
     assert batch.attention_mask.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch.labels.tolist() == [0, 0]
+
+
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.data())
+def test_every_token_stands_where_a_loop_over_rows_and_tokens_puts_it(
+    lengths: np.ndarray, padding: Any, drawn: Any
+) -> None:
+    data = encoded(lengths.tolist(), pad_id=drawn.draw(st.integers(0, 500)))
+    rows = np.array(drawn.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=40)))
+    batch = make_batch(data, rows, Recipe(padding=padding, max_len=48))
+    width = 48 if padding == "max_length" else max(lengths[row] for row in rows)
+    for i, row in enumerate(rows):
+        for j in range(width):
+            token = data.offsets[row] + j
+            real = token < data.offsets[row + 1]
+            found = batch.input_ids[i, j], batch.token_type_ids[i, j], batch.attention_mask[i, j]
+            assert found == ((data.ids[token], data.types[token], 1) if real else (data.pad_id, 0, 0))
+        assert batch.labels[i] == data.labels[row]
+
+
+def test_rows_that_were_cut_at_a_larger_max_len_are_refused() -> None:
+    with pytest.raises(ValueError, match="a row has 9 tokens, max_len is 8; encode for this max_len"):
+        make_batch(encoded([4, 9]), np.array([0, 1]), Recipe(max_len=8))
 
 
 @given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -13,9 +14,10 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
+import shared.finetune
 from backends.contract import Gradients, HiddenStates
 from shared.architecture import Weights
-from shared.batching import Batch
+from shared.batching import Batch, make_batch
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.finetune import STEPS_AHEAD, Event, Run, finetune, predict
@@ -273,6 +275,36 @@ def test_predictions_come_in_the_splits_own_order_whatever_the_padding() -> None
         logits = predict(model, split, replace(RECIPE, padding=padding))
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected, rtol=1e-6)
+
+
+def test_an_error_in_assembling_a_batch_reaches_the_loop_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(data: Encoded, rows: np.ndarray, recipe: Recipe) -> Batch:
+        if 7 in rows:
+            raise RuntimeError("row 7")
+        return make_batch(data, rows, recipe)
+
+    monkeypatch.setattr(shared.finetune, "make_batch", broken)
+    model, threads = SoftmaxRegression(), threading.active_count()
+    with pytest.raises(RuntimeError, match="row 7"):
+        run(replace(RECIPE, shuffle=False), data(train=20), model)
+    assert len(model.batches) == 1  # rows 0 to 3
+    assert threading.active_count() == threads
+    with pytest.raises(RuntimeError, match="row 7"):
+        predict(model, make_split(9, 1), RECIPE)
+    assert threading.active_count() == threads
+
+
+def test_a_step_that_fails_leaves_no_thread_behind() -> None:
+    class Failing(SoftmaxRegression):
+        def train_step(self, batch: Batch, learning_rate: float) -> Callable[[], tuple[float, int]]:
+            if len(self.batches) == 2:
+                raise MemoryError
+            return super().train_step(batch, learning_rate)
+
+    threads = threading.active_count()
+    with pytest.raises(MemoryError):
+        run(splits=data(train=200), model=Failing())
+    assert threading.active_count() == threads
 
 
 def overshooting(rate: float) -> float:
