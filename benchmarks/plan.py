@@ -7,6 +7,7 @@ import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from shared.models import resolve_model
 from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import cell_id
-from shared.splits import choose_splits, rows_of_steps, splits_hash
+from shared.splits import choose_splits, choosing, rows_of_steps, splits_hash
 from shared.tasks import Rows, Task, get_task
 
 
@@ -155,7 +156,8 @@ def plan_cells(request: Request) -> list[Cell]:
 
 
 def plan_questions(request: Request) -> list[Question]:
-    """Every task with every model and recipe of the request, read, checked and encoded. Raises InputError."""
+    """Every task with every model and recipe of the request, read, checked and encoded, each once however many ask for
+    it. Raises InputError."""
     tasks = [get_task(name) for name in request.tasks]
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
@@ -163,22 +165,28 @@ def plan_questions(request: Request) -> list[Question]:
         find_python(backend, request.pythons)
     checkpoints = {name: resolve_model(name, lambda: torch_python(request.pythons)) for name in request.models}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
+
+    @cache
+    def splits_of(task: str, recipe: Recipe) -> dict[str, Rows]:
+        return choose_splits(task, rows[task], recipe, request.limit if request.steps is None else None)
+
     questions = []
+    encoded: dict[tuple[str, str, int], Path] = {}
     for task, model, recipe in itertools.product(tasks, request.models, request.recipes):
         labels = recipe.label_names(task.labels)
         architecture = read_architecture(checkpoints[model], recipe, len(labels))
         if task.pair:
             check_pairs(architecture, model, task.name, "task")
         check_weights(checkpoints[model], architecture)
-        if request.steps is None:
-            splits = choose_splits(task.name, rows[task.name], recipe, request.limit)
-        else:
-            whole = choose_splits(task.name, rows[task.name], recipe, None)
-            dev = whole["dev"] if request.limit is None else whole["dev"].head(request.limit)
-            splits = {"train": _rows_of_steps(whole["train"], recipe, request.steps), "dev": dev}
-        data = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
-        check_token_ids(data, model, architecture)
-        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, data))
+        splits = splits_of(task.name, choosing(recipe))
+        if request.steps is not None:
+            dev = splits["dev"] if request.limit is None else splits["dev"].head(request.limit)
+            splits = {"train": _rows_of_steps(splits["train"], recipe, request.steps), "dev": dev}
+        wanted = splits_hash(splits), model, recipe.max_len
+        if wanted not in encoded:
+            encoded[wanted] = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
+            check_token_ids(encoded[wanted], model, architecture)
+        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, encoded[wanted]))
     return questions
 
 

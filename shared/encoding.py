@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
     for file in tokenizer_files(folder):
         digest.update(file.name.encode() + file.read_bytes())
     for name, rows in splits.items():
-        digest.update(f"{name} {rows.hash()}".encode())
+        digest.update(f"{name} {rows.hash}".encode())
     target = cache_dir() / "encoded" / digest.hexdigest()[:24]
     if target.is_dir():
         return target
@@ -89,7 +90,7 @@ def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
     tokenizer = _tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return np.array([len(encoding) for encoding in tokenizer.encode_batch_fast(_texts(rows))], np.int64)
+    return np.array([len(encoding) for encoding in _encodings(rows, tokenizer)], np.int64)
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:
@@ -111,23 +112,32 @@ def _mapped(file: Path) -> np.ndarray:
 PARTS = ("ids", "types", "offsets", "labels")
 
 
+AT_ONCE = 8192
+"""Rows that the tokenizer is given in one call: enough for all its threads, and few enough that memory does not grow
+with a split. What it returns of a row is kilobytes, of which a few bytes a token are kept."""
+
+
 def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[no-untyped-def]
-    encodings = tokenizer.encode_batch_fast(_texts(rows))
-    lengths = [len(e) for e in encodings]
-    total = sum(lengths)
+    ids, types, offsets = array("i"), array("B"), array("q", [0])
+    for encoding in _encodings(rows, tokenizer):
+        ids.extend(encoding.ids)
+        types.extend(encoding.type_ids)
+        offsets.append(len(ids))
     target.mkdir()
     arrays: dict[str, np.ndarray] = {
-        "ids": np.fromiter(chain.from_iterable(e.ids for e in encodings), np.int32, total),
-        "types": np.fromiter(chain.from_iterable(e.type_ids for e in encodings), np.uint8, total),
-        "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "ids": np.asarray(ids, np.int32),
+        "types": np.asarray(types, np.uint8),
+        "offsets": np.asarray(offsets, np.int64),
         "labels": np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64),
     }
     for part in PARTS:
         np.save(target / f"{part}.npy", arrays[part])
 
 
-def _texts(rows: Rows) -> list[Any]:
-    return rows.first if rows.second is None else list(zip(rows.first, rows.second, strict=True))
+def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyped-def]
+    for start in range(0, len(rows), AT_ONCE):
+        columns = [column[start : start + AT_ONCE] for column in (rows.first, rows.second) if column is not None]
+        yield from tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
 
 
 def _tokenizer(folder: Path):  # type: ignore[no-untyped-def]

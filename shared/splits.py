@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
 from shared.errors import InputError
 from shared.recipe import Recipe
 from shared.tasks import Rows
+
+CHOOSING = (
+    *("train_split", "dev_split", "test_split", "held_out", "held_out_seed", "held_out_test"),
+    *("train_rows", "dev_rows", "rows_seed", "keep"),
+)
+"""The fields of a recipe that `choose_splits` looks at."""
+
+
+def choosing(recipe: Recipe) -> Recipe:
+    """The default recipe with this one's fields of CHOOSING: recipes that are alike in it have the same splits."""
+    return replace(Recipe(), **{name: getattr(recipe, name) for name in CHOOSING})
 
 
 def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int | None) -> dict[str, Rows]:
@@ -66,7 +77,7 @@ def rows_of_steps(recipe: Recipe, steps: int) -> int:
 
 def splits_hash(splits: dict[str, Rows]) -> str:
     """sha256 over every split's name, texts and labels, hex."""
-    return hashlib.sha256(repr(sorted((name, rows.hash()) for name, rows in splits.items())).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted((name, rows.hash) for name, rows in splits.items())).encode()).hexdigest()
 
 
 def _hold_out(rows: Rows, share: float, recipe: Recipe) -> tuple[Rows, Rows]:

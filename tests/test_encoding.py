@@ -110,6 +110,35 @@ def test_of_a_pair_the_longer_text_is_cut_first_and_the_first_of_two_alike(
     assert data.ids.tolist() == [*ids(*"a" * kept[0]), *ids(*"b" * kept[1])[1:]]
 
 
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize(("count", "calls"), [(0, []), (1, [1]), (3, [3]), (10, [3, 3, 3, 1])])
+def test_the_tokenizer_gets_a_few_rows_at_once_and_each_is_encoded_as_it_is_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, calls: list[int], pairs: bool
+) -> None:
+    texts = [" ".join(["the", "cat", "sat", "a", "b"][: 1 + n % 5]) for n in range(count)]
+    tokenizer, given = shared.encoding._tokenizer(folder), []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(tokenizer, name)
+
+        def encode_batch_fast(self, batch: list[Any]) -> Any:
+            given.append(len(batch))
+            return tokenizer.encode_batch_fast(batch)
+
+    monkeypatch.setattr(shared.encoding, "_tokenizer", lambda _: Watched())
+    monkeypatch.setattr(shared.encoding, "AT_ONCE", 3)
+    target = tmp_path / "target"
+    target.mkdir()
+    shared.encoding.write_encoded({"train": Rows(texts, texts[::-1] if pairs else None, None)}, folder, 8, 0, target)
+    data = read_encoded(target)["train"]
+    assert given == calls
+    alone = [tokenizer.encode(text, texts[-1 - n] if pairs else None) for n, text in enumerate(texts)]
+    assert data.ids.tolist() == [id for encoding in alone for id in encoding.ids]
+    assert data.types.tolist() == [kind for encoding in alone for kind in encoding.type_ids]
+    assert data.lengths.tolist() == [len(encoding) for encoding in alone]
+
+
 # --- what the tokenizer's files say
 
 

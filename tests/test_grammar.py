@@ -87,12 +87,12 @@ def test_the_same_rows_come_in_every_process_whatever_its_hash_seed_and_numpys_s
     name = "acceptability" if splits["dev"].second is None else "paraphrase"
     ask = (
         "import numpy; numpy.random.seed(3); from shared.tasks import get_task; "
-        f"print(*(rows.hash() for rows in get_task({name!r}).load(None).values()))"
+        f"print(*(rows.hash for rows in get_task({name!r}).load(None).values()))"
     )
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
         run = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
-        assert run.stdout.split() == [rows.hash() for rows in splits.values()]
+        assert run.stdout.split() == [rows.hash for rows in splits.values()]
 
 
 def test_drawing_leaves_numpys_own_stream_alone() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,9 @@ class Rows:
             None if self.labels is None else [self.labels[i] for i in rows],
         )
 
+    @cached_property
     def hash(self) -> str:
-        """sha256 of texts and labels, hex."""
+        """sha256 of texts and labels, hex; computed once, as many cells are of the same rows."""
         digest = hashlib.sha256()
         for column in (self.first, self.second, self.labels):
             digest.update(repr(column).encode())

@@ -1,0 +1,156 @@
+"""A grid of cells costs what its data costs once: reading, choosing, hashing and encoding are not done anew a cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import benchmarks.plan
+import shared.encoding
+from benchmarks.plan import Cell, Request, plan_cells
+from shared.encoding import read_encoded
+from shared.recipe import Recipe
+from shared.splits import CHOOSING, choose_splits, choosing
+from shared.tasks import Rows, Task
+
+ROWS = 40
+PADDINGS: list[Any] = ["max_length", "longest", "bucket"]
+BACKENDS = ["torch", "gluon", "keras"]
+
+counted: Counter[str] = Counter()
+
+
+class Text(str):
+    """Notes when it is written out, as it is to be hashed."""
+
+    def __repr__(self) -> str:
+        counted["texts hashed"] += 1
+        return super().__repr__()
+
+
+def load(data_dir: Path | None) -> dict[str, Rows]:
+    counted["tasks read"] += 1
+    texts: list[str] = [Text(f"the cat sat {n} times") for n in range(ROWS)]
+    labels = [n % 2 for n in range(ROWS)]
+    return {name: Rows(texts, None, labels) for name in ("train", "dev")}
+
+
+@pytest.fixture(autouse=True)
+def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count(module: Any, name: str, what: str) -> None:
+        original: Callable[..., Any] = getattr(module, name)
+
+        def counting(*arguments: Any, **named: Any) -> Any:
+            counted[what] += 1
+            return original(*arguments, **named)
+
+        monkeypatch.setattr(module, name, counting)
+
+    counted.clear()
+    toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=load)
+    monkeypatch.setattr(benchmarks.plan, "get_task", lambda name: toy)
+    count(benchmarks.plan, "choose_splits", "splits chosen")
+    count(benchmarks.plan, "checkpoint_hash", "checkpoints hashed")
+    count(benchmarks.plan, "read_encoded", "encoded splits looked through")
+    count(shared.encoding, "_tokenizer", "tokenizers made")
+    count(shared.encoding, "_encode_split", "splits encoded")
+
+
+def plan(
+    recipes: list[Recipe], limit: int | None = None, models: tuple[str, ...] = ("random:bert-tiny",)
+) -> list[Cell]:
+    return plan_cells(
+        Request(
+            backends=BACKENDS,
+            tasks=["toy"],
+            models=list(models),
+            recipes=recipes,
+            device="cpu",
+            threads=1,
+            limit=limit,
+            data_dir=None,
+            pythons={},
+        )
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 25])
+def test_recipes_that_take_the_same_rows_share_all_that_is_made_of_them(limit: int | None) -> None:
+    recipes = [Recipe(max_len=8, seed=s, batch_size=b, padding=p) for s in (1, 2) for b in (4, 8) for p in PADDINGS]
+    cells = plan(recipes, limit)
+    assert len(cells) == 12 * len(BACKENDS)
+    assert counted == {
+        "tasks read": 1,
+        "splits chosen": 1,
+        "texts hashed": 2 * (limit or ROWS),
+        "tokenizers made": 1,
+        "splits encoded": 2,
+        "encoded splits looked through": 1,
+        "checkpoints hashed": 1,
+    }
+    assert len({cell.data for cell in cells}) == 1
+    assert len({id(cell.splits["train"]) for cell in cells}) == 1
+
+
+def test_a_later_command_encodes_nothing() -> None:
+    first = plan([Recipe(max_len=9)])
+    assert counted["splits encoded"] == 2
+    counted.clear()
+    assert [cell.data for cell in plan([Recipe(max_len=9, seed=2)])] == [cell.data for cell in first]
+    assert counted["splits encoded"] == counted["tokenizers made"] == 0
+
+
+def test_another_length_or_other_rows_are_encoded_for_themselves_and_read_and_hashed_no_more_than_that() -> None:
+    recipes = [Recipe(max_len=m, held_out=h, epochs=e) for m in (10, 11) for h in (0.0, 0.25) for e in (1, 2)]
+    cells = plan(recipes)
+    assert counted["tasks read"] == counted["checkpoints hashed"] == 1
+    assert counted["splits chosen"] == 2
+    assert counted["texts hashed"] == 2 * ROWS + ROWS  # train and dev; train in two parts
+    assert counted["tokenizers made"] == 4
+    for cell in cells:
+        held_out = int(cell.recipe.held_out * ROWS)
+        data = read_encoded(cell.data)
+        assert len(data["train"]) == ROWS - held_out
+        assert len(data["dev"]) == (held_out or ROWS)
+
+
+def test_every_cell_has_the_data_that_it_has_alone() -> None:
+    recipes = [
+        *(Recipe(max_len=m, seed=s) for m in (8, 12) for s in (1, 2)),
+        *(Recipe(max_len=8, held_out=0.5, held_out_seed=s) for s in (0, 1)),
+        *(Recipe(max_len=8, train_rows=10, rows_seed=s) for s in (None, 3)),
+        Recipe(max_len=8, dev_split="train"),
+    ]
+    together = plan(recipes)
+    alone = [cell for recipe in recipes for cell in plan([recipe])]
+    assert [(cell.id, cell.data.name) for cell in together] == [(cell.id, cell.data.name) for cell in alone]
+    assert len({cell.data for cell in together}) == 6
+
+
+def test_no_field_but_those_named_has_a_say_in_the_splits() -> None:
+    read: set[str] = set()
+
+    class Watched:
+        def __init__(self, recipe: Recipe) -> None:
+            self.recipe = recipe
+
+        def __getattr__(self, name: str) -> Any:
+            read.add(name)
+            return getattr(self.recipe, name)
+
+    source = {name: Rows([f"{name} {n}" for n in range(20)], None, [0, 1] * 10) for name in ("train", "dev", "test")}
+    for recipe in (Recipe(), Recipe(held_out=0.5, held_out_test=0.5), Recipe(train_rows=4, dev_rows=3, rows_seed=1)):
+        watched: Any = Watched(recipe)
+        choose_splits("toy", source, watched, None)
+    assert read == set(CHOOSING)
+
+
+def test_what_chooses_rows_is_kept_and_the_rest_is_at_its_default() -> None:
+    recipe = replace(Recipe(), held_out=0.25, dev_split="train", seed=9, max_len=99)
+    assert choosing(recipe) == Recipe(held_out=0.25, dev_split="train")
+    assert {f.name for f in fields(Recipe)} >= set(CHOOSING)
