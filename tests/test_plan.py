@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -12,6 +13,7 @@ import pytest
 
 import benchmarks.plan
 import shared.encoding
+from benchmarks.environments import Environment
 from benchmarks.plan import Cell, Request, plan_cells
 from shared.encoding import read_encoded
 from shared.recipe import Recipe
@@ -54,6 +56,8 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
     counted.clear()
     toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=load)
     monkeypatch.setattr(benchmarks.plan, "get_task", lambda name: toy)
+    here = Environment(Path(sys.executable), packages={}, versions={}, python_version="")
+    monkeypatch.setattr(benchmarks.plan, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
     count(benchmarks.plan, "choose_splits", "splits chosen")
     count(benchmarks.plan, "checkpoint_hash", "checkpoints hashed")
     count(benchmarks.plan, "read_encoded", "encoded splits looked through")
@@ -74,7 +78,7 @@ def plan(
             threads=1,
             limit=limit,
             data_dir=None,
-            pythons={},
+            pythons=dict.fromkeys(BACKENDS, Path(sys.executable)),
         )
     )
 
