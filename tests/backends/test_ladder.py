@@ -20,7 +20,7 @@ from benchmarks.ladder import Finding, Trace, Truth, climb
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.traced import KINDS, TRAININGS, UNUSUAL, Build, builder, write_trace
+from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, Build, builder, write_trace
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 Climb = Callable[[str, Build], list[Finding]]
@@ -64,9 +64,9 @@ def eager() -> Iterator[None]:
     config.run_functions_eagerly(False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_rung_holds(load: Load, climbed: Climb, measured: Measured, kind: str) -> None:
-    every_rung_holds(kind, climbed(kind, builder(load, KINDS[kind].architecture)), measured)
+@pytest.mark.parametrize("name", KINDS | PADDED)
+def test_every_rung_holds(load: Load, climbed: Climb, measured: Measured, name: str) -> None:
+    every_rung_holds(name, climbed(name, builder(load, TRAININGS[name].architecture)), measured)
 
 
 @pytest.mark.usefixtures("eager")

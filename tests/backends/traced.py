@@ -49,6 +49,11 @@ DISTILBERT = Dropout(0.1, 0.2, 0.0, 0.05, 0.25)
 
 KINDS: dict[str, Training] = {"bert": _training("bert", BERT), "distilbert": _training("distilbert", DISTILBERT)}
 """What mistakes are planted into."""
+PADDED: dict[str, Training] = {
+    "bert, in buckets": _training("bert", BERT, padding="bucket"),
+    "distilbert, padded to the longest": _training("distilbert", DISTILBERT, padding="longest"),
+}
+"""Batches of many widths, which the code of a real run takes: `UNUSUAL` has the other two pairs, less closely."""
 UNUSUAL: dict[str, Training] = {
     "bert, epsilon 1e-5, gelu_new, one token type, 2 labels, length 16": _training(
         "bert", BERT, 16, layer_norm_eps=1e-5, activation="gelu_new", type_vocab_size=1, num_labels=2
@@ -61,7 +66,7 @@ UNUSUAL: dict[str, Training] = {
     ),
 }
 """What a sound adapter must do too."""
-TRAININGS = KINDS | UNUSUAL
+TRAININGS = KINDS | PADDED | UNUSUAL
 METRICS = ("accuracy",)
 Build = Callable[[Recipe], Model]
 
