@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.errors import InputError
+from shared.job import TRAINED, Precision
+
 
 @dataclass(frozen=True)
 class Backend:
@@ -15,12 +18,42 @@ class Backend:
     """What the adapter imports; the first is the framework."""
     revision: int
     """Raised when the adapter's arithmetic or speed changes: records of another revision no longer answer."""
+    cpu: tuple[Precision, ...] = ("float32", "float64")
+    """The precisions that the adapter computes in on a CPU."""
+    gpu: tuple[Precision, ...] = ("float32", "float64")
     stock: str | None = None
     """The module with the framework's own parts, whose `load` takes their names too (backends.stock)."""
 
 
 BACKENDS: dict[str, Backend] = {
-    "torch": Backend("backends.torch_hf", ("torch", "transformers"), 1, "backends.stock.torch_hf"),
-    "gluon": Backend("backends.gluon_nlp", ("mxnet", "gluonnlp"), 1, "backends.stock.gluon_nlp"),
-    "keras": Backend("backends.keras_tf", ("tensorflow", "keras", "keras_hub"), 1, "backends.stock.keras_tf"),
+    "torch": Backend(
+        "backends.torch_hf",
+        ("torch", "transformers"),
+        revision=1,
+        cpu=("float32", "bfloat16", "float64"),
+        gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
+        stock="backends.stock.torch_hf",
+    ),
+    # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which was
+    # never tried here.
+    "gluon": Backend("backends.gluon_nlp", ("mxnet", "gluonnlp"), revision=1, stock="backends.stock.gluon_nlp"),
+    # float16 would need the loss to be scaled, which bfloat16 does not.
+    "keras": Backend(
+        "backends.keras_tf",
+        ("tensorflow", "keras", "keras_hub"),
+        revision=1,
+        cpu=("float32", "bfloat16", "float64"),
+        gpu=("float32", "bfloat16", "tf32", "float64"),
+        stock="backends.stock.keras_tf",
+    ),
 }
+
+
+def check_precision(backend: str, device: str, precision: Precision) -> None:
+    """Raises InputError where the backend does not compute in this precision on `cpu` or `cuda:n`."""
+    has = BACKENDS[backend].cpu if device == "cpu" else BACKENDS[backend].gpu
+    if precision not in has:
+        others = ", ".join(name for name in TRAINED if name in has)
+        raise InputError(
+            f"{backend} does not compute in {precision} on {device}; pass --precision {others}, or leave {backend} out"
+        )

@@ -41,8 +41,8 @@ called after later steps, and in any order."""
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """What a forward pass computes on its way. `b` rows of `s` tokens, of the model's precision. Rows of padded
-    tokens mean nothing: backends differ there."""
+    """What a forward pass computes on its way. `b` rows of `s` tokens, in the type that `shared.job.stored` names. Rows
+    of padded tokens mean nothing: backends differ there."""
 
     embeddings: np.ndarray
     """[b, s, width], after LayerNorm and dropout."""
@@ -70,6 +70,12 @@ class Gradients:
 
 class Model(Protocol):
     """A network with its optimizer, on one device."""
+
+    @property
+    def width_multiple(self) -> int:
+        """What the width of batches is to be a multiple of, where that is not above max_len: 1, or more where each new
+        width costs a trace."""
+        ...
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """One optimizer step on the mean cross-entropy of the batch, dropout on: gradients, clipping by global norm at
@@ -117,11 +123,14 @@ class Load(Protocol):
         device: str,
         threads: int,
         precision: Precision = "float32",
+        compile: bool = False,
     ) -> Model:
-        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads. Parameters,
-        moments and arithmetic, and every array that the model gives, are of this precision; one process uses one.
+        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads. `precision`
+        is the arithmetic's, `shared.job.stored` of it that of parameters, moments, loss and every array that the model
+        gives; one process uses one of the latter. With `compile` the framework's compiler makes `train_step`,
+        `predict` and `gradients`; they compute the same up to rounding, and may draw other dropout.
 
-        Raises InputError where this backend cannot do what the architecture, recipe, device or precision asks.
+        Raises InputError where this backend cannot do what the architecture, recipe, device, precision or compile asks.
         """
         ...
 
@@ -140,6 +149,16 @@ def gpu_number(device: str, seen: int) -> int | None:
             "framework's CUDA build"
         )
     return int(match[1])
+
+
+def check_capability(device: str, precision: Precision, capability: tuple[int, int]) -> None:
+    """Raises InputError where a GPU of this CUDA compute capability has no arithmetic of this precision: it would be
+    emulated, or float32 in silence. bfloat16 and tf32 came with Ampere, 8.0."""
+    if precision in ("bfloat16", "tf32") and capability < (8, 0):
+        raise InputError(
+            f"{device} has compute capability {capability[0]}.{capability[1]}, and {precision} needs 8.0; pass "
+            "--precision float32"
+        )
 
 
 def peak_resident_memory() -> int:

@@ -16,9 +16,10 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
+from backends import check_precision
 from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
-from shared.batching import Batch
+from shared.batching import REPEATED_WIDTHS, Batch
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -56,13 +57,15 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
 ) -> GluonModel:
     """Builds the model on `device` with these weights (see `backends.contract.Load`).
 
     `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
-    where the device is a GPU that this MXNet does not see.
+    where the device is a GPU that this MXNet does not see, and for any precision but float32 and float64.
     """
     number = gpu_number(device, mx.context.num_gpus())
+    check_precision("gluon", device, precision)
     context = mx.cpu() if number is None else mx.gpu(number)
     # Dropout is drawn from MXNet's one global stream; initial weights are not.
     mx.random.seed(recipe.seed)
@@ -75,8 +78,9 @@ def load(
     for name, parameter in parameters.items():
         parameter.shape = weights[name].shape
         parameter.initialize(init=mx.init.Constant(weights[name]), ctx=context)
-    network.hybridize(static_alloc=True)
-    return GluonModel(architecture, context, network, parameters, Optimizer(recipe, parameters, precision), precision)
+    network.hybridize(static_alloc=True, static_shape=compile)
+    optimizer = Optimizer(recipe, parameters, precision)
+    return GluonModel(architecture, context, network, parameters, optimizer, precision, compile)
 
 
 class NormThenDropout(nn.LayerNorm):
@@ -265,6 +269,12 @@ class GluonModel:
     parameters: dict[str, Parameter]
     optimizer: Optimizer
     precision: Precision
+    static_shape: bool = False
+    """Memory and the order of operations are laid out once for a shape, and anew where the shape changes."""
+
+    @property
+    def width_multiple(self) -> int:
+        return REPEATED_WIDTHS if self.static_shape else 1
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """One optimizer step, enqueued. The result waits for it."""
@@ -316,7 +326,7 @@ class GluonModel:
             logits = self._logits(batch).asnumpy()
         for hook in hooks:
             hook.detach()
-        self.network.hybridize(static_alloc=True)
+        self.network.hybridize(static_alloc=True, static_shape=self.static_shape)
         # GluonNLP's encoder works on [s, b, width].
         embeddings, *layers = [output.asnumpy().transpose(1, 0, 2) for output in seen[:-1]]
         return HiddenStates(embeddings, layers, seen[-1].asnumpy(), logits)

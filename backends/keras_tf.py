@@ -1,4 +1,4 @@
-"""TensorFlow's adapter: keras-hub's BertBackbone or DistilBertBackbone, one `tf.function` a job, no XLA.
+"""TensorFlow's adapter: keras-hub's BertBackbone or DistilBertBackbone, one `tf.function` a job; XLA on demand.
 
 keras-hub decides several things that a checkpoint's config.json should, and Keras's optimizers differ from torch's in
 the second moment's bias correction, epsilon's place and repeated tokens. Each repair stands below with its reason.
@@ -22,11 +22,12 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
+from backends import check_precision
+from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
-from shared.batching import Batch
+from shared.batching import REPEATED_WIDTHS, Batch
 from shared.errors import InputError
-from shared.job import Precision
+from shared.job import Precision, stored
 from shared.recipe import Recipe
 
 ACTIVATIONS = {
@@ -66,41 +67,47 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
 ) -> KerasModel:
     """The model of backends/contract.py. TensorFlow takes its device and threads before its first operation and keeps
     them: a second call in one process with others raises RuntimeError.
 
-    Raises InputError for a GPU that TensorFlow does not see, and for a beta that float32 cannot tell from 1.
+    Raises InputError for a GPU that TensorFlow does not see or a precision that it does not have there, and for a beta
+    that float32 cannot tell from 1.
     """
     prepare(recipe, device, threads, precision)
-    return KerasModel(architecture, weights, recipe, device, precision)
+    return KerasModel(architecture, weights, recipe, device, precision, compile)
 
 
 def prepare(recipe: Recipe, device: str, threads: int, precision: Precision) -> None:
     """Everything about the process that a model needs. Raises as `load` does."""
+    dtype = stored(precision)
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
-        if np.dtype(precision).type(beta) == 1:
-            raise InputError(
-                f"{name} is {beta!r}, which is 1 in the keras backend's {precision}; pass at most 0.9999999"
-            )
-    _use_device(device)
+        if np.dtype(dtype).type(beta) == 1:
+            raise InputError(f"{name} is {beta!r}, which is 1 in the keras backend's {dtype}; pass at most 0.9999999")
+    _use_device(device, precision)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(recipe.seed)  # dropout layers draw their seeds from it as they are made
-    keras.config.set_floatx(precision)  # what layers compute in that are told nothing, and Python's numbers become
+    keras.config.set_floatx(dtype)  # what Python's numbers become
+    # What layers that are told nothing compute in; their variables are float32 in the mixed policy too.
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else dtype)
 
 
-def _use_device(device: str) -> None:
+def _use_device(device: str, precision: Precision) -> None:
     gpus = tf.config.list_physical_devices("GPU")
     number = gpu_number(device, len(gpus))
+    check_precision("keras", device, precision)
     if number is None:
         tf.config.set_visible_devices([], "GPU")
         return
+    capability = tf.config.experimental.get_device_details(gpus[number])["compute_capability"]
+    check_capability(device, precision, capability)
     tf.config.set_visible_devices([gpus[number]], "GPU")
     # Else TensorFlow takes all the memory at once, and no peak could be told.
     tf.config.experimental.set_memory_growth(gpus[number], True)
-    # On by default, and off in torch: 10 bits of mantissa would be no float32.
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+    # On by default, and off in torch: 10 bits of mantissa are no float32.
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
 def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
@@ -127,6 +134,7 @@ def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
             "bert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
             "bert.pooler.dense": backbone.pooled_dense,
         }
+        sum_of_embeddings = backbone.embeddings_add
         prefix, names = "bert.encoder.layer", BERT_BLOCK
     else:
         backbone = keras_hub.models.DistilBertBackbone(**options)
@@ -138,10 +146,14 @@ def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
             "distilbert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
             "pre_classifier": pre_classifier,
         }
+        sum_of_embeddings = backbone.embeddings
         prefix, names = "distilbert.transformer.layer", DISTILBERT_BLOCK
     for n, block in enumerate(backbone.transformer_layers):
         layers |= {f"{prefix}.{n}.{name}": layer for name, layer in zip(names, _block_layers(block), strict=True)}
-    layers["classifier"] = keras.layers.Dense(a.num_labels)
+    # In bfloat16 two logits would often round to one; and TensorFlow would round a whole table to look up some rows.
+    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype=keras.config.floatx())
+    for layer in (sum_of_embeddings, *(layers[name] for name in layers if name.endswith("embeddings"))):
+        layer.dtype_policy = keras.config.floatx()
     logits = layers["classifier"](keras.layers.Dropout(rates.classifier)(pooled))
     _repair(backbone, layers.values(), a)
     outputs = {
@@ -245,26 +257,34 @@ class KerasModel:
     """A keras-hub network with an Adam of its own, as backends/contract.py wants it."""
 
     def __init__(
-        self, architecture: Architecture, weights: Weights, recipe: Recipe, device: str, precision: Precision
+        self,
+        architecture: Architecture,
+        weights: Weights,
+        recipe: Recipe,
+        device: str,
+        precision: Precision,
+        compile: bool = False,
     ) -> None:
         self._network, layers = _network(architecture)
         self._parameters = _parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
         self._device = device
-        self._precision = precision
+        self._dtype = stored(precision)
         self._steps = 0
+        self.width_multiple = REPEATED_WIDTHS if compile else 1  # XLA compiles every shape anew
         self.set_weights(weights)
         self._moments = [
             tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
         ]
         # No branch in these depends on a tensor, and autograph's reading of the source doubles the time to trace.
         function = partial(tf.function, autograph=False)
+        compiled = partial(function, jit_compile=True) if compile else function
         batch = (ROWS, ROWS, ROWS)
-        scalars = [tf.TensorSpec([], precision)] * 3
-        self._train = function(self._train_graph, input_signature=(*batch, LABELS, *scalars))
-        self._predict = function(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
-        self._gradients = function(self._gradients_graph, input_signature=(*batch, LABELS))
+        scalars = [tf.TensorSpec([], self._dtype)] * 3
+        self._train = compiled(self._train_graph, input_signature=(*batch, LABELS, *scalars))
+        self._predict = compiled(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
+        self._gradients = compiled(self._gradients_graph, input_signature=(*batch, LABELS))
         self._states = {
             dropout: function(lambda *rows, dropout=dropout: self._call(rows, dropout), input_signature=batch)
             for dropout in (False, True)
@@ -285,10 +305,10 @@ class KerasModel:
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         states = self._states[dropout](*_rows(batch))
         return HiddenStates(
-            embeddings=states["embeddings"].numpy(),
-            layers=[layer.numpy() for layer in states["layers"]],
-            pooled=states["pooled"].numpy(),
-            logits=states["logits"].numpy(),
+            embeddings=self._array(states["embeddings"]),
+            layers=[self._array(layer) for layer in states["layers"]],
+            pooled=self._array(states["pooled"]),
+            logits=self._array(states["logits"]),
         )
 
     def weights(self) -> Weights:
@@ -306,13 +326,17 @@ class KerasModel:
             return peak_resident_memory()
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])  # of the one that is visible
 
+    def _array(self, tensor: Any) -> np.ndarray:
+        array: np.ndarray = tensor.numpy().astype(self._dtype)
+        return array
+
     def _call(self, rows: tuple[Any, ...], training: bool) -> dict[str, Any]:
         inputs = dict(zip(("token_ids", "segment_ids", "padding_mask"), rows, strict=True))
         return self._network({name: inputs[name] for name in self._network.input}, training=training)
 
     def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
         """What `_update` needs to be told at this step."""
-        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._precision)
+        rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._dtype)
         return rate, epsilon, 1 - learning_rate * self._recipe.decay
 
     def _named(self, gradients: list[Any]) -> Weights:
@@ -363,7 +387,7 @@ class KerasModel:
 
     def _update(self, gradients: list[Any], rate: Any, epsilon: Any, shrink: Any) -> None:
         recipe = self._recipe
-        zero, beta1, beta2 = (tf.constant(number, self._precision) for number in (0.0, recipe.beta1, recipe.beta2))
+        zero, beta1, beta2 = (tf.constant(number, self._dtype) for number in (0.0, recipe.beta1, recipe.beta2))
         for p, (m, v), gradient in zip(self._parameters, self._moments, gradients, strict=True):
             if recipe.decays(p.name) and recipe.optimizer == "adamw":
                 p.variable.assign(shrink * p.variable)

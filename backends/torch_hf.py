@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,12 +17,15 @@ from transformers.models.bert.modeling_bert import BertForSequenceClassification
 from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
-from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
+from backends import check_precision
+from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
-from shared.job import Precision
+from shared.job import Precision, stored
 from shared.recipe import Recipe
+
+HALVES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load(
@@ -29,14 +35,21 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
 ) -> TorchModel:
-    """See `backends.contract.Load`."""
+    """See `backends.contract.Load`. Raises InputError too where torch.compile would find no C++ compiler."""
     gpu_number(device, torch.cuda.device_count())
+    check_precision("torch", device, precision)
     place = torch.device(device)
+    if place.type == "cuda":
+        check_capability(device, precision, torch.cuda.get_device_capability(place))
     torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.manual_seed(recipe.seed)
     network = _network(architecture)
-    dtype = getattr(torch, precision)
+    if precision in HALVES:
+        network.classifier.__class__ = WideLinear
+    dtype = getattr(torch, stored(precision))
     network.load_state_dict(
         {name: torch.tensor(w, dtype=dtype, device=place) for name, w in weights.items()}, assign=True
     )
@@ -46,10 +59,34 @@ def load(
     return TorchModel(
         network,
         {name: parameters[name] for name in architecture.shapes()},
-        _Optimizer(parameters, recipe),
+        _Optimizer(parameters, recipe, torch.amp.GradScaler(place.type, enabled=precision == "float16")),
         recipe.clip,
         place,
+        HALVES.get(precision),
+        _compiled(network, recipe) if compile else None,
     )
+
+
+def _compiled(network: Any, recipe: Recipe) -> Any:
+    """The network, to be compiled when it is first called. Raises InputError where there is no C++ compiler."""
+    # As torch._inductor.config.cpp.cxx has it.
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        raise InputError(
+            f"torch.compile needs a C++ compiler, and there is no {compiler}; install it, name another in CXX, or pass "
+            "--compile no"
+        )
+    # Batches that change their width are compiled for any width at once, others when they first change in anything.
+    # Without `fullgraph` what cannot be compiled would run as it is, in silence.
+    return torch.compile(network, fullgraph=True, dynamic=None if recipe.padding == "max_length" else True)
+
+
+class WideLinear(torch.nn.Linear):
+    """A layer that autocast leaves in float32: two logits would often round to one bfloat16."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
 
 
 def _network(a: Architecture) -> Any:
@@ -122,11 +159,13 @@ class _Optimizer:
         w -= rate * decay * w + (rate / c1) * m / (sqrt(v / c2) + eps)
 
     (Adam: decay * w joins the gradient instead), so that other places of eps and the missing bias correction are other
-    values of rate, eps and decay at each step t.
+    values of rate, eps and decay at each step t. A step whose float16 gradients overflow changes nothing, but counts.
     """
 
     parameters: dict[str, torch.Tensor]
     recipe: Recipe
+    scaler: torch.amp.GradScaler
+    """Of the loss, in float16; elsewhere it does nothing."""
     steps: int = 0
     optimizer: Any = field(init=False)
 
@@ -152,7 +191,8 @@ class _Optimizer:
             group["lr"], group["eps"] = learning_rate * factor, eps
             if r.optimizer == "adamw":
                 group["weight_decay"] = group["recipe_decay"] / factor
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
 
@@ -165,12 +205,20 @@ class TorchModel:
     optimizer: _Optimizer
     clip: float | None
     device: torch.device
+    half: torch.dtype | None = None
+    """What autocast computes matrix products in. Parameters and their gradients are float32 there too."""
+    compiled: Any = None
+    """The network, compiled, of which `train_step`, `predict` and `gradients` make use."""
+
+    width_multiple = 1
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         labels = self._move(batch.labels)
         logits = self._forward(batch, dropout=True).logits
         loss = functional.cross_entropy(logits, labels)
-        loss.backward()
+        scaler = self.optimizer.scaler
+        scaler.scale(loss).backward()
+        scaler.unscale_(self.optimizer.optimizer)
         if self.clip is not None:
             self._clip_gradients(self.clip)
         self.optimizer.step(learning_rate)
@@ -184,7 +232,11 @@ class TorchModel:
 
     def gradients(self, batch: Batch) -> Gradients:
         loss = functional.cross_entropy(self._forward(batch, dropout=False).logits, self._move(batch.labels))
-        loss.backward()
+        scale = self.optimizer.scaler.get_scale()
+        (loss * scale).backward()
+        for parameter in self.parameters.values():
+            if parameter.grad is not None:
+                parameter.grad /= scale  # by the scaler itself it would count as a step
         raw = self._gradients()
         norm = self._clip_gradients(math.inf if self.clip is None else self.clip)
         clipped = self._gradients()
@@ -195,10 +247,12 @@ class TorchModel:
         pooled = []
         # Both networks give their pooled state to one dropout before the classifier, and do not return it.
         hook = self.network.dropout.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
-        with hook, torch.no_grad():
-            output = self._forward(batch, dropout, output_hidden_states=True)
-        embeddings, *layers = (state.numpy(force=True) for state in output.hidden_states)
-        return HiddenStates(embeddings, layers, pooled[0].numpy(force=True), output.logits.numpy(force=True))
+        with hook, torch.no_grad():  # hooks are silent in a compiled network
+            output = self._forward(batch, dropout, compiled=False, output_hidden_states=True)
+        states = [*output.hidden_states, pooled[0], output.logits]
+        dtype = output.logits.dtype  # as stored, while the others may be half as wide
+        embeddings, *layers, last, logits = (state.to(dtype).numpy(force=True) for state in states)
+        return HiddenStates(embeddings, layers, last, logits)
 
     def weights(self) -> Weights:
         return {name: np.array(p.numpy(force=True)) for name, p in self.parameters.items()}
@@ -224,16 +278,19 @@ class TorchModel:
     def _gradients(self) -> Weights:
         return {name: np.array(p.grad.numpy(force=True)) for name, p in self.parameters.items() if p.grad is not None}
 
-    def _forward(self, batch: Batch, dropout: bool, **options: Any) -> Any:
+    def _forward(self, batch: Batch, dropout: bool, compiled: bool = True, **options: Any) -> Any:
+        network = self.compiled if compiled and self.compiled is not None else self.network
         if self.network.training != dropout:
             self.network.train(dropout)
         inputs = {"input_ids": self._move(batch.input_ids)}
         if "bert.embeddings.token_type_embeddings.weight" in self.parameters:
             inputs["token_type_ids"] = self._move(batch.token_type_ids)
         # transformers would look at a mask of two dimensions on the device, and the host would wait for the answer.
-        if not batch.attention_mask.all():
+        # Compiled, the network always takes a mask: without one it would be another trace.
+        if network is self.compiled or not batch.attention_mask.all():
             inputs["attention_mask"] = self._move(batch.attention_mask.astype(bool)[:, None, None, :])
-        return self.network(**inputs, **options)
+        with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
+            return network(**inputs, **options)
 
     def _move(self, array: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(array)

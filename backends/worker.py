@@ -62,7 +62,7 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
             weights = saved_weights(checkpoint, architecture)
         else:
             weights = first_weights(checkpoint, architecture, recipe)
-        return load(architecture, weights, recipe, job.device, job.threads, job.precision)
+        return load(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile)
 
     if job.kind == "trace":
         found = trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event)

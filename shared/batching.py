@@ -16,6 +16,11 @@ BUCKET_WINDOW = 50
 batches differ from epoch to epoch."""
 
 
+REPEATED_WIDTHS = 8
+"""What the width of a batch is rounded up to a multiple of where each new width costs a trace: at most max_len / 8
+widths are left, and on average 3.5 tokens more a row are computed on."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Right-padded rows, as every adapter receives them. `b` rows of `s` tokens."""
@@ -36,20 +41,28 @@ class Batch:
             digest.update(np.ascontiguousarray(array).tobytes())
 
 
-def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe) -> Batch:
-    """The batch of these rows, padded to max_len or to its own longest row, as the recipe says. Raises ValueError for a
-    row of more tokens than max_len: the data was encoded for another."""
+def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> Batch:
+    """The batch of these rows, as wide as `batch_width` says. Raises ValueError for a row of more tokens than max_len:
+    the data was encoded for another."""
     lengths = data.lengths[rows]
     longest = int(lengths.max())
     if longest > recipe.max_len:
         raise ValueError(f"a row has {longest} tokens, max_len is {recipe.max_len}; encode for this max_len")
-    width = recipe.max_len if recipe.padding == "max_length" else longest
+    width = batch_width(lengths, recipe, width_multiple)
     real = np.arange(width) < lengths[:, None]
     tokens = (data.offsets[rows][:, None] + np.arange(width))[real]  # where in `data.ids` each real token lies
     ids = np.full(real.shape, data.pad_id, dtype=np.int32)
     types = np.zeros_like(ids)
     ids[real], types[real] = data.ids[tokens], data.types[tokens]
     return Batch(ids, types, real.astype(np.int32), data.labels[rows])
+
+
+def batch_width(lengths: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> int:
+    """Tokens that rows of these lengths (int64 [b]) are padded to in one batch: max_len, or their own longest and from
+    there to the next multiple of `width_multiple` that is not above max_len, as the recipe says."""
+    if recipe.padding == "max_length":
+        return recipe.max_len
+    return min(recipe.max_len, -(-int(lengths.max()) // width_multiple) * width_multiple)
 
 
 def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndarray]]:

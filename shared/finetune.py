@@ -125,7 +125,7 @@ def finetune(
         pending: deque[Lazy] = deque()
         model.synchronize()
         start = time.perf_counter()
-        with _batches(train, [rows for rows, _ in steps], recipe) as batches:
+        with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
             for batch, (rows, rate) in zip(batches, steps, strict=True):
                 batch.update_hash(received)
                 received.update(float(rate).hex().encode())
@@ -182,7 +182,7 @@ def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
     """Logits, [rows, labels] of the model's precision, in the split's own order."""
     logits: np.ndarray | None = None
     order = evaluation_order(recipe, data.lengths)
-    with _batches(data, order, recipe) as batches:
+    with _batches(data, order, recipe, model) as batches:
         for batch, rows in zip(batches, order, strict=True):
             part = model.predict(batch)
             if logits is None:
@@ -193,9 +193,11 @@ def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
     return logits
 
 
-def _batches(data: Encoded, rows: list[np.ndarray], recipe: Recipe) -> AbstractContextManager[Iterator[Batch]]:
+def _batches(
+    data: Encoded, rows: list[np.ndarray], recipe: Recipe, model: Model
+) -> AbstractContextManager[Iterator[Batch]]:
     """The batch of each of these, assembled ahead of its use."""
-    return prefetch(partial(make_batch, data, recipe=recipe), rows)
+    return prefetch(partial(make_batch, data, recipe=recipe, width_multiple=model.width_multiple), rows)
 
 
 def _evaluate(

@@ -15,8 +15,19 @@ from typing import Any, Literal
 from shared.cache import write_whole
 from shared.recipe import Recipe
 
-Precision = Literal["float32", "float64"]
-"""Of parameters and arithmetic. float64 is what parity takes as the truth."""
+Precision = Literal["float32", "bfloat16", "float16", "tf32", "float64"]
+"""Of arithmetic: with bfloat16, float16 (whose loss is scaled) and tf32 that of matrix products and what lies between
+them, while the last layer, the loss, gradients, moments and parameters are float32 (see `stored`). float64, in all of
+it, is what parity takes as the truth."""
+
+TRAINED: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "tf32")
+"""What trainings are compared in."""
+
+
+def stored(precision: Precision) -> Literal["float32", "float64"]:
+    """The type of parameters, gradients, moments and loss, and of every array that a model gives."""
+    return "float64" if precision == "float64" else "float32"
+
 
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.json"
 TRACE = "trace"
@@ -39,6 +50,8 @@ class Job:
     device: str
     threads: int
     precision: Precision = "float32"
+    compile: bool = False
+    """The framework's compiler is to make one program of a training step (see `backends.contract.Load`)."""
     steep_clip: float | None = None
     """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
     stock: tuple[str, ...] = ()

@@ -104,6 +104,10 @@ class Watched:
     """For each step the sha256 of `ids`, `types`, `mask` and `labels`, and the `rate`."""
     after_first: Weights = field(default_factory=dict)
 
+    @property
+    def width_multiple(self) -> int:
+        return self.model.width_multiple
+
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         arrays = {
             "ids": batch.input_ids,

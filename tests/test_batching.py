@@ -288,6 +288,26 @@ def test_arrays_have_the_contracts_types_and_widths(lengths: np.ndarray, padding
     assert (batch.token_type_ids <= batch.attention_mask).all()
 
 
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.integers(1, 16), st.integers(40, 64))
+def test_widths_go_up_to_the_next_multiple_but_not_above_max_len(
+    lengths: np.ndarray, padding: Any, multiple: int, max_len: int
+) -> None:
+    data, rows = encoded(lengths.tolist(), pad_id=99), np.arange(len(lengths))
+    recipe = Recipe(padding=padding, max_len=max_len)
+    tight, wide = make_batch(data, rows, recipe), make_batch(data, rows, recipe, multiple)
+    width, longest = wide.input_ids.shape[1], int(lengths.max())
+    if padding == "max_length":
+        assert width == max_len
+    else:
+        assert width == min(max_len, next(n for n in range(longest, longest + multiple) if n % multiple == 0))
+    for name, pad in (("input_ids", 99), ("token_type_ids", 0), ("attention_mask", 0)):
+        array, expected = getattr(wide, name), getattr(tight, name)
+        assert array.dtype == expected.dtype
+        assert (array[:, : expected.shape[1]] == expected).all()
+        assert (array[:, expected.shape[1] :] == pad).all()
+    assert (wide.labels == tight.labels).all()
+
+
 def test_a_hash_tells_apart_batches_that_differ_in_any_array_or_in_shape() -> None:
     batch = make_batch(encoded([4, 4]), np.array([0, 1]), Recipe(padding="longest"))
     others = [

@@ -30,10 +30,13 @@ RECIPE = Recipe(max_len=8, batch_size=4, epochs=3, learning_rate=0.1)
 class SoftmaxRegression:
     """The contract's Model: plain gradient descent in float64, losses that stay unread until they are called for."""
 
-    def __init__(self, rates: Callable[[float], float] = lambda rate: rate) -> None:
+    def __init__(self, rates: Callable[[float], float] = lambda rate: rate, width_multiple: int = 1) -> None:
+        self.width_multiple = width_multiple
         self.kernel: np.ndarray = np.zeros((VOCABULARY, 2))
         self.rates = rates
         self.batches: list[Batch] = []
+        self.predicted: list[int] = []
+        """Widths."""
         self.learning_rates: list[float] = []
         self.taken: list[tuple[float, int]] = []
         self.calls: list[str] = []
@@ -63,6 +66,7 @@ class SoftmaxRegression:
 
     def predict(self, batch: Batch) -> np.ndarray:
         self.calls.append("predict")
+        self.predicted.append(batch.input_ids.shape[1])
         return (word_counts(batch) @ self.kernel).astype(np.float32)
 
     def gradients(self, batch: Batch) -> Gradients:
@@ -229,6 +233,21 @@ def test_a_short_last_batch_is_kept_dropped_or_rolled_over(last_batch: str, size
 def test_a_split_too_small_for_one_step_an_epoch_is_refused(last_batch: Literal["drop", "rollover"]) -> None:
     with pytest.raises(InputError, match="3 training rows make no batch of 4; pass a smaller batch_size"):
         run(replace(RECIPE, last_batch=last_batch), data(train=3))
+
+
+def test_a_model_gets_the_widths_that_it_asks_for_and_padding_counts_them() -> None:
+    recipe = replace(RECIPE, padding="longest")
+    tight, plain = run(recipe)
+    wide, model = run(recipe, model=SoftmaxRegression(width_multiple=3))
+    widths = [batch.input_ids.shape[1] for batch in model.batches]
+    assert widths == [min(8, -(-batch.input_ids.shape[1] // 3) * 3) for batch in plain.batches]
+    assert {width for width in widths if width % 3} <= {8}
+    assert wide.step_loss == tight.step_loss
+    assert sum(epoch.padded_tokens for epoch in wide.epochs) == sum(batch.input_ids.size for batch in model.batches)
+    assert wide.epochs[0].padded_tokens > tight.epochs[0].padded_tokens
+    assert [epoch.tokens for epoch in wide.epochs] == [epoch.tokens for epoch in tight.epochs]
+    assert wide.logits["test"].tolist() == tight.logits["test"].tolist()
+    assert {width for width in model.predicted if width % 3} <= {8}
 
 
 def test_epochs_count_real_and_padded_tokens() -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.errors import InputError
+from shared.job import Precision, stored
+
 CHECKS = Path(__file__).parent / "checks"
 
 
@@ -139,3 +142,9 @@ PARTS: tuple[Part, ...] = (
 def parts_of(backend: str, kind: str) -> tuple[Part, ...]:
     """The parts that a kind of network (`bert`, `distilbert`) has in a backend."""
     return tuple(part for part in PARTS if part.backend == backend and kind in part.kinds)
+
+
+def check_mode(precision: Precision, compile: bool) -> None:
+    """Raises InputError but for float32 and float64, not compiled: what standard parts are compared in."""
+    if precision != stored(precision) or compile:
+        raise InputError("a framework's standard parts are run in float32 and not compiled; pass no other mode")

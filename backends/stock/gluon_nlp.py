@@ -12,6 +12,7 @@ from mxnet.gluon import nn
 
 from backends import gluon_nlp
 from backends.contract import Model
+from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -27,10 +28,13 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`."""
+    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    than float32 and float64, and for `compile`."""
+    check_mode(precision, compile)
     model = gluon_nlp.load(architecture, weights, recipe, device, threads, precision)
     encoder = model.network.bert.encoder
     if "dropout" in parts:
@@ -40,7 +44,7 @@ def load(
         for norm in _layer_norms(model.network):
             norm._epsilon = DISTILBERT_EPSILON
     optimizer = StockOptimizer(recipe, model.parameters, precision, parts=parts)
-    return StockModel(architecture, model.context, model.network, model.parameters, optimizer, precision, parts)
+    return StockModel(architecture, model.context, model.network, model.parameters, optimizer, precision, parts=parts)
 
 
 def _layer_norms(block: Any) -> list[Any]:
@@ -52,7 +56,7 @@ def _layer_norms(block: Any) -> list[Any]:
 class StockModel(gluon_nlp.GluonModel):
     """The adapter's model with some of MXNet's own parts."""
 
-    parts: Collection[str]
+    parts: Collection[str] = ()
 
     def _loss(self, logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
         if "loss" not in self.parts:

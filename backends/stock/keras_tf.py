@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import global_norm
 
 from backends.contract import Model
+from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -31,10 +32,13 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`."""
+    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    than float32 and float64, and for `compile`."""
+    check_mode(precision, compile)
     keras_tf.prepare(recipe, device, threads, precision)
     return StockModel(architecture, weights, recipe, device, precision, frozenset(parts))
 

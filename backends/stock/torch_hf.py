@@ -12,6 +12,7 @@ from transformers.training_args import TrainingArguments
 
 from backends import torch_hf
 from backends.contract import Gradients, Lazy, Model
+from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.job import Precision
@@ -25,10 +26,13 @@ def load(
     device: str,
     threads: int,
     precision: Precision = "float32",
+    compile: bool = False,
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`."""
+    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    than float32 and float64, and for `compile`."""
+    check_mode(precision, compile)
     model = torch_hf.load(architecture, weights, recipe, device, threads, precision)
     return TrainerModel(model, recipe) if "trainer" in parts else model
 

@@ -41,6 +41,10 @@ class Meddled:
     """From HuggingFace's parameters to what this adapter makes of them; its own inverse."""
     dropout: bool = False
 
+    @property
+    def width_multiple(self) -> int:
+        return self.model.width_multiple
+
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         return self.model.train_step(self.batch(batch), learning_rate)
 
