@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from backends import BACKENDS
+from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
+from shared.job import TRAINED
 from shared.presets import Preset, get_preset, preset_names
 from shared.recipe import CHOICES, Recipe
 from shared.tasks import TASK_MODULES
@@ -117,6 +119,32 @@ def add_worker_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
+def add_mode_options(parser: argparse.ArgumentParser) -> None:
+    """`--precision`, `--compile`: how a backend computes, each one value or several."""
+    group = parser.add_argument_group(
+        "mode", "How a backend computes what the recipe says. Several values are compared, like the recipe's."
+    )
+    group.add_argument(
+        "--precision",
+        nargs="+",
+        type=_one_of(TRAINED),
+        default=["float32"],
+        metavar="|".join(TRAINED),
+        help="of matrix products and what lies between them; parameters, the optimizer's moments, the last layer and "
+        "the loss are float32. On a CPU torch and keras have bfloat16 too, on a GPU also tf32, and torch float16 "
+        "(float32)",
+    )
+    group.add_argument(
+        "--compile",
+        nargs="+",
+        type=_reader("compile", bool),
+        default=[False],
+        metavar="yes|no",
+        help="torch.compile, XLA for keras, static shapes for gluon. The first step, and with the latter two every "
+        f"new shape, costs a compilation, so that these pad batches to a multiple of {REPEATED_WIDTHS} tokens (no)",
+    )
+
+
 def chosen_backends(names: list[str]) -> list[str]:
     """The backends named, `all` being every one. Raises InputError."""
     for name in names:
@@ -172,11 +200,10 @@ def recipes(options: argparse.Namespace) -> list[Recipe]:
 
 
 def _reader(name: str, hint: Any) -> Callable[[str], Any]:
+    if name in CHOICES:
+        return _one_of(CHOICES[name])
+
     def read(text: str) -> Any:
-        if name in CHOICES:
-            if text not in CHOICES[name]:
-                raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(CHOICES[name])}")
-            return text
         if hint is bool:
             if text not in ("yes", "no"):
                 raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
@@ -191,6 +218,15 @@ def _reader(name: str, hint: Any) -> Callable[[str], Any]:
         except ValueError:
             wanted = "a whole number" if kind is int else "a number"
             raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
+
+    return read
+
+
+def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(allowed)}")
+        return text
 
     return read
 

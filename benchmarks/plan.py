@@ -11,14 +11,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from backends import BACKENDS
+from backends import BACKENDS, check_precision
 from benchmarks.environments import Environment, find_environment, find_python
 from benchmarks.machine import gpus
 from shared.architecture import Architecture
 from shared.checkpoint import check_weights, checkpoint_hash, read_architecture
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
-from shared.job import Job
+from shared.job import Job, Precision
 from shared.models import resolve_model
 from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
@@ -46,6 +46,8 @@ class Request:
     alone, and there is no test."""
     preset: Preset | None = None
     """Whose values were asked for; what differs from it is overridden."""
+    precisions: tuple[Precision, ...] = ("float32",)
+    compile: tuple[bool, ...] = (False,)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Cell:
     labels: tuple[str, ...]
     device: str
     threads: int
+    precision: Precision
+    compile: bool
     splits: dict[str, Rows]
     data: Path
     """The splits, encoded."""
@@ -92,7 +96,11 @@ class Cell:
     @property
     def title(self) -> str:
         recipe = self.recipe
-        return f"{self.task.name} {self.backend} len {recipe.max_len} batch {recipe.batch_size} seed {recipe.seed}"
+        mode = "" if self.precision == "float32" else f" {self.precision}"
+        mode += " compiled" if self.compile else ""
+        return (
+            f"{self.task.name} {self.backend} len {recipe.max_len} batch {recipe.batch_size} seed {recipe.seed}{mode}"
+        )
 
     def job(self, save: Path | None) -> Job:
         """The question for the worker, which leaves the fine-tuned model in `save` where that is given."""
@@ -107,6 +115,8 @@ class Cell:
             recipe=self.recipe,
             device=self.device,
             threads=self.threads,
+            precision=self.precision,
+            compile=self.compile,
             save=str(save) if save else None,
         )
 
@@ -115,6 +125,8 @@ def plan_cells(request: Request) -> list[Cell]:
     """The request's cells, backends varying fastest: what is compared runs close together. Raises InputError."""
     device = choose_device(request.device)
     threads = choose_threads(request.threads)
+    for backend, precision in itertools.product(request.backends, request.precisions):
+        check_precision(backend, device, precision)
     questions = plan_questions(request)
     # What takes longest comes last, when little else can be refused.
     hashes = {name: checkpoint_hash(folder) for name, folder in {q.model: q.checkpoint for q in questions}.items()}
@@ -122,7 +134,7 @@ def plan_cells(request: Request) -> list[Cell]:
     cells = []
     for q in questions:
         data_hash = splits_hash(q.splits)
-        for backend in request.backends:
+        for precision, compile, backend in itertools.product(request.precisions, request.compile, request.backends):
             asked = {
                 "kind": "train",
                 "backend": backend,
@@ -135,6 +147,11 @@ def plan_cells(request: Request) -> list[Cell]:
                 "device": device,
                 "threads": threads,
             }
+            # Left out at their defaults, as a recipe's fields are: no record from before them is orphaned.
+            if precision != "float32":
+                asked["precision"] = precision
+            if compile:
+                asked["compile"] = True
             cells.append(
                 Cell(
                     backend=backend,
@@ -145,6 +162,8 @@ def plan_cells(request: Request) -> list[Cell]:
                     labels=q.labels,
                     device=device,
                     threads=threads,
+                    precision=precision,
+                    compile=compile,
                     splits=q.splits,
                     data=q.data,
                     environment=environments[backend],

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.options import (
     Parser,
+    add_mode_options,
     add_preset_option,
     add_recipe_options,
     add_what_options,
@@ -27,6 +28,8 @@ EXAMPLES = """examples:
   python -m benchmarks.run --backend all --recipe mccormick-cola --data-dir DATA --model minilm --epochs 1
   python -m benchmarks.run --backend torch keras --task cola --data-dir DATA --model minilm \\
       --max-len 64 128 --batch-size 16 32 --seed 1 2 3
+  python -m benchmarks.run --backend torch keras --task cola --data-dir DATA --model minilm \
+      --padding bucket --precision float32 bfloat16
 
 The same command again skips the cells that are answered. Exit code: 0 when every cell is answered, 1 when one failed,
 2 for bad input."""
@@ -65,6 +68,8 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
             data_dir=options.data_dir,
             pythons=pythons,
             preset=preset,
+            precisions=tuple(options.precision),
+            compile=tuple(options.compile),
         )
     )
 
@@ -118,6 +123,7 @@ def _parser() -> Parser:
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables (runs)")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")
     where.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
+    add_mode_options(parser)
     add_recipe_options(parser)
     return parser
 

@@ -22,7 +22,7 @@ from shared.records import SPLITS, Record, scores
 
 METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 ALWAYS = ("max_len", "batch_size")
-"""Recipe fields with a column of their own; others get one where records differ in them."""
+"""Recipe fields with a column of their own; others, and the modes, get one where records differ in them."""
 
 APART = ("train_rows", "device", "threads", "versions", "revision")
 """What the quality table for people shows only where it tells rows apart."""
@@ -60,8 +60,8 @@ def frame(records: list[Record]) -> pd.DataFrame:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(_group(record), []).append(record)
-    recipes = [_recipe(record) for record in records]
-    fields = [*ALWAYS, *(name for name in recipes[0] if name not in (*ALWAYS, "seed") and _varies(name, recipes))]
+    settings = [_settings(record) for record in records]
+    fields = [*ALWAYS, *(name for name in settings[0] if name not in (*ALWAYS, "seed") and _varies(name, settings))]
     rows = pd.DataFrame([_row(group, fields) for group in groups.values()])
     order = ["task", "model", *fields, "backend"]
     return rows.sort_values(order, key=lambda column: column.map(_sortable)).reset_index(drop=True)
@@ -119,13 +119,15 @@ def _group(record: Record) -> str:
     return json.dumps(asked, sort_keys=True)
 
 
-def _recipe(record: Record) -> dict[str, Any]:
-    """A record older than some field of a recipe was made with what is that field's default now."""
-    return Recipe().to_json() | record["recipe"]
+def _settings(record: Record) -> dict[str, Any]:
+    """The recipe and the modes. A record older than some field was made with what is that field's default now."""
+    asked = record["asked"]
+    modes = {"precision": asked.get("precision", "float32"), "compile": asked.get("compile", False)}
+    return Recipe().to_json() | record["recipe"] | modes
 
 
-def _varies(name: str, recipes: list[dict[str, Any]]) -> bool:
-    return any(recipe[name] != recipes[0][name] for recipe in recipes)
+def _varies(name: str, settings: list[dict[str, Any]]) -> bool:
+    return any(each[name] != settings[0][name] for each in settings)
 
 
 def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
@@ -135,7 +137,8 @@ def _row(group: list[Record], fields: list[str]) -> dict[str, Any]:
         "model": first["model"],
         "backend": first["asked"]["backend"],
     }
-    row |= {name: as_typed(_recipe(first)[name]) for name in fields}
+    settings = _settings(first)
+    row |= {name: as_typed(settings[name]) for name in fields}
     row["seeds"] = len(group)
     row |= {f"{split}_rows": first["rows"].get(split, 0) for split in ("train", *SPLITS)}
     for split in SPLITS:

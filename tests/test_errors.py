@@ -107,6 +107,19 @@ def checkpoint(tmp_path: Path) -> Path:
         ((*BUILT_IN, "--epochs", "0"), "epochs is 0; pass 1 or more"),
         ((*BUILT_IN, "--batch-size", "16", "few"), "argument --batch-size: 'few' is not a whole number"),
         ((*BUILT_IN, "--dropout", "1.5"), "dropout is 1.5; pass a rate from 0 to below 1, or none"),
+        (
+            (*BUILT_IN, "--precision", "float8"),
+            "argument --precision: 'float8' is not one of float32, bfloat16, float16, tf32",
+        ),
+        ((*BUILT_IN, "--compile", "maybe"), "argument --compile: 'maybe' is neither yes nor no"),
+        (
+            (*BUILT_IN, "--device", "cpu", "--precision", "bfloat16", "tf32"),
+            "torch does not compute in tf32 on cpu; pass --precision float32, bfloat16, or leave torch out",
+        ),
+        (
+            ("--backend", "all", "--task", "acceptability", "--device", "cpu", "--precision", "bfloat16"),
+            "gluon does not compute in bfloat16 on cpu; pass --precision float32, or leave gluon out",
+        ),
         ((*BUILT_IN, "--limit", "0"), "--limit 0: pass 1 or more rows"),
         ((*BUILT_IN, "--device", "tpu"), "--device 'tpu' is none of auto, cpu, cuda and cuda:N"),
         ((*BUILT_IN, "--threads", "0"), "--threads 0: pass 1 to "),

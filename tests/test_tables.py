@@ -55,6 +55,7 @@ def record(
     threads: int = 2,
     versions: str | None = None,
     busy: float = 0.0,
+    **modes: Any,
 ) -> Record:
     recipe = recipe or Recipe()
     epochs = epochs or [epoch(10.0)]
@@ -70,6 +71,7 @@ def record(
         "recipe": recipe.asked(),
         "device": device,
         "threads": threads,
+        **modes,
     }
     return {
         "format": FORMAT,
@@ -267,6 +269,26 @@ def test_a_record_older_than_a_recipe_field_was_made_with_its_default() -> None:
         assert sorted(frame(records)["eps"]) == [1e-8, 1e-6]
     same = record(Recipe(seed=2))
     assert one_row(old, same)["seeds"] == 2
+
+
+def test_modes_get_a_column_where_records_differ_in_them(tmp_path: Path) -> None:
+    records = [
+        record(Recipe(seed=seed), backend=backend, **modes)
+        for seed in (1, 2)
+        for modes in ({}, {"precision": "bfloat16"}, {"precision": "bfloat16", "compile": True})
+        for backend in ("torch", "keras")
+    ]
+    for rows in markdown(tmp_path, records).values():
+        shown = [(row["precision"], row["compile"], row["backend"]) for row in rows]
+        assert shown == [
+            (precision, compiled, backend)
+            for precision, compiled in (("bfloat16", "no"), ("bfloat16", "yes"), ("float32", "no"))
+            for backend in ("torch", "keras")
+        ]
+    assert set(frame(records)["seeds"]) == {2}
+    half = [each for each in records if each["asked"].get("precision") == "bfloat16"]
+    assert "precision" not in frame(half)
+    assert {"precision", "compile"}.isdisjoint(frame([record()]))
 
 
 def test_rows_are_sorted_by_task_by_numbers_as_numbers_and_by_backend() -> None:

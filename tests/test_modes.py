@@ -1,0 +1,184 @@
+"""Precision and compilation as a run asks for them: which backend has what, and how a cell is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends import BACKENDS, check_precision
+from backends.contract import check_capability
+from backends.stock import check_mode
+from benchmarks.options import Parser, add_mode_options
+from benchmarks.plan import Cell, Request, plan_cells
+from shared.errors import InputError
+from shared.job import TRAINED, Job, Precision, stored
+from shared.recipe import Recipe
+from shared.records import cell_id
+
+REQUEST = Request(
+    backends=["torch", "keras"],
+    tasks=["acceptability"],
+    models=["random:bert-tiny"],
+    recipes=[Recipe(max_len=16, batch_size=8)],
+    device="cpu",
+    threads=1,
+    limit=30,
+    data_dir=None,
+    pythons={},
+)
+
+
+@pytest.fixture(scope="module")
+def grid() -> list[Cell]:
+    return plan_cells(replace(REQUEST, precisions=("float32", "bfloat16"), compile=(False, True)))
+
+
+def modes(*arguments: str) -> tuple[list[str], list[bool]]:
+    parser = Parser(prog="toy")
+    add_mode_options(parser)
+    options = parser.parse_args(arguments)
+    return options.precision, options.compile
+
+
+# --- which backend has what
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "has"),
+    [
+        ("torch", "cpu", {"float32", "float64", "bfloat16"}),
+        ("torch", "cuda:0", {"float32", "float64", "bfloat16", "float16", "tf32"}),
+        ("gluon", "cpu", {"float32", "float64"}),
+        ("gluon", "cuda:1", {"float32", "float64"}),
+        ("keras", "cpu", {"float32", "float64", "bfloat16"}),
+        ("keras", "cuda:0", {"float32", "float64", "bfloat16", "tf32"}),
+    ],
+)
+def test_a_backend_is_refused_the_precisions_that_it_has_not_on_the_device(
+    backend: str, device: str, has: set[str]
+) -> None:
+    for precision in (*TRAINED, "float64"):
+        if precision in has:
+            check_precision(backend, device, precision)
+            continue
+        with pytest.raises(InputError) as refusal:
+            check_precision(backend, device, precision)
+        others = ", ".join(name for name in TRAINED if name in has)
+        assert str(refusal.value) == (
+            f"{backend} does not compute in {precision} on {device}; pass --precision {others}, or leave {backend} out"
+        )
+
+
+def test_every_backend_has_float32_and_paritys_float64_everywhere() -> None:
+    for backend in BACKENDS.values():
+        assert {"float32", "float64"} <= {*backend.cpu} & {*backend.gpu}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+def test_a_gpu_older_than_ampere_is_refused_what_came_with_it(precision: Precision) -> None:
+    with pytest.raises(InputError) as refusal:
+        check_capability("cuda:0", precision, (7, 5))
+    assert str(refusal.value) == (
+        f"cuda:0 has compute capability 7.5, and {precision} needs 8.0; pass --precision float32"
+    )
+    check_capability("cuda:0", precision, (8, 0))
+    check_capability("cuda:0", precision, (10, 0))
+    for older in ("float32", "float64", "float16"):
+        check_capability("cuda:0", older, (6, 0))
+
+
+def test_standard_parts_are_run_in_no_mode() -> None:
+    check_mode("float32", compile=False)
+    check_mode("float64", compile=False)
+    for precision, compile in (("bfloat16", False), ("tf32", False), ("float32", True)):
+        with pytest.raises(InputError, match="float32 and not compiled"):
+            check_mode(precision, compile)  # type: ignore[arg-type]
+
+
+def test_only_float64_is_stored_as_such() -> None:
+    assert {precision: stored(precision) for precision in (*TRAINED, "float64")} == {
+        **dict.fromkeys(TRAINED, "float32"),
+        "float64": "float64",
+    }
+
+
+# --- the options
+
+
+def test_without_options_there_is_one_mode() -> None:
+    assert modes() == (["float32"], [False])
+
+
+def test_modes_take_several_values() -> None:
+    asked = ("--precision", "bfloat16", "float32", "--compile", "yes", "no")
+    assert modes(*asked) == (["bfloat16", "float32"], [True, False])
+
+
+def test_paritys_float64_is_no_mode_of_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        modes("--precision", "float64")
+    assert "'float64' is not one of float32, bfloat16, float16, tf32" in capsys.readouterr().err
+
+
+# --- cells
+
+
+def test_modes_span_a_grid_whose_backends_run_close_together(grid: list[Cell]) -> None:
+    assert [(cell.precision, cell.compile, cell.backend) for cell in grid] == [
+        (precision, compile, backend)
+        for precision in ("float32", "bfloat16")
+        for compile in (False, True)
+        for backend in ("torch", "keras")
+    ]
+
+
+def test_a_cell_in_no_mode_is_known_as_before_there_were_any(grid: list[Cell]) -> None:
+    cell = grid[0]
+    without_modes = {
+        "kind": "train",
+        "backend": "torch",
+        "revision": BACKENDS["torch"].revision,
+        "versions": cell.environment.versions,
+        "task": "acceptability",
+        "data": cell.asked["data"],
+        "checkpoint": cell.asked["checkpoint"],
+        "recipe": {"max_len": 16, "batch_size": 8},
+        "device": "cpu",
+        "threads": 1,
+    }
+    assert cell.asked == without_modes
+    assert cell.id == cell_id(without_modes)
+
+
+def test_each_mode_is_part_of_what_a_cell_is_known_by(grid: list[Cell]) -> None:
+    assert len({cell.id for cell in grid}) == len(grid)
+    asked: list[dict[str, Any]] = [cell.asked for cell in grid if cell.backend == "torch"]
+    plain = asked[0]
+    assert [{name: each[name] for name in each if name not in plain} for each in asked] == [
+        {},
+        {"compile": True},
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "compile": True},
+    ]
+
+
+def test_a_cells_title_names_the_mode(grid: list[Cell]) -> None:
+    begin = "acceptability torch len 16 batch 8 seed 1"
+    titles = [cell.title for cell in grid if cell.backend == "torch"]
+    assert titles == [begin, f"{begin} compiled", f"{begin} bfloat16", f"{begin} bfloat16 compiled"]
+
+
+def test_the_worker_is_told_the_mode(grid: list[Cell], tmp_path: Path) -> None:
+    for cell in grid:
+        cell.job(save=None).write(tmp_path)
+        job = Job.read(tmp_path)
+        assert (job.precision, job.compile) == (cell.precision, cell.compile)
+
+
+def test_a_refused_mode_is_refused_before_anything_is_read() -> None:
+    request = replace(REQUEST, backends=["torch", "gluon"], precisions=("float32", "bfloat16"), tasks=["no such task"])
+    with pytest.raises(InputError, match="gluon does not compute in bfloat16 on cpu"):
+        plan_cells(request)
