@@ -11,6 +11,8 @@ and files belong to `shared/` and are the same for all. An adapter
   `InputError` naming the field and the backend;
 - takes dropout rates from `Architecture.dropout` alone, where the recipe's are already, and draws it from
   `recipe.seed`: the same seed twice gives bit-equal weights on the CPU;
+- computes the last layer, the loss, the clipping and the optimizer's step in float32, and keeps parameters and moments
+  in it, where a lower precision is asked for;
 - gives the pad token's word embedding no gradient, as transformers does by `padding_idx`, even where a text holds it;
 - never makes the host wait for the device inside `train_step`, and prints nothing.
 

@@ -463,6 +463,36 @@ def test_a_refused_cell_is_bad_input_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
+# --- modes
+
+SHORT = (*TOY, "--limit", str(ROWS), "--batch-size", "8", "--epochs", "1", "--dropout", "0", "--learning-rate", "3e-3")
+
+
+def test_precisions_are_cells_of_their_own_with_a_column(tmp_path: Path) -> None:
+    finished = run("--backend", "torch", *SHORT, "--precision", "float32", "bfloat16", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "[1/2] acceptability torch len 16 batch 8 seed 1\n" in finished.stdout
+    assert "[2/2] acceptability torch len 16 batch 8 seed 1 bfloat16\n" in finished.stdout
+    by_precision = {record["asked"].get("precision"): record for record in read_records(tmp_path)}
+    assert by_precision.keys() == {None, "bfloat16"}
+    plain, half = (by_precision[name]["answer"]["step_loss"] for name in (None, "bfloat16"))
+    assert plain != half
+    assert np.abs(np.subtract(plain, half)).max() < 0.02
+    assert arrays_of(tmp_path, by_precision["bfloat16"])["dev"].dtype == np.float32
+    assert set(pd.read_csv(tmp_path / "table.csv")["precision"]) == {"float32", "bfloat16"}
+
+
+def test_compiled_a_cell_gives_the_same_losses_on_rounded_widths(tmp_path: Path) -> None:
+    finished = run("--backend", "gluon", *SHORT, "--padding", "longest", "--compile", "no", "yes", "--out", tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "[2/2] acceptability gluon len 16 batch 8 seed 1 compiled\n" in finished.stdout
+    by_mode = {record["asked"].get("compile", False): record["answer"] for record in read_records(tmp_path)}
+    assert np.abs(np.subtract(by_mode[True]["step_loss"], by_mode[False]["step_loss"])).max() < LOSS_BOUND
+    tight, wide = (by_mode[mode]["epochs"][0]["padded_tokens"] for mode in (False, True))
+    assert tight < wide
+    assert wide % 8 == 0
+
+
 # --- interruptions
 
 SHORT_AND_LONG = ("--backend", "gluon", *TOY, "--limit", "8", "--batch-size", "8", "--epochs")

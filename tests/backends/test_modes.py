@@ -4,7 +4,7 @@ that one is held against transformers elsewhere."""
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -133,7 +133,7 @@ def test_weights_move_by_less_than_bfloat16_could_tell(bfloat16: Callable[..., M
 def test_moments_and_gradients_are_kept_in_float32(
     bfloat16: Callable[..., Model], measured: Measured, kind: str
 ) -> None:
-    # Moments in bfloat16 would be off by up to 2^-8 of themselves, and a step by as much of its rate.
+    # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by as much of its rate.
     rate, beta1, beta2, eps = 1e-3, 0.9, 0.999, 1e-6
     half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
     weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
@@ -147,7 +147,7 @@ def test_moments_and_gradients_are_kept_in_float32(
         half.train_step(batch, rate)()
     found = half.weights()
     worst = max(np.abs(found[name] - expected).max() for name, expected in weights.items())
-    measured(f"{kind}, weights of 5 bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 10)
+    measured(f"{kind}, weights of 5 bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 4)
 
 
 def test_what_a_bfloat16_model_gives_is_float32(bfloat16: Callable[..., Model]) -> None:
@@ -189,7 +189,7 @@ def rounded(array: np.ndarray) -> np.ndarray:
 def float16(load: Load, monkeypatch: pytest.MonkeyPatch) -> Model:
     if BACKEND != "torch":
         pytest.skip("torch alone has float16")
-    monkeypatch.setitem(BACKENDS, "torch", replace(BACKENDS["torch"], cpu=("float16",)))
+    monkeypatch.setitem(BACKENDS, "torch", replace(BACKENDS["torch"], cpu=("float32", "float16")))
     return model(load, precision="float16")
 
 
@@ -240,15 +240,26 @@ SHAPES = [(8, 24), (3, 16), (8, 24)]
 """Rows and widths: a batch, a short last one of another width, and the first shape again."""
 
 
-def compiled(load: Load, a: Any = ONE_LAYER, recipe: Recipe = STEEP, precision: Precision = "float32") -> Model:
-    recipe = replace(recipe, padding="longest")
+VARIED = replace(STEEP, padding="longest")
+"""torch compiles for any width at once where batches are padded to their longest row, and else for what it meets."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def torchs_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """torch.compile keeps what it made on disk; here it makes it, and leaves nothing in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
+
+
+def compiled(load: Load, a: Any = ONE_LAYER, recipe: Recipe = VARIED, precision: Precision = "float32") -> Model:
     return load(a, perturbed_weights(a), recipe, "cpu", THREADS, precision, compile=True)
 
 
 @pytest.fixture(scope="module")
 def pair(load: Load) -> tuple[Model, Model]:
     """A model as it is written, and compiled."""
-    plain = load(ONE_LAYER, perturbed_weights(ONE_LAYER), STEEP, "cpu", THREADS)
+    plain = load(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, "cpu", THREADS)
     return plain, compiled(load)
 
 
@@ -298,15 +309,15 @@ def test_compiled_a_model_takes_the_same_steps(pair: tuple[Model, Model], measur
 
 def test_compiled_the_same_seed_draws_the_same_dropout(load: Load) -> None:
     a = replace(ONE_LAYER, dropout=Dropout())
-    batch = random_batch(a, 8, 16, seed=1)
+    batches = [random_batch(a, rows, 16, seed=rows) for rows in (8, 3)]
 
-    def losses(seed: int) -> list[float]:
-        model = compiled(load, a, replace(STEEP, seed=seed))
-        return [model.train_step(batch, 0.0)()[0] for _ in range(3)]
+    def losses() -> list[float]:
+        model = compiled(load, a, STEEP)
+        return [model.train_step(batches[step % 2], 0.0)()[0] for step in range(4)]
 
-    first = losses(3)
-    assert len(set(first)) == 3, "no dropout is drawn, or the same at every step"
-    assert losses(3) == first
+    first = losses()
+    assert len(set(first)) == 4, "no dropout is drawn, or the same at every step"
+    assert losses() == first
 
 
 def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
