@@ -101,8 +101,8 @@ def _use_device(device: str, precision: Precision) -> None:
     if number is None:
         tf.config.set_visible_devices([], "GPU")
         return
-    capability = tf.config.experimental.get_device_details(gpus[number])["compute_capability"]
-    check_capability(device, precision, capability)
+    details = tf.config.experimental.get_device_details(gpus[number])
+    check_capability(device, precision, details.get("compute_capability", (0, 0)))
     tf.config.set_visible_devices([gpus[number]], "GPU")
     # Else TensorFlow takes all the memory at once, and no peak could be told.
     tf.config.experimental.set_memory_growth(gpus[number], True)
