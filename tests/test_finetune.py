@@ -297,10 +297,10 @@ def test_predictions_come_in_the_splits_own_order_whatever_the_padding() -> None
 
 
 def test_an_error_in_assembling_a_batch_reaches_the_loop_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(data: Encoded, rows: np.ndarray, recipe: Recipe) -> Batch:
+    def broken(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: int) -> Batch:
         if 7 in rows:
             raise RuntimeError("row 7")
-        return make_batch(data, rows, recipe)
+        return make_batch(data, rows, recipe, width_multiple)
 
     monkeypatch.setattr(shared.finetune, "make_batch", broken)
     model, threads = SoftmaxRegression(), threading.active_count()
