@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from benchmarks.environments import worker_settings
 from benchmarks.launcher import LOG, run_worker
 from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate
 from benchmarks.plan import Cell
@@ -69,6 +70,7 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         "interpreter": cell.environment.shown,
         "python": cell.environment.python_version,
         "packages": cell.environment.packages,
+        "settings": worker_settings(cell.threads),
         "machine": describe_machine(),
         "matrix_product_flops_before": matrix_product_rate(cell.threads),
     }

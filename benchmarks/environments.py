@@ -68,12 +68,32 @@ def find_environment(backend: str, given: dict[str, Path]) -> Environment:
     return Environment(python, found["packages"], versions, found["python"])
 
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+SETTINGS = {
+    # glibc gives the memory of every large array back as it is freed, and the kernel zeroes each page anew when the
+    # next step takes as much: an embedding's gradient alone is 47 MB in MiniLM. One heap that keeps what it has.
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_ARENA_MAX": "1",
+}
+"""How a worker's memory is managed, the same for every backend; libc reads it as the process starts. What the user's
+environment says instead is taken, for all of them."""
+
+
+def worker_settings(threads: int) -> dict[str, str]:
+    """The variables that say how a worker computes and not what: so many threads, which OpenMP and the BLAS libraries
+    read as they are loaded; SETTINGS; and how OpenMP's threads wait, where the user says so."""
+    chosen = {name: os.environ.get(name, default) for name, default in SETTINGS.items()}
+    chosen |= {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    return chosen | dict.fromkeys(THREADS, str(threads))
+
+
 def worker_variables(threads: int = 1) -> dict[str, str]:
     """The environment variables of every process that runs in another interpreter: this project importable, nothing of
-    this interpreter's own, and the number of threads, which OpenMP and the BLAS libraries read as they are loaded."""
+    this interpreter's own, and `worker_settings`."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
-    kept |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    return kept | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | worker_settings(threads) | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def installed() -> dict[str, str]:

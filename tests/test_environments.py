@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,14 @@ import pytest
 
 from backends import BACKENDS, Backend
 from benchmarks import environments
-from benchmarks.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
+from benchmarks.environments import (
+    CHECKOUT,
+    Environment,
+    find_environment,
+    find_python,
+    worker_settings,
+    worker_variables,
+)
 from shared.errors import InputError
 
 
@@ -131,3 +139,37 @@ def test_another_interpreter_finds_the_project_and_nothing_of_this_ones(monkeypa
     assert variables["PYTHONPATH"] == str(CHECKOUT)
     assert variables["OMP_NUM_THREADS"] == "3"
     assert variables["CUDA_VISIBLE_DEVICES"] == "1"
+
+
+def test_the_settings_of_a_worker_are_among_its_variables_and_the_users_come_first_but_for_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("MALLOC_ARENA_MAX", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    usual = worker_settings(2)
+    assert usual["OMP_NUM_THREADS"] == "2"
+    assert "OMP_WAIT_POLICY" not in usual
+    chosen = {"MALLOC_ARENA_MAX": "7", "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "64"}
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert worker_settings(2) == usual | chosen | {"OMP_NUM_THREADS": "2"}
+    assert worker_settings(2).items() <= worker_variables(2).items()
+
+
+TAKE_AND_FREE = """
+import resource
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    before = faults()
+    arrays = [b"x" * (size << 20) for size in (1, 12, 48, 100)]
+    del arrays
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
+def test_memory_that_a_step_frees_serves_the_next_one_without_a_page_zeroed_anew() -> None:
+    run = subprocess.run([sys.executable, "-c", TAKE_AND_FREE], env=worker_variables(), capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) < 100  # of the 41,000 pages of 4 KiB that are taken

@@ -26,7 +26,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT, find_environment, find_python
+from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_settings
 from benchmarks.launcher import run_worker
 from benchmarks.progress import RunProgress
 from shared.checkpoint import first_weights, read_architecture
@@ -184,6 +184,7 @@ def test_a_record_holds_the_circumstances(done: Done) -> None:
         found, circumstances = find_environment(backend, {}), record["circumstances"]
         assert circumstances["interpreter"] == found.shown
         assert circumstances["packages"] == found.packages
+        assert circumstances["settings"] == worker_settings(threads=1)
         assert circumstances["machine"]["cores"] == os.cpu_count()
         assert circumstances["machine"]["memory_bytes"] == psutil.virtual_memory().total
         assert circumstances["matrix_product_flops_before"] > 1e6

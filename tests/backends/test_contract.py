@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -91,6 +93,18 @@ def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: Build
     model.train_step(case.batches[0], RATE)()
     assert equal(given, case.weights)
     assert equal(taken, case.weights)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_keeps_none_of_the_arrays_that_it_was_given(build: Build, kind: Kind) -> None:
+    case = TRAINED[kind]
+    given = {name: values.copy() for name, values in case.weights.items()}
+    references = [weakref.ref(values) for values in given.values()]
+    model = build(case.architecture, given)
+    del given
+    gc.collect()
+    assert not any(reference() is not None for reference in references)
+    assert equal(model.weights(), case.weights)
 
 
 def test_weights_that_cannot_be_written_to_are_taken(build: Build) -> None:

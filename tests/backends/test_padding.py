@@ -18,6 +18,8 @@ from tests.backends.test_against_transformers import LOGITS, LOSS_AFTER_ONE, WEI
 
 KINDS = ["bert", "distilbert"]
 RECIPE = replace(STEEP, max_len=48, padding="bucket", epochs=1, dropout=0.0)
+WEIGHTS = 2 * WEIGHTS_AFTER_ONE
+"""Two runs are compared, of which each has its own rounding."""
 ROWS = 44
 """Five batches of eight and one of four."""
 
@@ -72,10 +74,10 @@ def test_an_epoch_in_buckets_ends_at_the_weights_of_the_same_batches_padded_to_m
     recipe = replace(RECIPE, clip=first.norm / 10)
     in_buckets, padded = trained(build, kind, short, recipe), trained(build, kind, whole, recipe)
     measured(f"{kind}, losses in buckets", np.abs(in_buckets.losses - padded.losses).max(), LOSS_AFTER_ONE)
-    measured(f"{kind}, weights in buckets", in_buckets.weight_distance(padded), WEIGHTS_AFTER_ONE)
+    measured(f"{kind}, weights in buckets", in_buckets.weight_distance(padded), WEIGHTS)
     measured(f"{kind}, logits in buckets", np.abs(in_buckets.logits - padded.logits).max(), 2 * LOGITS)
     blind = trained(build, kind, [unmasked(batch) for batch in whole], recipe)
-    mistake_shows(f"{kind}, padding that is attended to", in_buckets.weight_distance(blind), WEIGHTS_AFTER_ONE)
+    mistake_shows(f"{kind}, padding that is attended to", in_buckets.weight_distance(blind), WEIGHTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
