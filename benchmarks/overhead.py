@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,16 +17,17 @@ from rich.console import Console
 from rich.table import Table
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT, find_environment, worker_variables
-from benchmarks.launcher import TAIL_LINES, run_worker
-from benchmarks.machine import BusyCores, describe_machine
+from benchmarks.environments import find_environment
+from benchmarks.launcher import run_worker
+from benchmarks.machine import describe_machine
+from benchmarks.measure import DISTURBED, ScriptFailed, attempts, quartiles, run_script, write_rows
 from benchmarks.options import Parser, one_line_errors
 from benchmarks.plan import choose_threads
 from benchmarks.progress import terminal
 from shared.architecture import Architecture
 from shared.cache import write_whole
 from shared.checkpoint import WEIGHTS, check_weights, read_architecture
-from shared.encoding import PARTS
+from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.job import Job
 from shared.models import resolve_model
@@ -39,12 +38,6 @@ RECIPE = Recipe(max_len=64, batch_size=32, epochs=1, shuffle=False, schedule="co
 
 SHORTEST = 8
 """Tokens of the shortest row; the longest has max_len. So rows are padded, and the mask is at work."""
-
-DISTURBED = 0.1
-"""A round during which other processes kept more cores busy than this is measured again."""
-
-ATTEMPTS = 3
-"""How often a round is measured at most."""
 
 
 @dataclass(frozen=True)
@@ -164,46 +157,37 @@ def write_work(folder: Path, architecture: Architecture, steps: int) -> None:
     real = np.arange(RECIPE.max_len) < lengths[..., None]
     ids = np.where(real, random.randint(0, architecture.vocab_size, real.shape), architecture.pad_id).astype(np.int32)
     np.savez(folder / "batches.npz", input_ids=ids, attention_mask=real.astype(np.int32), labels=labels)
-    encoded = folder / "encoded"
+    splits = {}
     for split, count in (("train", steps), ("dev", 1)):
-        (encoded / split).mkdir(parents=True)
         tokens = ids[:count][real[:count]]
         offsets = np.concatenate([[0], np.cumsum(lengths[:count])])
         types = np.zeros(len(tokens), np.uint8)
-        arrays: tuple[np.ndarray, ...] = tokens, types, offsets, labels[:count].ravel()
-        for part, array in zip(PARTS, arrays, strict=True):
-            np.save(encoded / split / f"{part}.npy", array)
-    (encoded / "pad_id").write_text(str(architecture.pad_id))
+        splits[split] = Encoded(tokens, types, offsets, labels[:count].ravel(), architecture.pad_id)
+    write_rows(folder / "encoded", splits)
 
 
 def measure_round(setting: Setting, bare_first: bool) -> Round:
     """The least disturbed of the attempts, of which there is one only where nothing disturbs it."""
-    attempts: list[Round] = []
-    while not attempts or (attempts[-1].busy_cores > DISTURBED and len(attempts) < ATTEMPTS):
-        busy = BusyCores()
+
+    def both_sides() -> tuple[Cost, Cost]:
         if bare_first:
             bare, ours = run_bare(setting), run_ours(setting)
         else:
             ours, bare = run_ours(setting), run_bare(setting)
-        attempts.append(Round(setting.backend, bare, ours, busy.by_others()))
-    return min(attempts, key=lambda attempt: attempt.busy_cores)
+        return bare, ours
+
+    (bare, ours), busy = min(attempts(both_sides), key=lambda attempt: attempt[1])
+    return Round(setting.backend, bare, ours, busy)
 
 
 def run_bare(setting: Setting) -> Cost:
     """What the backend's bare script takes. Raises SystemExit where it fails."""
     script = Path(__file__).parent / "bare" / f"{setting.backend}_bare.py"
-    answer = setting.work / "bare.json"
-    process = subprocess.run(
-        [setting.python, script, setting.checkpoint, setting.work / "batches.npz", str(setting.threads), answer],
-        cwd=CHECKOUT,
-        env=worker_variables(setting.threads),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if process.returncode:
-        _fail(f"{script.name} ended with exit code {process.returncode}", process.stdout.splitlines()[-TAIL_LINES:])
-    took: dict[str, Any] = json.loads(answer.read_text())
+    command = [setting.python, script, setting.checkpoint, setting.work / "batches.npz", setting.threads]
+    try:
+        took: dict[str, Any] = run_script(command, setting.work / "bare.json", setting.threads)
+    except ScriptFailed as failure:
+        _fail(str(failure), failure.tail)
     return Cost(
         step_seconds=took["other_steps_seconds"] / (len(took["losses"]) - 1),
         start_seconds=took["start_seconds"],
@@ -249,7 +233,7 @@ def summary(rounds: list[Round]) -> list[tuple[str, ...]]:
         for quantity in QUANTITIES:
             bare = np.array([quantity.value(r.bare) for r in own])
             ours = np.array([quantity.value(r.ours) for r in own])
-            cells = [_quartiles(bare, quantity.form), _quartiles(ours, quantity.form), _quartiles(ours / bare, ".3f")]
+            cells = [quartiles(bare, quantity.form), quartiles(ours, quantity.form), quartiles(ours / bare, ".3f")]
             lines.append((backend, quantity.name, *cells, quantity.bound))
     return lines
 
@@ -291,12 +275,7 @@ def _line(measured: Round, number: int, of: int) -> str:
     return f"{measured.backend} round {number}/{of}: {'; '.join(parts)}{disturbed}"
 
 
-def _quartiles(values: np.ndarray, form: str) -> str:
-    low, median, high = (format(v, form) for v in np.percentile(values, (25, 50, 75)))
-    return f"{median} ({low} – {high})"
-
-
-def _fail(message: str, tail: list[str] | tuple[str, ...]) -> NoReturn:
+def _fail(message: str, tail: tuple[str, ...]) -> NoReturn:
     for line in tail:
         print(f"  | {line}", file=sys.stderr)
     raise SystemExit(f"benchmarks.overhead: {message}")

@@ -16,11 +16,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
-from benchmarks import overhead
+from benchmarks import measure, overhead
 from benchmarks.environments import find_python
+from benchmarks.measure import ATTEMPTS, DISTURBED
 from benchmarks.overhead import (
-    ATTEMPTS,
-    DISTURBED,
     QUANTITIES,
     RECIPE,
     Cost,
@@ -169,7 +168,7 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> tuple[Setting, list[str], list[flo
 
         return note
 
-    monkeypatch.setattr(overhead, "BusyCores", Busy)
+    monkeypatch.setattr(measure, "BusyCores", Busy)
     monkeypatch.setattr(overhead, "run_bare", side("bare"))
     monkeypatch.setattr(overhead, "run_ours", side("ours"))
     return Setting("torch", Path("python"), Path("checkpoint"), Path("work"), threads=1), ran, busy
@@ -206,7 +205,7 @@ def test_of_disturbed_attempts_the_least_disturbed_counts(sides: tuple[Setting, 
 def test_one_command_measures_both_sides_and_writes_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(overhead, "ATTEMPTS", 1)
+    monkeypatch.setattr(measure, "ATTEMPTS", 1)
     asked = ["--backend", "torch", "--model", "random:bert-tiny", "--steps", "2", "--rounds", "1", "--threads", "1"]
     main([*asked, "--out", str(tmp_path)])
     with (tmp_path / "overhead.csv").open(newline="") as file:
