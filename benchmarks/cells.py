@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,9 +15,14 @@ from rich.console import Console
 
 from benchmarks.environments import worker_settings
 from benchmarks.launcher import LOG, run_worker
-from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate
+from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
 from benchmarks.plan import Cell
 from benchmarks.progress import RunProgress
+from benchmarks.tables import steady_epoch_seconds
+from shared.batching import training_order
+from shared.checkpoint import read_architecture
+from shared.encoding import read_encoded
+from shared.flops import Work, floor_seconds, optimizer_bytes
 from shared.job import ARRAYS
 from shared.metrics import details, majority_score
 from shared.records import FORMAT, Record, read_records, write_record
@@ -73,12 +79,14 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         "settings": worker_settings(cell.threads),
         "machine": describe_machine(),
         "matrix_product_flops_before": matrix_product_rate(cell.threads),
+        "memory_bandwidth_before": memory_bandwidth(cell.threads),
     }
     busy, start = BusyCores(), time.perf_counter()
     outcome = run_worker(cell.environment.python, folder, cell.threads, progress.event)
     circumstances["worker_seconds"] = time.perf_counter() - start
     circumstances["cores_busy_with_others"] = busy.by_others()
     circumstances["matrix_product_flops_after"] = matrix_product_rate(cell.threads)
+    circumstances["memory_bandwidth_after"] = memory_bandwidth(cell.threads)
     if outcome.answer is None:
         progress.end(f"FAILED {cell.backend}: {outcome.error}")
         for line in outcome.tail:
@@ -101,12 +109,33 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         },
         "answer": outcome.answer | {"details": _details(cell, outcome.answer["predictions"])},
         "circumstances": circumstances,
+        "work": _work(cell, outcome.answer, circumstances),
     }
     with np.load(folder / ARRAYS) as arrays:
         write_record(out, record, dict(arrays))
     shutil.rmtree(folder)
     progress.end(_summary(outcome.answer, circumstances["worker_seconds"]))
     return 0
+
+
+def _work(cell: Cell, answer: dict[str, Any], circumstances: dict[str, Any]) -> dict[str, Any]:
+    """Operations of an epoch's training, on real tokens and on all, mean over the epochs; on a CPU in float32, whose
+    rates are measured around the run, also the least seconds that an epoch could take and how many times that it did.
+    """
+    architecture = read_architecture(cell.checkpoint, cell.recipe, len(cell.labels))
+    lengths = read_encoded(cell.data)["train"].lengths
+    batches = (rows for epoch in training_order(cell.recipe, lengths) for rows in epoch)
+    work, epochs = Work.of(architecture, lengths, batches, cell.recipe), cell.recipe.epochs
+    found: dict[str, Any] = {"real_flops": work.real_flops / epochs, "all_flops": work.all_flops / epochs}
+    if cell.device == "cpu" and cell.asked.get("precision", "float32") == "float32":
+        rate, bandwidth = (
+            max(circumstances[f"{name}_{when}"] for when in ("before", "after"))
+            for name in ("matrix_product_flops", "memory_bandwidth")
+        )
+        floor = floor_seconds(work, optimizer_bytes(architecture, cell.recipe), rate, bandwidth) / epochs
+        times = statistics.median(steady_epoch_seconds(answer)) / floor
+        found |= {"floor_seconds": floor, "times_floor": times}
+    return found
 
 
 def _details(cell: Cell, predictions: dict[str, list[int]]) -> dict[str, Any]:

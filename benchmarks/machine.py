@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ import psutil
 
 PRODUCT = 1024
 """Rows of the square matrices whose product is timed: 2.1 GFLOP, tens of milliseconds on two cores."""
+
+ADDED = 2**24
+"""Numbers of each array whose sum is timed: 64 MiB, more than caches hold."""
 
 
 def describe_machine() -> dict[str, Any]:
@@ -50,6 +54,23 @@ def matrix_product_rate(threads: int, repeats: int = 5) -> float:
             a @ a
             best = min(best, time.perf_counter() - start)
     return 2 * PRODUCT**3 / best
+
+
+def memory_bandwidth(threads: int, repeats: int = 5) -> float:
+    """Bytes a second, read and written, of the best of some sums of two large float32 arrays into a third, each of this
+    many threads adding its part."""
+    parts = [np.ones((3, ADDED // threads), np.float32) for _ in range(threads)]
+
+    def add(part: np.ndarray) -> None:
+        np.add(part[0], part[1], out=part[2])
+
+    best = float("inf")
+    with ThreadPoolExecutor(threads) as pool:  # numpy lets other threads run meanwhile
+        for _ in range(repeats):
+            start = time.perf_counter()
+            list(pool.map(add, parts))
+            best = min(best, time.perf_counter() - start)
+    return sum(part.nbytes for part in parts) / best
 
 
 class BusyCores:

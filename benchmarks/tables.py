@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,13 @@ def _half_interval(deviation: float, seeds: int) -> float:
     return float(student.ppf(0.975, seeds - 1)) * deviation / seeds**0.5
 
 
-def _speed(group: list[Record]) -> dict[str, float]:
+def _median(values: Iterable[float | None]) -> float | None:
+    """Of those that are there: older records lack some."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _speed(group: list[Record]) -> dict[str, float | None]:
     answers = [record["answer"] for record in group]
     seconds = [s for answer in answers for s in steady_epoch_seconds(answer)]
     epochs = [epoch for answer in answers for epoch in answer["epochs"]]
@@ -181,6 +188,8 @@ def _speed(group: list[Record]) -> dict[str, float]:
         "epoch_seconds": statistics.median(seconds),
         "examples_per_second": sum(e["rows"] for e in epochs) / sum(seconds),
         "tokens_per_second": sum(e["tokens"] for e in epochs) / sum(seconds),
+        "floor_seconds": _median(record.get("work", {}).get("floor_seconds") for record in group),
+        "times_floor": _median(record.get("work", {}).get("times_floor") for record in group),
         "padding_share": 1 - sum(e["tokens"] for e in epochs) / sum(e["padded_tokens"] for e in epochs),
         "first_step_seconds": statistics.median(a["first_step_seconds"] for a in answers),
         "start_seconds": statistics.median(a["start_seconds"] for a in answers),
@@ -232,6 +241,8 @@ def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     speed["examples/s"] = table["examples_per_second"].map(lambda v: _number(v, 1))
     speed["real tokens/s"] = table["tokens_per_second"].map(lambda v: _number(v, 0))
     speed["padding"] = table["padding_share"].map(lambda v: f"{100 * v:.0f} %")
+    speed["floor s"] = table["floor_seconds"].map(lambda v: _number(v, 1))
+    speed["× floor"] = table["times_floor"].map(lambda v: _number(v, 2))
     speed["first step s"] = table["first_step_seconds"].map(lambda v: _number(v, 2))
     speed["peak MiB"] = table["peak_memory_bytes"].map(lambda v: _number(v / 2**20, 0))
     speed["device"] = table["device"]
@@ -249,6 +260,8 @@ def _legend(records: list[Record]) -> list[str]:
         *QUALITY_LEGEND,
         "`epoch s`: median training time of an epoch, evaluation apart, the first step's tracing or compilation taken "
         "out (`first step s` has it)",
+        "`floor s`: the least time of an epoch: operations on its real tokens by the rate of matrix products, the "
+        "optimizer's bytes by the memory's, both measured around the run; `–` where they were not",
         "`others' cores`: how many cores other processes kept busy meanwhile; well above 0, the times are not to be "
         "trusted",
         f"measured on {'; '.join(sorted(machines))}; {', '.join(map(str, threads))} threads a worker",

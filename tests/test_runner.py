@@ -31,6 +31,7 @@ from benchmarks.launcher import run_worker
 from benchmarks.progress import RunProgress
 from shared.checkpoint import first_weights, read_architecture
 from shared.encoding import encode, read_encoded
+from shared.flops import optimizer_bytes, training_flops
 from shared.job import ARRAYS, EVENTS, TRACE, Job
 from shared.models import resolve_model
 from shared.recipe import Recipe
@@ -189,8 +190,30 @@ def test_a_record_holds_the_circumstances(done: Done) -> None:
         assert circumstances["machine"]["memory_bytes"] == psutil.virtual_memory().total
         assert circumstances["matrix_product_flops_before"] > 1e6
         assert circumstances["matrix_product_flops_after"] > 1e6
+        assert circumstances["memory_bandwidth_before"] > 1e6
+        assert circumstances["memory_bandwidth_after"] > 1e6
         assert circumstances["cores_busy_with_others"] >= 0
         assert circumstances["worker_seconds"] > record["answer"]["start_seconds"]
+
+
+def test_a_record_holds_an_epochs_operations_and_its_floor(done: Done) -> None:
+    folder = resolve_model("random:bert-tiny")
+    architecture = read_architecture(folder, RECIPE, 2)
+    lengths = read_encoded(encode({"train": rows_of("train")}, folder, RECIPE.max_len, 0))["train"].lengths
+    steps = -(-ROWS // RECIPE.batch_size)
+    for record in done.records.values():
+        work, circumstances = record["work"], record["circumstances"]
+        assert work["real_flops"] == training_flops(architecture, lengths)
+        assert work["all_flops"] == training_flops(architecture, np.full(ROWS, RECIPE.max_len))
+        rate, bandwidth = (
+            max(circumstances[f"{name}_{when}"] for when in ("before", "after"))
+            for name in ("matrix_product_flops", "memory_bandwidth")
+        )
+        floor = work["real_flops"] / rate + steps * optimizer_bytes(architecture, RECIPE) / bandwidth
+        assert work["floor_seconds"] == pytest.approx(floor)
+        seconds = [epoch["seconds"] for epoch in record["answer"]["epochs"]]
+        seconds[0] = (seconds[0] - record["answer"]["first_step_seconds"]) * steps / (steps - 1)
+        assert work["times_floor"] == pytest.approx(np.median(seconds) / floor)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

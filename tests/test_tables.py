@@ -384,6 +384,18 @@ def test_the_speed_table_shows_epochs_rates_and_memory(tmp_path: Path) -> None:
     assert {name: shown[name] for name in expected} == expected
 
 
+def test_the_speed_table_shows_the_median_floor_and_none_for_older_records(tmp_path: Path) -> None:
+    seeds = [
+        record(Recipe(seed=seed)) | {"work": {"floor_seconds": floor, "times_floor": times}}
+        for seed, floor, times in ((1, 4.0, 2.5), (2, 5.0, 2.0), (3, 4.5, 4.0))
+    ]
+    on_gpu = record(device="cuda:0") | {"work": {"real_flops": 1.0}}
+    shown = markdown(tmp_path, [*seeds, record(backend="keras"), on_gpu])["Speed"]
+    found = {(row["backend"], row["device"]): (row["floor s"], row["× floor"]) for row in shown}
+    assert found[("torch", "cpu")] == ("4.5", "2.50")
+    assert found[("keras", "cpu")] == found[("torch", "cuda:0 (Toy GPU)")] == ("–", "–")
+
+
 def test_the_tables_say_what_they_were_measured_on(tmp_path: Path) -> None:
     write_tables(tmp_path, [record()])
     assert "measured on Toy CPU, 4 cores, Toy GPU; 2 threads a worker" in (tmp_path / "table.md").read_text("utf-8")
