@@ -97,7 +97,7 @@ def _loader(job: Job) -> Load:
     return load
 
 
-def _end_with_the_launcher() -> None:
+def end_with_the_launcher() -> None:
     """The launcher holds the other end of standard input: when it goes, however it goes, so does this process."""
 
     def wait() -> None:
@@ -110,7 +110,7 @@ def _end_with_the_launcher() -> None:
 
 def main() -> int:
     folder = Path(sys.argv[1])
-    _end_with_the_launcher()
+    end_with_the_launcher()
     try:
         run_job(folder)
     except InputError as error:

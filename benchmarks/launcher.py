@@ -61,11 +61,18 @@ def ask(name: str, job: Job, python: Path, folder: Path, progress: RunProgress) 
     return outcome.answer
 
 
-def run_worker(python: Path, folder: Path, threads: int, on_event: Callable[[dict[str, Any]], None]) -> Outcome:
-    """Runs the job in the folder and gives its outcome. However this function is left, the worker has ended."""
+def run_worker(
+    python: Path,
+    folder: Path,
+    threads: int,
+    on_event: Callable[[dict[str, Any]], None],
+    module: str = "backends.worker",
+) -> Outcome:
+    """Runs the job in the folder and gives its outcome. However this function is left, the worker has ended. `module`
+    is another program that answers jobs (benchmarks.baselines)."""
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [python, "-m", "backends.worker", folder],
+            [python, "-m", module, folder],
             cwd=CHECKOUT,
             env=worker_variables(threads),
             stdin=subprocess.PIPE,

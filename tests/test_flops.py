@@ -75,7 +75,7 @@ def test_operations_are_those_that_torch_counts_in_transformers_network(model: s
 
 
 def test_a_forward_pass_has_the_operations_counted_by_hand() -> None:
-    # Two tokens, width 2: query, key, value and output are 2x2 maps, 8 operations a token each; up and down 2x3, 12 each.
+    # Two tokens: query, key, value and output are 2x2 maps, 8 operations a token each; up and down are 2x3, 12 each.
     linear = 2 * (4 * 8 + 2 * 12)
     # Scores: 2x2 products of two pairs each; as many again to weigh the values.
     attention = 2 * (2 * 2 * 2 * 2)

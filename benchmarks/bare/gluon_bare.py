@@ -42,7 +42,7 @@ RENAMED = (
 )
 
 
-def build(checkpoint: Path) -> tuple[Any, list[tuple[Any, float]]]:
+def build(checkpoint: Path, labels: int = 2) -> tuple[Any, list[tuple[Any, float]]]:
     """The hybridized classifier with the checkpoint's weights, and its parameters with their weight decay."""
     config = json.loads((checkpoint / "config.json").read_text())
     width, dropout = config["hidden_size"], config["hidden_dropout_prob"]
@@ -64,8 +64,8 @@ def build(checkpoint: Path) -> tuple[Any, list[tuple[Any, float]]]:
         use_decoder=False,
         use_classifier=False,
     )
-    model = nlp.model.BERTClassifier(bert, num_classes=2, dropout=dropout)
-    weights = {"classifier.weight": np.random.normal(0.0, 0.02, (2, width)), "classifier.bias": np.zeros(2)}
+    model = nlp.model.BERTClassifier(bert, num_classes=labels, dropout=dropout)
+    weights = {"classifier.weight": np.random.normal(0.0, 0.02, (labels, width)), "classifier.bias": np.zeros(labels)}
     weights |= {name.removeprefix("bert."): w for name, w in load_file(checkpoint / "model.safetensors").items()}
     parameters = []
     for name, parameter in model._collect_params_with_prefix().items():
