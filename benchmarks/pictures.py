@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from backends import BACKENDS
 from benchmarks.tables import PICTURES
@@ -42,6 +43,32 @@ def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens
         axes[0].legend(fontsize=8)
     figure.suptitle(f"{task}, by the tokenizer of {model}: {len(lengths):,} rows", x=0.01, ha="left", fontsize=10)
     return _save(figure, out, f"{task}-lengths")
+
+
+def draw_speed(out: Path, table: pd.DataFrame, title: str) -> str:
+    """A bar a mode, seconds of a step with their quartiles, and in each bar where its floor lies; `table` is what
+    benchmarks.speed_report.summarize gives. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
+    figure, (axes,) = _figure(1, (8, 1.5 + 0.25 * len(table)))
+    places = np.arange(len(table))
+    medians = table["step_seconds"]
+    axes.barh(
+        places,
+        medians,
+        xerr=[medians - table["step_seconds_q1"], table["step_seconds_q3"] - medians],
+        color=[COLOURS[backend] for backend in table["backend"]],
+        alpha=0.6,
+        hatch=["//" if stock else "" for stock in table["stock"]],
+        error_kw={"linewidth": 0.8},
+    )
+    floors = table["floor_step_seconds"].astype(float)
+    axes.vlines(floors, places - 0.4, places + 0.4, color="black", linewidth=1.5, label="floor")
+    axes.set_yticks(places, table["mode"], fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="seconds a step, median and quartiles; hatched: the library's own trainer")
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend(fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
+    return _save(figure, out, "speed")
 
 
 def _save(figure: Any, out: Path, name: str) -> str:

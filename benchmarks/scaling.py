@@ -1,0 +1,192 @@
+"""Whether cost grows as the work does: one epoch on growing numbers of training rows, time a real token and peak memory
+beside each other, and the time that encoding takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.launcher import run_worker
+from benchmarks.machine import describe_machine
+from benchmarks.measure import DISTURBED, attempts, write_rows
+from benchmarks.modes import Mode
+from benchmarks.plan import Question, Request, choose_device, choose_threads, find_environments, plan_questions
+from benchmarks.progress import RunProgress, terminal
+from benchmarks.speed_run import ModeFailed
+from benchmarks.tables import print_table, steady_epoch_seconds
+from shared.cache import write_whole
+from shared.checkpoint import read_architecture
+from shared.encoding import read_encoded, write_encoded
+from shared.errors import InputError
+from shared.job import Job
+from shared.recipe import Recipe
+from shared.records import cell_id
+from shared.splits import splits_hash
+
+Size = dict[str, Any]
+"""What one backend took for one number of rows: what `_measure` gives, and `busy_cores`."""
+
+LEGEND = (
+    "`µs a token`: an epoch's training time, its first step as long as the mean of the others, by the real tokens",
+    "`× fewest rows`: by the same backend's at the smallest number of rows; 1 where cost grows as the work does",
+    "`encode s`: text to arrays on disk for the training rows, from nothing",
+)
+
+
+def measure_scaling(
+    options: argparse.Namespace, recipes: list[Recipe], mode: Mode, backends: list[str], pythons: dict[str, Path]
+) -> int:
+    """One epoch a recipe, which differ in `train_rows` alone, on every backend, in this mode's precision. What is
+    measured is kept. Prints and writes; returns the exit code. Raises InputError."""
+    device, threads = choose_device(options.device), choose_threads(options.threads)
+    questions = plan_questions(
+        Request(
+            backends=backends,
+            tasks=[options.task],
+            models=[options.model],
+            recipes=recipes,
+            device=options.device,
+            threads=options.threads,
+            limit=None,
+            data_dir=options.data_dir,
+            pythons=pythons,
+        )
+    )
+    environments = find_environments(backends, pythons)
+    machine = describe_machine()
+    asked = {
+        "kind": "scaling",
+        "task": options.task,
+        "model": options.model,
+        "data": [splits_hash(q.splits) for q in questions],
+        "recipes": [q.recipe.asked() for q in questions],
+        "mode": mode.of_job(),
+        "versions": {backend: environments[backend].versions for backend in backends},
+        "device": device,
+        "threads": threads,
+        "machine": {name: machine[name] for name in ("cpu", "cores", "gpus")},
+    }
+    file = options.out / "rounds" / f"{cell_id(asked)}.json"
+    if options.rerun:
+        file.unlink(missing_ok=True)
+    sizes: list[Size] = json.loads(file.read_text(encoding="utf-8"))["sizes"] if file.is_file() else []
+    todo = [
+        (backend, q)
+        for q in questions
+        for backend in backends
+        if not any((size["backend"], size["rows"]) == (backend, len(q.splits["train"])) for size in sizes)
+    ]
+    console = terminal()
+    failed = False
+    with RunProgress(console, len(todo)) as progress:
+        for backend, question in todo:
+            progress.begin(f"{backend} {len(question.splits['train']):,} rows")
+            job = Job(
+                kind="train",
+                backend=backend,
+                task=question.task.name,
+                labels=question.labels,
+                metrics=question.task.metrics,
+                data="",
+                checkpoint=str(question.checkpoint),
+                recipe=question.recipe,
+                device=device,
+                threads=threads,
+                **mode.of_job(),
+            )
+            try:
+                size = _measure(job, question, environments[backend].python, progress)
+            except ModeFailed as failure:
+                failed = True
+                progress.end(f"FAILED: {failure}")
+                for line in failure.tail:
+                    progress.line(f"      | {line}")
+                continue
+            sizes.append(size)
+            write_whole(file, json.dumps({"asked": asked, "sizes": sizes}, indent=1))
+            progress.end(f"{size['epoch_seconds']:.1f} s, {size['peak_memory_bytes'] / 2**20:.0f} MiB")
+    if sizes:
+        table = scaling_table(sizes)
+        write_whole(options.out / "scaling.csv", pd.DataFrame(sizes).to_csv(index=False, float_format="%.6g"))
+        note = (
+            f"{options.model} on {options.task}, {mode.padding}, {mode.precision}, batch {recipes[0].batch_size}, "
+            f"max_len {recipes[0].max_len}; {machine['cpu']}, {machine['cores']} cores, {threads} threads, {device}"
+        )
+        text = table.to_markdown(index=False, disable_numparse=True)
+        lines = "\n".join(f"- {line}" for line in (*LEGEND, note))
+        write_whole(options.out / "scaling.md", f"{text}\n\n{lines}\n")
+        print_table(console, "Growing work", table)
+        for line in (*LEGEND, note):
+            console.print(f"- {line}", style="dim", highlight=False, markup=False)
+        console.print(f"\n{options.out}: scaling.md, scaling.csv", style="dim")
+    return 1 if failed else 0
+
+
+def scaling_table(sizes: list[Size]) -> pd.DataFrame:
+    """By backend and rows, every cell a string."""
+    rows = []
+    for size in sorted(sizes, key=lambda s: (s["backend"], s["rows"])):
+        least = min((s for s in sizes if s["backend"] == size["backend"]), key=lambda s: s["rows"])
+        rows.append(
+            {
+                "backend": size["backend"] + (" !" if size["busy_cores"] > DISTURBED else ""),
+                "rows": f"{size['rows']:,}",
+                "real tokens": f"{size['tokens']:,}",
+                "encode s": f"{size['encode_seconds']:.2f}",
+                "µs a row": f"{1e6 * size['encode_seconds'] / size['rows']:.1f}",
+                "epoch s": f"{size['epoch_seconds']:.1f}",
+                "µs a token": f"{1e6 * _by_token(size):.1f}",
+                "× fewest rows": f"{_by_token(size) / _by_token(least):.3f}",
+                "peak MiB": f"{size['peak_memory_bytes'] / 2**20:.0f}",
+                "peak × fewest rows": f"{size['peak_memory_bytes'] / least['peak_memory_bytes']:.3f}",
+                "others' cores": f"{size['busy_cores']:.2f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _by_token(size: Size) -> float:
+    return float(size["epoch_seconds"] / size["tokens"])
+
+
+def _measure(job: Job, question: Question, python: Path, progress: RunProgress) -> Size:
+    """The least disturbed attempt. Raises InputError where the backend refuses the job, and ModeFailed."""
+    architecture = read_architecture(question.checkpoint, job.recipe, len(job.labels))
+    train = {"train": question.splits["train"]}
+
+    def once() -> Size:
+        with tempfile.TemporaryDirectory() as scratch:
+            start = time.perf_counter()
+            (fresh := Path(scratch) / "encoded").mkdir()
+            write_encoded(train, question.checkpoint, job.recipe.max_len, architecture.pad_id, fresh)
+            encode_seconds = time.perf_counter() - start
+            encoded, data = read_encoded(question.data), Path(scratch) / "data"
+            write_rows(data, {name: encoded[name] for name in ("train", "dev")})  # there is no test to wait for
+            folder = Path(scratch) / "job"
+            folder.mkdir()
+            replace(job, data=str(data)).write(folder)
+            outcome = run_worker(python, folder, job.threads, progress.event)
+        if outcome.bad_input:
+            raise InputError(outcome.error)
+        if outcome.answer is None:
+            raise ModeFailed(outcome.error, outcome.tail)
+        (epoch,) = outcome.answer["epochs"]
+        return {
+            "backend": job.backend,
+            "rows": epoch["rows"],
+            "tokens": epoch["tokens"],
+            "encode_seconds": encode_seconds,
+            "epoch_seconds": steady_epoch_seconds(outcome.answer)[0],
+            "start_seconds": outcome.answer["start_seconds"],
+            "peak_memory_bytes": outcome.answer["peak_memory_bytes"],
+        }
+
+    size, busy = min(attempts(once), key=lambda attempt: attempt[1])
+    return size | {"busy_cores": busy}

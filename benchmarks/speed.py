@@ -1,0 +1,215 @@
+"""Measures how fast each backend trains in each mode, against its library's stock trainer and against the least time
+that this machine's arithmetic and memory allow."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.modes import PRECISIONS, Mode, choose_modes
+from benchmarks.options import (
+    Parser,
+    add_backend_option,
+    add_where_options,
+    check_writable,
+    chosen_backends,
+    chosen_pythons,
+    one_line_errors,
+)
+from shared.errors import InputError
+from shared.recipe import CHOICES, Recipe
+from shared.tasks import TASK_MODULES
+
+EXAMPLES = """examples:
+  python -m benchmarks.speed --task cola --model minilm --data-dir DATA
+  python -m benchmarks.speed --task mrpc --model minilm --data-dir DATA --max-len 128 --padding max_length bucket
+  python -m benchmarks.speed --task cola --model minilm --data-dir DATA --backend torch --padding bucket --rounds 1
+  python -m benchmarks.speed --task sst2 --model minilm --data-dir DATA --backend torch --scale 1000 10000 60000
+
+Run it on a machine that does nothing else. A round is one fresh process a mode; rounds that are done are kept, and the
+same command goes on after an interruption. docs/performance.md explains every column. Exit code: 0 when every mode was
+measured or refused by its backend, 1 when one failed, 2 for bad input."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with one_line_errors("benchmarks.speed", "rounds that are done are kept, and the same command goes on"):
+        sys.exit(run(_parser().parse_args(arguments)))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measures what is not measured yet, prints and writes. Returns the exit code. Raises InputError."""
+    backends, pythons = chosen_backends(options.backend), chosen_pythons(options.python)
+    if options.steps < 2:
+        raise InputError(f"--steps {options.steps}: pass 2 or more, as the epoch's costliest is always one of them")
+    if options.rounds < 1:
+        raise InputError(f"--rounds {options.rounds}: pass 1 or more")
+    recipe = Recipe(max_len=options.max_len, batch_size=options.batch_size, seed=options.seed)
+    check_writable("--out", options.out)
+    if options.scale:
+        from benchmarks.scaling import measure_scaling
+
+        # `bucket` is what training at scale would use, and the last of the default.
+        mode = Mode("", options.padding[-1], options.precision[0], options.compile[0])
+        recipe = replace(recipe, padding=mode.padding, epochs=1, dev_rows=recipe.batch_size)
+        sizes = [replace(recipe, train_rows=rows) for rows in sorted(set(options.scale))]
+        return measure_scaling(options, sizes, mode, backends, pythons)
+
+    from benchmarks.machine import describe_machine
+    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions, shown_model
+    from benchmarks.progress import RunProgress, terminal
+    from benchmarks.sample import make_sample
+    from benchmarks.speed_report import notes, print_report, summarize, write_report
+    from benchmarks.speed_run import Results, Setting, measure_modes
+    from shared.checkpoint import checkpoint_hash, read_architecture
+    from shared.encoding import read_encoded
+    from shared.records import cell_id
+    from shared.splits import splits_hash
+
+    modes = choose_modes(backends, options.padding, options.precision, options.compile, options.baselines)
+    device, threads = choose_device(options.device), choose_threads(options.threads)
+    (question,) = plan_questions(
+        Request(
+            backends=backends,
+            tasks=[options.task],
+            models=[options.model],
+            recipes=[recipe],
+            device=options.device,
+            threads=options.threads,
+            limit=None,
+            data_dir=options.data_dir,
+            pythons=pythons,
+        )
+    )
+    environments = find_environments(backends, pythons)
+    architecture = read_architecture(question.checkpoint, recipe, len(question.labels))
+    machine = describe_machine()
+    asked: dict[str, Any] = {
+        "kind": "speed",
+        "task": question.task.name,
+        "model": shown_model(options.model),
+        "data": splits_hash(question.splits),
+        "checkpoint": checkpoint_hash(question.checkpoint),
+        "recipe": recipe.asked(),
+        "steps": options.steps,
+        "modes": [mode.to_json() for mode in modes],
+        "versions": {backend: environments[backend].versions for backend in backends},
+        "code": code_hash(),
+        "device": device,
+        "threads": threads,
+        "machine": {name: machine[name] for name in ("cpu", "cores", "gpus")},
+    }
+    file = options.out / "rounds" / f"{cell_id(asked)}.json"
+    if options.rerun:
+        file.unlink(missing_ok=True)
+    results = Results.at(file, asked)
+    console = terminal()
+    left = sum(not results.has(mode, n) for mode in modes for n in range(1, options.rounds + 1))
+    console.print(
+        f"{len(modes)} modes x {options.rounds} rounds: {left} measurements to make; {file} holds the others (--rerun "
+        "makes them anew)",
+        highlight=False,
+        soft_wrap=True,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        train = read_encoded(question.data)["train"]
+        samples = {
+            padding: make_sample(
+                train, architecture, replace(recipe, padding=padding), options.steps, Path(scratch) / padding
+            )
+            for padding in dict.fromkeys(mode.padding for mode in modes)
+        }
+        setting = Setting(question, architecture, samples, environments, device, threads)
+        with RunProgress(console, left) as progress:
+            failed = measure_modes(setting, modes, options.rounds, results, progress)
+    table = summarize(results, modes, samples, architecture)
+    if len(table):
+        lines = notes(results, samples, recipe, architecture)
+        names = write_report(options.out, results, table, samples, lines)
+        print_report(console, results, table, samples, lines)
+        console.print(f"\n{options.out}: {', '.join(names)}", style="dim")
+    for name, reason in failed.items():
+        print(f"benchmarks.speed: {name} failed: {reason}", file=sys.stderr)
+    if not len(table) and not failed:
+        raise InputError("every mode was refused: " + "; ".join(f"{n}: {r}" for n, r in results.refused.items()))
+    return 1 if failed else 0
+
+
+def code_hash() -> str:
+    """Of what decides how fast training is: rounds measured before a change do not count after it."""
+    from benchmarks.environments import CHECKOUT
+
+    digest = hashlib.sha256()
+    for part in ("shared", "backends", "benchmarks"):
+        for file in sorted((CHECKOUT / part).rglob("*.py")):
+            digest.update(file.relative_to(CHECKOUT).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="benchmarks.speed",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to measure; several values make a mode each")
+    add_backend_option(what, "all")
+    what.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
+    what.add_argument("--model", default="minilm", metavar="NAME", help="as benchmarks.run takes it (minilm)")
+    for name, choices, default, about in (
+        ("padding", CHOICES["padding"], CHOICES["padding"], "how rows are padded"),
+        ("precision", PRECISIONS, ("float32", "bfloat16"), "of the arithmetic; weights and loss stay float32 or above"),
+    ):
+        what.add_argument(
+            f"--{name}",
+            nargs="+",
+            choices=choices,
+            default=list(default),
+            metavar="|".join(choices),
+            help=f"{about} ({' '.join(default)})",
+        )
+    for name, default_values, about in (
+        ("compile", [False], "compile as the framework does (no): each shape may cost tens of seconds"),
+        ("baselines", True, "measure the libraries' stock trainers too (yes)"),
+    ):
+        what.add_argument(
+            f"--{name}",
+            nargs="+" if isinstance(default_values, list) else None,
+            type=_yes_or_no,
+            default=default_values,
+            metavar="yes|no",
+            help=about,
+        )
+    what.add_argument("--max-len", type=int, default=64, metavar="N", help="tokens of a row (64)")
+    what.add_argument("--batch-size", type=int, default=32, metavar="N", help="rows of a batch (32)")
+    what.add_argument("--seed", type=int, default=1, metavar="N", help="of the order, hence of the batches (1)")
+    how = parser.add_argument_group("how")
+    how.add_argument("--steps", type=int, default=12, metavar="N", help="of an epoch, spread over its lengths (12)")
+    how.add_argument("--rounds", type=int, default=3, metavar="N", help="how often each mode is measured (3)")
+    how.add_argument("--rerun", action="store_true", help="measure again what is measured")
+    how.add_argument(
+        "--scale",
+        nargs="+",
+        type=int,
+        metavar="ROWS",
+        help="in place of modes: one epoch on so many rows each, with the last --padding and the first --precision and "
+        "--compile; shows whether time a token and memory stay flat",
+    )
+    where = add_where_options(parser)
+    where.add_argument("--out", type=Path, default=Path("runs/speed"), metavar="DIR", help="(runs/speed)")
+    return parser
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text == "yes"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Measures modes side by side: round by round every mode once, each in a fresh process, and each framework's rates
+around each round."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environments import Environment
+from benchmarks.launcher import run_worker
+from benchmarks.measure import DISTURBED, attempts, run_script
+from benchmarks.modes import Mode, Padding
+from benchmarks.overhead import check_bare
+from benchmarks.plan import Question
+from benchmarks.progress import RunProgress
+from benchmarks.sample import Sample
+from shared.architecture import Architecture
+from shared.cache import write_whole
+from shared.errors import InputError
+from shared.job import Job
+
+
+@dataclass(frozen=True)
+class Took:
+    """What one process took for two passes over a sample."""
+
+    seconds: float
+    """Of the second pass, synchronised at both ends."""
+    first_pass_seconds: float
+    """With tracing, compilation and allocation for every shape of the sample."""
+    first_step_seconds: float
+    start_seconds: float
+    """From the process's first line to the first step: import, build and load."""
+    peak_memory_bytes: int
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Took:
+        """Of a worker's answer, or a baseline's."""
+        first, second = answer["epochs"]
+        return cls(
+            seconds=second["seconds"],
+            first_pass_seconds=first["seconds"],
+            first_step_seconds=answer["first_step_seconds"],
+            start_seconds=answer["start_seconds"],
+            peak_memory_bytes=answer["peak_memory_bytes"],
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One attempt at one mode in one round."""
+
+    mode: Mode
+    round: int
+    """From 1."""
+    attempt: int
+    """From 1."""
+    busy_cores: float
+    """Kept busy by other processes meanwhile."""
+    took: Took
+
+    @property
+    def disturbed(self) -> bool:
+        return self.busy_cores > DISTURBED
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a framework reached on this machine, before a round (or, one beyond the last, after it)."""
+
+    backend: str
+    round: int
+    product: dict[str, float]
+    """FLOP/s of matrix products by precision."""
+    bandwidth: float
+    """Bytes a second."""
+
+
+@dataclass
+class Results:
+    """All that was measured for one question, kept in one file that is written anew after each measurement."""
+
+    file: Path
+    asked: dict[str, Any]
+    measured: list[Measured] = field(default_factory=list)
+    rates: list[Rates] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    """By the mode's name, why its backend cannot."""
+    arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the mode's name, what a stock trainer was told."""
+
+    @classmethod
+    def at(cls, file: Path, asked: dict[str, Any]) -> Results:
+        """Those that the file holds, or none yet. Raises InputError where it is no such file."""
+        if not file.is_file():
+            return cls(file, asked)
+        try:
+            held = json.loads(file.read_text(encoding="utf-8"))
+            measured = [
+                Measured(**(entry | {"mode": Mode(**entry["mode"]), "took": Took(**entry["took"])}))
+                for entry in held["measured"]
+            ]
+            rates = [Rates(**entry) for entry in held["rates"]]
+            return cls(file, asked, measured, rates, held["refused"], held["arguments"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{file} holds no rounds of benchmarks.speed; delete it and measure again") from None
+
+    def write(self) -> None:
+        write_whole(self.file, json.dumps({k: v for k, v in asdict(self).items() if k != "file"}, indent=1))
+
+    def has(self, mode: Mode, round: int) -> bool:
+        return any(m.mode == mode and m.round == round for m in self.measured)
+
+    def counted(self, mode: Mode) -> list[Measured]:
+        """Of each round the least disturbed attempt."""
+        rounds = sorted({m.round for m in self.measured if m.mode == mode})
+        return [
+            min((m for m in self.measured if m.mode == mode and m.round == n), key=lambda m: m.busy_cores)
+            for n in rounds
+        ]
+
+    def best_rate(self, precision: str) -> float | None:
+        """FLOP/s, the highest that any framework reached; None where none can."""
+        return max((r.product[precision] for r in self.rates if precision in r.product), default=None)
+
+    def best_bandwidth(self) -> float:
+        return max(r.bandwidth for r in self.rates)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every mode is given."""
+
+    question: Question
+    architecture: Architecture
+    samples: dict[Padding, Sample]
+    environments: dict[str, Environment]
+    device: str
+    threads: int
+
+    @property
+    def gpu_variables(self) -> dict[str, str]:
+        """For a program that takes the GPU that it sees: the one asked for, or none."""
+        return {"CUDA_VISIBLE_DEVICES": self.device.removeprefix("cuda:").removeprefix("cpu")}
+
+
+class ModeFailed(Exception):
+    """A process of this mode ended without an answer."""
+
+    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.tail = tail
+
+
+def measure_modes(
+    setting: Setting, modes: list[Mode], rounds: int, results: Results, progress: RunProgress
+) -> dict[str, str]:
+    """Measures what the results lack, and adds it there as it comes. Gives by the mode's name why it failed, where one
+    did; a failed mode keeps no other from being measured. Rounds run forwards and backwards in turn, so that no mode
+    always follows the same other."""
+    failed: dict[str, str] = {}
+    precisions = sorted({mode.precision for mode in modes})
+    for number in range(1, rounds + 1):
+        _measure_rates(setting, number, precisions, results)
+        for mode in modes if number % 2 else reversed(modes):
+            if mode.name in results.refused or mode.name in failed or results.has(mode, number):
+                continue
+            progress.begin(f"round {number}/{rounds} {mode.name}")
+            try:
+                made = attempts(lambda mode=mode: _run_mode(setting, mode, progress.event))  # type: ignore[misc]
+            except InputError as refusal:
+                results.refused[mode.name] = str(refusal)
+                progress.end(f"refused: {refusal}")
+            except ModeFailed as failure:
+                failed[mode.name] = str(failure)
+                progress.end(f"FAILED: {failure}")
+                for line in failure.tail:
+                    progress.line(f"      | {line}")
+            else:
+                for attempt, (answer, busy) in enumerate(made, 1):
+                    results.measured.append(Measured(mode, number, attempt, busy, Took.of(answer)))
+                if mode.stock:
+                    results.arguments[mode.name] = made[-1][0]["arguments"]
+                progress.end(_line(results.counted(mode)[-1], setting.samples[mode.padding], len(made)))
+            results.write()
+    _measure_rates(setting, rounds + 1, precisions, results)
+    return failed
+
+
+def _measure_rates(setting: Setting, round: int, precisions: list[str], results: Results) -> None:
+    for backend, environment in setting.environments.items():
+        if any(r.backend == backend and r.round == round for r in results.rates):
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            found = run_script(
+                [environment.python, "-m", "benchmarks.rates", backend, setting.threads, ",".join(precisions)],
+                Path(scratch) / "rates.json",
+                setting.threads,
+                setting.gpu_variables,
+            )
+        results.rates.append(Rates(backend, round, found["product"], found["bandwidth"]))
+        results.write()
+
+
+def _run_mode(setting: Setting, mode: Mode, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The answer of one process. Raises InputError where the backend refuses the mode, and ModeFailed."""
+    sample, question = setting.samples[mode.padding], setting.question
+    if mode.stock and mode.backend == "gluon":
+        check_bare(question.checkpoint, setting.architecture)  # its network is the bare script's
+    job = Job(
+        kind="train",
+        backend=mode.backend,
+        task=question.task.name,
+        labels=question.labels,
+        metrics=question.task.metrics,
+        data=str(sample.data),
+        checkpoint=str(question.checkpoint),
+        recipe=sample.recipe,
+        device=setting.device,
+        threads=setting.threads,
+        **mode.of_job(),
+    )
+    python = setting.environments[mode.backend].python
+    module = f"benchmarks.baselines.{mode.backend}_stock" if mode.stock else "backends.worker"
+    with tempfile.TemporaryDirectory() as folder:
+        job.write(Path(folder))
+        outcome = run_worker(
+            python, Path(folder), setting.threads, lambda e: on_event(e) if e["event"] == "step" else None, module
+        )
+    if outcome.bad_input:
+        raise InputError(outcome.error)
+    if outcome.answer is None:
+        raise ModeFailed(outcome.error, outcome.tail)
+    second = outcome.answer["epochs"][-1]
+    did = second["steps"], second["rows"], second["padded_tokens"]
+    if did != (sample.work.steps, sample.work.rows, sample.work.padded_tokens):
+        raise ModeFailed(
+            f"steps, rows and tokens of a pass are {did}, and the sample has "
+            f"{(sample.work.steps, sample.work.rows, sample.work.padded_tokens)}",
+            (),
+        )
+    return outcome.answer
+
+
+def _line(measured: Measured, sample: Sample, attempts: int) -> str:
+    took = measured.took
+    again = f", the quietest of {attempts} attempts" if attempts > 1 else ""
+    mark = f"; DISTURBED: others kept {measured.busy_cores:.2f} cores busy{again}" if measured.disturbed else again
+    return (
+        f"{took.seconds / sample.work.steps:.3f} s a step, first step {took.first_step_seconds:.2f} s, "
+        f"start {took.start_seconds:.1f} s, peak {took.peak_memory_bytes / 2**20:.0f} MiB{mark}"
+    )

@@ -1,0 +1,103 @@
+"""The steps that stand for an epoch: that they are the mode's own batches, and that they stand for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.sample import PASSES, choose_steps, make_sample
+from shared.batching import make_batch, training_order
+from shared.encoding import Encoded, read_encoded
+from shared.flops import Work, training_flops
+from shared.recipe import Recipe
+from tests.test_flops import TOY
+
+RECIPE = Recipe(max_len=40, batch_size=4, seed=3)
+
+
+@pytest.fixture
+def train() -> Encoded:
+    """350 rows whose lengths have a long tail, as sentences' have."""
+    random = np.random.RandomState(0)
+    lengths = np.minimum(40, 3 + random.geometric(0.12, 350))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = random.randint(1, 10, offsets[-1]).astype(np.int32)
+    types = random.randint(0, 2, offsets[-1]).astype(np.uint8)
+    return Encoded(ids, types, offsets, random.randint(0, 2, 350).astype(np.int64), pad_id=0)
+
+
+@pytest.mark.parametrize("padding", ["max_length", "longest", "bucket"])
+def test_a_worker_makes_batches_of_the_modes_own_epoch_in_its_order(
+    train: Encoded, tmp_path: Path, padding: str
+) -> None:
+    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
+    sample = make_sample(train, TOY, recipe, 10, tmp_path / "sample")
+    (epoch, *others) = training_order(recipe, train.lengths)
+    wanted = [make_batch(train, rows, recipe) for rows in epoch]
+    data = read_encoded(sample.data)
+    passes = list(training_order(sample.recipe, data["train"].lengths))
+    assert len(passes) == PASSES
+    places = []
+    for order in passes:
+        made = [make_batch(data["train"], rows, sample.recipe) for rows in order]
+        places.append([next(n for n, w in enumerate(wanted) if _same(w, batch)) for batch in made])
+    assert places[0] == places[1] == sorted(set(places[0])), "the same each pass, in the epoch's order, each once"
+    assert len(places[0]) == 10
+    assert len(others) == RECIPE.epochs - 1
+
+
+def _same(one: object, other: object) -> bool:
+    return all(np.array_equal(array, vars(other)[name]) for name, array in vars(one).items())
+
+
+@pytest.mark.parametrize("padding", ["longest", "bucket"])
+@pytest.mark.parametrize("steps", [8, 12, 30])
+def test_the_samples_mean_cost_is_the_epochs_and_the_costliest_batch_is_in_it(
+    train: Encoded, tmp_path: Path, padding: str, steps: int
+) -> None:
+    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
+    sample = make_sample(train, TOY, recipe, steps, tmp_path / "sample")
+    mean, epoch_mean = (work.all_flops / work.steps for work in (sample.work, sample.epoch))
+    assert abs(mean / epoch_mean - 1) < 0.05
+    data = read_encoded(sample.data)["train"]
+    assert data.lengths.max() == train.lengths.max()
+    assert len(data) == steps * recipe.batch_size
+
+
+def test_seconds_are_scaled_by_operations_to_the_whole_epoch(train: Encoded, tmp_path: Path) -> None:
+    sample = make_sample(train, TOY, RECIPE, 5, tmp_path / "sample")
+    assert sample.epoch.steps == 88, "87 whole batches of 4 and one of 2"
+    row = training_flops(TOY, np.array([40]))
+    assert sample.work == Work(5, 20, sample.work.tokens, 800, sample.work.real_flops, 20 * row)
+    assert sample.epoch.all_flops == 350 * row
+    assert sample.scale == 350 / 20
+
+
+def test_a_sample_without_padding_has_the_tokens_of_its_rows(train: Encoded, tmp_path: Path) -> None:
+    sample = make_sample(train, TOY, RECIPE, 1000, tmp_path / "sample")
+    data = read_encoded(sample.data)["train"]
+    assert sample.work.tokens == len(data.ids) == data.lengths.sum()
+    assert len(data) == 87 * 4, "the short last batch is left out"
+
+
+def test_steps_of_one_cost_are_spread_over_the_whole_epoch() -> None:
+    chosen = choose_steps(np.ones(100), 11)
+    assert chosen[-1] == 99
+    assert len(chosen) == 11
+    assert np.diff([0, *chosen]).max() <= 10
+
+
+def test_an_affine_cost_keeps_its_mean_where_the_costs_mean_is_kept() -> None:
+    costs = np.random.RandomState(1).geometric(0.1, 267).astype(float)
+    chosen = choose_steps(costs, 12)
+    seconds = 0.02 + 0.01 * costs
+    assert seconds[chosen].mean() == pytest.approx(seconds.mean(), rel=0.03)
+    assert costs.argmax() in chosen or costs[chosen].max() == costs.max()
+    first = seconds[:12].mean()
+    assert abs(first / seconds.mean() - 1) > 0.03, "the first twelve would not do"
+
+
+def test_no_more_steps_are_taken_than_there_are() -> None:
+    np.testing.assert_array_equal(choose_steps(np.array([3.0, 1.0, 2.0]), 12), [0, 1, 2])
