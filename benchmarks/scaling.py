@@ -15,14 +15,14 @@ import pandas as pd
 
 from benchmarks.launcher import run_worker
 from benchmarks.machine import describe_machine
-from benchmarks.measure import DISTURBED, attempts, write_rows
+from benchmarks.measure import DISTURBED, attempts, code_hash, write_rows
 from benchmarks.modes import Mode
 from benchmarks.plan import Question, Request, choose_device, choose_threads, find_environments, plan_questions
 from benchmarks.progress import RunProgress, terminal
 from benchmarks.speed_run import ModeFailed
 from benchmarks.tables import print_table, steady_epoch_seconds
 from shared.cache import write_whole
-from shared.checkpoint import read_architecture
+from shared.checkpoint import checkpoint_hash, read_architecture
 from shared.encoding import read_encoded, write_encoded
 from shared.errors import InputError
 from shared.job import Job
@@ -66,9 +66,11 @@ def measure_scaling(
         "task": options.task,
         "model": options.model,
         "data": [splits_hash(q.splits) for q in questions],
+        "checkpoint": checkpoint_hash(questions[0].checkpoint),
         "recipes": [q.recipe.asked() for q in questions],
         "mode": mode.of_job(),
         "versions": {backend: environments[backend].versions for backend in backends},
+        "code": code_hash(),
         "device": device,
         "threads": threads,
         "machine": {name: machine[name] for name in ("cpu", "cores", "gpus")},

@@ -4,7 +4,6 @@ that this machine's arithmetic and memory allow."""
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 from dataclasses import replace
@@ -60,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
         return measure_scaling(options, sizes, mode, backends, pythons)
 
     from benchmarks.machine import describe_machine
+    from benchmarks.measure import code_hash
     from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions, shown_model
     from benchmarks.progress import RunProgress, terminal
     from benchmarks.sample import make_sample
@@ -137,17 +137,6 @@ def run(options: argparse.Namespace) -> int:
     if not len(table) and not failed:
         raise InputError("every mode was refused: " + "; ".join(f"{n}: {r}" for n, r in results.refused.items()))
     return 1 if failed else 0
-
-
-def code_hash() -> str:
-    """Of what decides how fast training is: rounds measured before a change do not count after it."""
-    from benchmarks.environments import CHECKOUT
-
-    digest = hashlib.sha256()
-    for part in ("shared", "backends", "benchmarks"):
-        for file in sorted((CHECKOUT / part).rglob("*.py")):
-            digest.update(file.relative_to(CHECKOUT).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _parser() -> Parser:

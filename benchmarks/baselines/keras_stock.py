@@ -25,7 +25,6 @@ from shared.batching import make_batch
 from shared.encoding import read_encoded
 from shared.job import Job
 
-
 CLASSIFIERS = {
     "BertBackbone": keras_hub.models.BertTextClassifier,
     "DistilBertBackbone": keras_hub.models.DistilBertTextClassifier,
