@@ -240,7 +240,7 @@ def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     speed["epoch s"] = table["epoch_seconds"].map(lambda v: _number(v, 1))
     speed["examples/s"] = table["examples_per_second"].map(lambda v: _number(v, 1))
     speed["real tokens/s"] = table["tokens_per_second"].map(lambda v: _number(v, 0))
-    speed["padding"] = table["padding_share"].map(lambda v: f"{100 * v:.0f} %")
+    speed["padded"] = table["padding_share"].map(lambda v: f"{100 * v:.0f} %")
     speed["floor s"] = table["floor_seconds"].map(lambda v: _number(v, 1))
     speed["× floor"] = table["times_floor"].map(lambda v: _number(v, 2))
     speed["first step s"] = table["first_step_seconds"].map(lambda v: _number(v, 2))

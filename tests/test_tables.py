@@ -151,6 +151,12 @@ def test_a_score_that_is_no_number_leaves_neither_mean_nor_deviation(tmp_path: P
     assert shown["test accuracy"] == "–"
 
 
+def test_where_padding_varies_its_share_stands_beside_it(tmp_path: Path) -> None:
+    records = [record(Recipe(padding="longest")), record(Recipe(padding="bucket"))]
+    speed = markdown(tmp_path, records)["Speed"]
+    assert [(row["padding"], row["padded"]) for row in speed] == [("bucket", "25 %"), ("longest", "25 %")]
+
+
 def test_only_the_seed_is_averaged_over() -> None:
     records = [record(Recipe(seed=seed, max_len=length)) for seed in (1, 2) for length in (64, 128)]
     records += [record(Recipe(max_len=64), backend="keras"), record(Recipe(max_len=64), rows={"train": 8})]
@@ -375,7 +381,7 @@ def test_the_speed_table_shows_epochs_rates_and_memory(tmp_path: Path) -> None:
         "epoch s": "10.0",
         "examples/s": "10.0",
         "real tokens/s": "150",
-        "padding": "25 %",
+        "padded": "25 %",
         "first step s": "1.00",
         "peak MiB": "512",
         "device": "cpu",
