@@ -50,17 +50,17 @@ def draw_speed(out: Path, table: pd.DataFrame, title: str) -> str:
     benchmarks.speed_report.summarize gives. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
     figure, (axes,) = _figure(1, (8, 1.5 + 0.25 * len(table)))
     places = np.arange(len(table))
-    medians = table["step_seconds"]
+    low, medians, high = (table[f"step_seconds{part}"].to_numpy() for part in ("_q1", "", "_q3"))
     axes.barh(
         places,
         medians,
-        xerr=[medians - table["step_seconds_q1"], table["step_seconds_q3"] - medians],
+        xerr=[medians - low, high - medians],
         color=[COLOURS[backend] for backend in table["backend"]],
         alpha=0.6,
         hatch=["//" if stock else "" for stock in table["stock"]],
         error_kw={"linewidth": 0.8},
     )
-    floors = table["floor_step_seconds"].astype(float)
+    floors = table["floor_step_seconds"].to_numpy(float)
     axes.vlines(floors, places - 0.4, places + 0.4, color="black", linewidth=1.5, label="floor")
     axes.set_yticks(places, table["mode"], fontsize=8)
     axes.invert_yaxis()
