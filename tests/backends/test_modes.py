@@ -22,6 +22,8 @@ from tests.backends.conftest import THREADS, Measured
 from tests.backends.test_against_transformers import LOGITS, LOSS_AFTER_ONE, WEIGHTS_AFTER_ONE
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
+HAS_BFLOAT16 = BACKEND in BACKENDS and "bfloat16" in BACKENDS[BACKEND].cpu
+"""Where a backend has not, it says so: see the refusals."""
 KINDS = ["bert", "distilbert"]
 STEPS = 12
 
@@ -44,8 +46,6 @@ def model(load: Load, kind: str = "bert", precision: Precision = "float32", reci
 @pytest.fixture
 def bfloat16(load: Load) -> Callable[..., Model]:
     """`bfloat16(kind)`: a model that computes in it."""
-    if "bfloat16" not in BACKENDS[BACKEND].cpu:
-        pytest.skip(f"{BACKEND} has no bfloat16 on a CPU, and says so: see the refusals")
 
     def build(kind: str = "bert", recipe: Recipe = STEEP) -> Model:
         return model(load, kind, "bfloat16", recipe)
@@ -72,107 +72,104 @@ def test_a_precision_that_a_cpu_has_not_is_refused_by_name(load: Load, precision
     assert "\n" not in str(refusal.value)
 
 
-def test_without_a_cpp_compiler_torch_refuses_to_compile(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    if BACKEND != "torch":
-        pytest.skip("torch.compile alone needs a compiler beside it")
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    case = TRAINED["bert"]
-    with pytest.raises(InputError, match="there is no no-such-compiler; install it"):
-        load(case.architecture, case.weights, STEEP, "cpu", THREADS, compile=True)
+if BACKEND == "torch":
+
+    def test_without_a_cpp_compiler_torch_refuses_to_compile(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("CXX", "no-such-compiler")
+        case = TRAINED["bert"]
+        with pytest.raises(InputError, match="there is no no-such-compiler; install it"):
+            load(case.architecture, case.weights, STEEP, "cpu", THREADS, compile=True)
 
 
 # --- bfloat16
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_bfloat16_logits_are_float32s_within_its_rounding(
-    load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
-) -> None:
-    plain, half = model(load, kind), bfloat16(kind)
-    for batch in TRAINED[kind].batches[:3]:
-        expected = plain.predict(batch)
-        error = np.abs(half.predict(batch) - expected).max()
-        measured(f"{kind}, bfloat16 logits", error, BFLOAT16 * np.abs(expected).max())
-        assert error > 10 * LOGITS, "this was float32"
+if HAS_BFLOAT16:
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_bfloat16_logits_are_float32s_within_its_rounding(
+        load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
+    ) -> None:
+        plain, half = model(load, kind), bfloat16(kind)
+        for batch in TRAINED[kind].batches[:3]:
+            expected = plain.predict(batch)
+            error = np.abs(half.predict(batch) - expected).max()
+            measured(f"{kind}, bfloat16 logits", error, BFLOAT16 * np.abs(expected).max())
+            assert error > 10 * LOGITS, "this was float32"
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_loss_falls_in_bfloat16_as_it_does_in_float32(
-    load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
-) -> None:
-    expected, found = losses(model(load, kind), kind), losses(bfloat16(kind), kind)
-    assert expected[-1] < 0.05 * expected[0], "float32 itself does not learn"
-    # A loss moves at most as far as the farthest logit, on either side.
-    logits = np.abs(model(load, kind).predict(TRAINED[kind].batches[0])).max()
-    measured(f"{kind}, a loss in bfloat16", np.abs(found - expected).max(), 2 * BFLOAT16 * logits)
-    measured(f"{kind}, the last loss in bfloat16, as a share", abs(found[-1] / expected[-1] - 1), 0.1)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_loss_falls_in_bfloat16_as_it_does_in_float32(
+        load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
+    ) -> None:
+        expected, found = losses(model(load, kind), kind), losses(bfloat16(kind), kind)
+        assert expected[-1] < 0.05 * expected[0], "float32 itself does not learn"
+        # A loss moves at most as far as the farthest logit, on either side.
+        logits = np.abs(model(load, kind).predict(TRAINED[kind].batches[0])).max()
+        measured(f"{kind}, a loss in bfloat16", np.abs(found - expected).max(), 2 * BFLOAT16 * logits)
+        measured(f"{kind}, the last loss in bfloat16, as a share", abs(found[-1] / expected[-1] - 1), 0.1)
 
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_weights_move_by_less_than_bfloat16_could_tell(bfloat16: Callable[..., Model], kind: str) -> None:
-    # Adam's first step moves every weight that has a gradient by the rate. Weights kept in bfloat16 would not move.
-    rate = 1e-5
-    half = bfloat16(kind, Recipe(decay=0.0))
-    batch = TRAINED[kind].batches[0]
-    before, gradients = half.weights(), half.gradients(batch).raw
-    half.train_step(batch, rate)()
-    after = half.weights()
-    seen = hidden = 0
-    for name, old in before.items():
-        # Where there is a gradient that eps, 1e-8, is small against, and float32's own steps are below 1 % of the rate.
-        moves = (np.abs(gradients[name]) > 1e-5) & (np.abs(old) < 1)
-        np.testing.assert_allclose(np.abs(after[name] - old)[moves], rate, rtol=0.02)
-        large = moves & (np.abs(old) > 0.01)
-        seen += large.sum()
-        hidden += (rounded(after[name]) == rounded(old))[large].sum()
-    assert seen > 10_000
-    assert hidden > 0.9 * seen, "the step was too large to tell where weights are kept"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_moments_and_gradients_are_kept_in_float32(
-    bfloat16: Callable[..., Model], measured: Measured, kind: str
-) -> None:
-    # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by as much of its rate.
-    rate, beta1, beta2, eps = 1e-3, 0.9, 0.999, 1e-6
-    half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
-    weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
-    m, v = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in "mv")
-    for step, batch in enumerate(TRAINED[kind].batches[:5], start=1):
-        for name, gradient in half.gradients(batch).raw.items():
-            m[name] = beta1 * m[name] + (1 - beta1) * gradient.astype(np.float64)
-            v[name] = beta2 * v[name] + (1 - beta2) * gradient.astype(np.float64) ** 2
-            denominator = np.sqrt(v[name] / (1 - beta2**step)) + eps
-            weights[name] -= rate / (1 - beta1**step) * m[name] / denominator
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_weights_move_by_less_than_bfloat16_could_tell(bfloat16: Callable[..., Model], kind: str) -> None:
+        # Adam's first step moves every weight that has a gradient by the rate. Weights kept in bfloat16 would not move.
+        rate = 1e-5
+        half = bfloat16(kind, Recipe(decay=0.0))
+        batch = TRAINED[kind].batches[0]
+        before, gradients = half.weights(), half.gradients(batch).raw
         half.train_step(batch, rate)()
-    found = half.weights()
-    worst = max(np.abs(found[name] - expected).max() for name, expected in weights.items())
-    measured(f"{kind}, weights of 5 bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 4)
+        after = half.weights()
+        seen = hidden = 0
+        for name, old in before.items():
+            # Where eps, 1e-8, is small against the gradient, and float32's own steps are below 1 % of the rate.
+            moves = (np.abs(gradients[name]) > 1e-5) & (np.abs(old) < 1)
+            np.testing.assert_allclose(np.abs(after[name] - old)[moves], rate, rtol=0.02)
+            large = moves & (np.abs(old) > 0.01)
+            seen += large.sum()
+            hidden += (rounded(after[name]) == rounded(old))[large].sum()
+        assert seen > 10_000
+        assert hidden > 0.9 * seen, "the step was too large to tell where weights are kept"
 
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_moments_and_gradients_are_kept_in_float32(
+        bfloat16: Callable[..., Model], measured: Measured, kind: str
+    ) -> None:
+        # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by as much of its rate.
+        rate, beta1, beta2, eps = 1e-3, 0.9, 0.999, 1e-6
+        half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
+        weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
+        m, v = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in "mv")
+        for step, batch in enumerate(TRAINED[kind].batches[:5], start=1):
+            for name, gradient in half.gradients(batch).raw.items():
+                m[name] = beta1 * m[name] + (1 - beta1) * gradient.astype(np.float64)
+                v[name] = beta2 * v[name] + (1 - beta2) * gradient.astype(np.float64) ** 2
+                denominator = np.sqrt(v[name] / (1 - beta2**step)) + eps
+                weights[name] -= rate / (1 - beta1**step) * m[name] / denominator
+            half.train_step(batch, rate)()
+        found = half.weights()
+        worst = max(np.abs(found[name] - expected).max() for name, expected in weights.items())
+        measured(f"{kind}, weights of 5 bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 4)
 
-def test_what_a_bfloat16_model_gives_is_float32(bfloat16: Callable[..., Model]) -> None:
-    half, batch = bfloat16(), TRAINED["bert"].batches[0]
-    states, gradients = half.hidden_states(batch), half.gradients(batch)
-    arrays = [half.predict(batch), states.embeddings, *states.layers, states.pooled, states.logits]
-    for named in (half.weights(), gradients.raw, gradients.clipped):
-        arrays += named.values()
-    assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
-    # Logits are sums in float32, not bfloat16 numbers in float32's clothes.
-    assert (rounded(half.predict(batch)) != half.predict(batch)).mean() > 0.9
+    def test_what_a_bfloat16_model_gives_is_float32(bfloat16: Callable[..., Model]) -> None:
+        half, batch = bfloat16(), TRAINED["bert"].batches[0]
+        states, gradients = half.hidden_states(batch), half.gradients(batch)
+        arrays = [half.predict(batch), states.embeddings, *states.layers, states.pooled, states.logits]
+        for named in (half.weights(), gradients.raw, gradients.clipped):
+            arrays += named.values()
+        assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
+        # Logits are sums in float32, not bfloat16 numbers in float32's clothes.
+        assert (rounded(half.predict(batch)) != half.predict(batch)).mean() > 0.9
 
+    def test_in_bfloat16_the_same_seed_gives_bit_equal_weights(load: Load, bfloat16: Callable[..., Model]) -> None:
+        def trained(seed: int) -> np.ndarray:
+            case = TRAINED["bert"]
+            a = replace(case.architecture, dropout=Dropout())
+            half = load(a, case.weights, Recipe(seed=seed), "cpu", THREADS, "bfloat16")
+            for batch in case.batches[:3]:
+                half.train_step(batch, 1e-3)
+            return np.concatenate([array.ravel() for array in half.weights().values()])
 
-def test_in_bfloat16_the_same_seed_gives_bit_equal_weights(load: Load, bfloat16: Callable[..., Model]) -> None:
-    def trained(seed: int) -> np.ndarray:
-        case = TRAINED["bert"]
-        a = replace(case.architecture, dropout=Dropout())
-        half = load(a, case.weights, Recipe(seed=seed), "cpu", THREADS, "bfloat16")
-        for batch in case.batches[:3]:
-            half.train_step(batch, 1e-3)
-        return np.concatenate([array.ravel() for array in half.weights().values()])
-
-    first = trained(3)
-    assert np.array_equal(trained(3), first)
-    assert not np.array_equal(trained(4), first)
+        first = trained(3)
+        assert np.array_equal(trained(3), first)
+        assert not np.array_equal(trained(4), first)
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
@@ -185,52 +182,49 @@ def rounded(array: np.ndarray) -> np.ndarray:
 # --- float16, which is for GPUs; torch computes the same on a CPU, slowly, once the table says so
 
 
-@pytest.fixture
-def float16(load: Load, monkeypatch: pytest.MonkeyPatch) -> Model:
-    if BACKEND != "torch":
-        pytest.skip("torch alone has float16")
-    monkeypatch.setitem(BACKENDS, "torch", replace(BACKENDS["torch"], cpu=("float32", "float16")))
-    return model(load, precision="float16")
+if BACKEND == "torch":
 
+    @pytest.fixture
+    def float16(load: Load, monkeypatch: pytest.MonkeyPatch) -> Model:
+        monkeypatch.setitem(BACKENDS, "torch", replace(BACKENDS["torch"], cpu=("float32", "float16")))
+        return model(load, precision="float16")
 
-def test_a_loss_falls_in_float16_as_it_does_in_float32(load: Load, float16: Model, measured: Measured) -> None:
-    batch = TRAINED["bert"].batches[0]
-    expected = model(load)
-    error = np.abs(float16.predict(batch) - expected.predict(batch)).max()
-    # Three significant bits more than bfloat16.
-    measured("bert, float16 logits", error, BFLOAT16 / 8 * np.abs(expected.predict(batch)).max())
-    assert error > 10 * LOGITS, "this was float32"
-    found, wanted = losses(float16, "bert"), losses(expected, "bert")
-    measured("bert, the last loss in float16, as a share", abs(found[-1] / wanted[-1] - 1), 0.1)
+    def test_a_loss_falls_in_float16_as_it_does_in_float32(load: Load, float16: Model, measured: Measured) -> None:
+        batch = TRAINED["bert"].batches[0]
+        expected = model(load)
+        error = np.abs(float16.predict(batch) - expected.predict(batch)).max()
+        # Three significant bits more than bfloat16.
+        measured("bert, float16 logits", error, BFLOAT16 / 8 * np.abs(expected.predict(batch)).max())
+        assert error > 10 * LOGITS, "this was float32"
+        found, wanted = losses(float16, "bert"), losses(expected, "bert")
+        measured("bert, the last loss in float16, as a share", abs(found[-1] / wanted[-1] - 1), 0.1)
 
+    def test_gradients_too_small_for_float16_are_kept_by_the_losss_scale(load: Load, float16: Model) -> None:
+        case = TRAINED["bert"]
+        # A narrow last layer makes every gradient below it smaller, and float16 knows nothing below 6e-8.
+        weights = case.weights | {"classifier.weight": case.weights["classifier.weight"] * np.float32(1e-6)}
+        exact = model(load)
+        for each in (exact, float16):
+            each.set_weights(weights)
+        name = "bert.encoder.layer.0.attention.self.value.weight"
+        expected = exact.gradients(case.batches[0]).raw[name]
+        assert 1e-12 < np.abs(expected).max() < 6e-7
+        found = float16.gradients(case.batches[0]).raw[name]
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
 
-def test_gradients_too_small_for_float16_are_kept_by_the_losss_scale(load: Load, float16: Model) -> None:
-    case = TRAINED["bert"]
-    # A narrow last layer makes every gradient below it smaller, and float16 knows nothing below 6e-8.
-    weights = case.weights | {"classifier.weight": case.weights["classifier.weight"] * np.float32(1e-6)}
-    exact = model(load)
-    for each in (exact, float16):
-        each.set_weights(weights)
-    name = "bert.encoder.layer.0.attention.self.value.weight"
-    expected = exact.gradients(case.batches[0]).raw[name]
-    assert 1e-12 < np.abs(expected).max() < 6e-7
-    found = float16.gradients(case.batches[0]).raw[name]
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
-
-
-def test_a_step_whose_float16_gradients_overflow_changes_nothing_and_the_next_ones_do(float16: Model) -> None:
-    case = TRAINED["bert"]
-    # The loss is scaled by 65536 at first, at which a last layer so steep sends gradients beyond 65504.
-    steep = case.weights | {"classifier.weight": case.weights["classifier.weight"] * 100}
-    float16.set_weights(steep)
-    loss, _ = float16.train_step(case.batches[0], 1e-3)()
-    assert np.isfinite(loss)
-    assert all(np.array_equal(array, steep[name]) for name, array in float16.weights().items())
-    for _ in range(20):
-        float16.train_step(case.batches[0], 1e-3)()
-    weights = float16.weights()
-    assert all(np.isfinite(array).all() for array in weights.values())
-    assert not np.array_equal(weights["classifier.weight"], steep["classifier.weight"])
+    def test_a_step_whose_float16_gradients_overflow_changes_nothing_and_the_next_ones_do(float16: Model) -> None:
+        case = TRAINED["bert"]
+        # The loss is scaled by 65536 at first, at which a last layer so steep sends gradients beyond 65504.
+        steep = case.weights | {"classifier.weight": case.weights["classifier.weight"] * 100}
+        float16.set_weights(steep)
+        loss, _ = float16.train_step(case.batches[0], 1e-3)()
+        assert np.isfinite(loss)
+        assert all(np.array_equal(array, steep[name]) for name, array in float16.weights().items())
+        for _ in range(20):
+            float16.train_step(case.batches[0], 1e-3)()
+        weights = float16.weights()
+        assert all(np.isfinite(array).all() for array in weights.values())
+        assert not np.array_equal(weights["classifier.weight"], steep["classifier.weight"])
 
 
 # --- compiled
@@ -320,16 +314,18 @@ def test_compiled_the_same_seed_draws_the_same_dropout(load: Load) -> None:
     assert losses() == first
 
 
-def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
-    pair: tuple[Model, Model], load: Load, bfloat16: Callable[..., Model], measured: Measured
-) -> None:
-    batch = random_batch(ONE_LAYER, 8, 16, seed=1)
-    plain, _ = pair
-    plain.set_weights(perturbed_weights(ONE_LAYER))
-    expected = plain.predict(batch)
-    error = np.abs(compiled(load, precision="bfloat16").predict(batch) - expected).max()
-    measured("compiled in bfloat16, logits", error, BFLOAT16 * np.abs(expected).max())
-    assert error > 10 * LOGITS, "this was float32"
+if HAS_BFLOAT16:
+
+    def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
+        pair: tuple[Model, Model], load: Load, bfloat16: Callable[..., Model], measured: Measured
+    ) -> None:
+        batch = random_batch(ONE_LAYER, 8, 16, seed=1)
+        plain, _ = pair
+        plain.set_weights(perturbed_weights(ONE_LAYER))
+        expected = plain.predict(batch)
+        error = np.abs(compiled(load, precision="bfloat16").predict(batch) - expected).max()
+        measured("compiled in bfloat16, logits", error, BFLOAT16 * np.abs(expected).max())
+        assert error > 10 * LOGITS, "this was float32"
 
 
 def test_widths_repeat_where_a_new_one_costs_a_trace(pair: tuple[Model, Model]) -> None:
