@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
 from shared.job import TRAINED, Precision
 
@@ -23,6 +24,12 @@ class Backend:
     gpu: tuple[Precision, ...] = ("float32", "float64")
     stock: str | None = None
     """The module with the framework's own parts, whose `load` takes their names too (backends.stock)."""
+    traces_widths: bool = False
+    """Compiled, each new width of a batch costs a trace."""
+
+    def width_multiple(self, compile: bool) -> int:
+        """What the width of batches is a multiple of, where that is not above max_len."""
+        return REPEATED_WIDTHS if compile and self.traces_widths else 1
 
 
 BACKENDS: dict[str, Backend] = {
@@ -36,7 +43,13 @@ BACKENDS: dict[str, Backend] = {
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which was
     # never tried here.
-    "gluon": Backend("backends.gluon_nlp", ("mxnet", "gluonnlp"), revision=1, stock="backends.stock.gluon_nlp"),
+    "gluon": Backend(
+        "backends.gluon_nlp",
+        ("mxnet", "gluonnlp"),
+        revision=1,
+        stock="backends.stock.gluon_nlp",
+        traces_widths=True,
+    ),
     # float16 would need the loss to be scaled, which bfloat16 does not.
     "keras": Backend(
         "backends.keras_tf",
@@ -45,6 +58,7 @@ BACKENDS: dict[str, Backend] = {
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
         stock="backends.stock.keras_tf",
+        traces_widths=True,
     ),
 }
 

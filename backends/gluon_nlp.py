@@ -16,10 +16,10 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
-from backends import check_precision
+from backends import BACKENDS, check_precision
 from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
-from shared.batching import REPEATED_WIDTHS, Batch
+from shared.batching import Batch
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -274,7 +274,7 @@ class GluonModel:
 
     @property
     def width_multiple(self) -> int:
-        return REPEATED_WIDTHS if self.static_shape else 1
+        return BACKENDS["gluon"].width_multiple(self.static_shape)
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """One optimizer step, enqueued. The result waits for it."""

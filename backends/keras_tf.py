@@ -22,10 +22,10 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from backends import check_precision
+from backends import BACKENDS, check_precision
 from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
-from shared.batching import REPEATED_WIDTHS, Batch
+from shared.batching import Batch
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe
@@ -272,7 +272,7 @@ class KerasModel:
         self._device = device
         self._dtype = stored(precision)
         self._steps = 0
-        self.width_multiple = REPEATED_WIDTHS if compile else 1  # XLA compiles every shape anew
+        self.width_multiple = BACKENDS["keras"].width_multiple(compile)
         self.set_weights(weights)
         self._moments = [
             tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters

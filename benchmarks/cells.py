@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from backends import BACKENDS
 from benchmarks.environments import worker_settings
 from benchmarks.launcher import LOG, run_worker
 from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
@@ -125,9 +126,10 @@ def _work(cell: Cell, answer: dict[str, Any], circumstances: dict[str, Any]) -> 
     architecture = read_architecture(cell.checkpoint, cell.recipe, len(cell.labels))
     lengths = read_encoded(cell.data)["train"].lengths
     batches = (rows for epoch in training_order(cell.recipe, lengths) for rows in epoch)
-    work, epochs = Work.of(architecture, lengths, batches, cell.recipe), cell.recipe.epochs
+    multiple, epochs = BACKENDS[cell.backend].width_multiple(cell.compile), cell.recipe.epochs
+    work = Work.of(architecture, lengths, batches, cell.recipe, multiple)
     found: dict[str, Any] = {"real_flops": work.real_flops / epochs, "all_flops": work.all_flops / epochs}
-    if cell.device == "cpu" and cell.asked.get("precision", "float32") == "float32":
+    if cell.device == "cpu" and cell.precision == "float32":
         rate, bandwidth = (
             max(circumstances[f"{name}_{when}"] for when in ("before", "after"))
             for name in ("matrix_product_flops", "memory_bandwidth")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from backends import BACKENDS
 from shared.errors import InputError
-from shared.job import Job, Precision
+from shared.job import Precision
 
 Padding = Literal["max_length", "longest", "bucket"]
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16", "float64")
+PRECISIONS = typing.get_args(Precision)
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,21 @@ class Mode:
         words = (self.backend, "stock" * self.stock, self.padding, self.precision, "compiled" * self.compile)
         return " ".join(word for word in words if word)
 
+    @property
+    def width_multiple(self) -> int:
+        return BACKENDS[self.backend].width_multiple(self.compile)
+
+    @property
+    def widths(self) -> str:
+        """How wide its batches are: modes alike in that have one sample."""
+        if self.padding == "max_length" or self.width_multiple == 1:
+            return self.padding
+        return f"{self.padding}, to multiples of {self.width_multiple}"
+
     def of_job(self) -> dict[str, Any]:
         """The fields of a Job that say this precision and compilation. Raises InputError where a Job has no such."""
-        known = {field.name for field in fields(Job)}
-        if self.precision not in typing.get_args(Precision) and not self.stock:
-            raise InputError(f"precision {self.precision} is none of {', '.join(typing.get_args(Precision))}")
-        if self.compile and "compile" not in known:
-            raise InputError("compile is not an option of a job")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {self.precision} is none of {', '.join(PRECISIONS)}")
         return {"precision": self.precision} | ({"compile": True} if self.compile else {})
 
     def to_json(self) -> dict[str, Any]:

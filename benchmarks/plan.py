@@ -64,6 +64,10 @@ class Question:
     data: Path
     """The splits, encoded."""
 
+    def job(self, backend: str, device: str, threads: int, **fields: Any) -> Job:
+        """To train on it; `fields` are others of Job, or in place of the question's own."""
+        return _training(self, backend=backend, device=device, threads=threads, **fields)
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -104,21 +108,27 @@ class Cell:
 
     def job(self, save: Path | None) -> Job:
         """The question for the worker, which leaves the fine-tuned model in `save` where that is given."""
-        return Job(
-            kind="train",
+        return _training(
+            self,
             backend=self.backend,
-            task=self.task.name,
-            labels=self.labels,
-            metrics=self.task.metrics,
-            data=str(self.data),
-            checkpoint=str(self.checkpoint),
-            recipe=self.recipe,
             device=self.device,
             threads=self.threads,
             precision=self.precision,
             compile=self.compile,
             save=str(save) if save else None,
         )
+
+
+def _training(asked: Question | Cell, **fields: Any) -> Job:
+    own: dict[str, Any] = {
+        "task": asked.task.name,
+        "labels": asked.labels,
+        "metrics": asked.task.metrics,
+        "data": str(asked.data),
+        "checkpoint": str(asked.checkpoint),
+        "recipe": asked.recipe,
+    }
+    return Job(kind="train", **(own | fields))
 
 
 def plan_cells(request: Request) -> list[Cell]:

@@ -9,6 +9,7 @@ difference, and the epoch's short last batch, which is not sampled, come in when
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,11 +44,18 @@ class Sample:
         return self.epoch.all_flops / self.work.all_flops
 
 
-def make_sample(train: Encoded, architecture: Architecture, recipe: Recipe, steps: int, folder: Path) -> Sample:
-    """Writes the rows of `steps` batches of the recipe's first epoch into the new folder, in the epoch's order."""
+def make_sample(
+    train: Encoded, architecture: Architecture, recipe: Recipe, steps: int, folder: Path, width_multiple: int = 1
+) -> Sample:
+    """Writes the rows of `steps` batches of the recipe's first epoch into the new folder, in the epoch's order. What is
+    counted is of batches whose widths are rounded up to `width_multiple`, as `shared.batching.batch_width` does."""
+
+    def work(of: Iterable[np.ndarray]) -> Work:
+        return Work.of(architecture, train.lengths, of, recipe, width_multiple)
+
     batches = next(training_order(recipe, train.lengths))
     full = [rows for rows in batches if len(rows) == recipe.batch_size] or batches
-    costs = np.array([Work.of(architecture, train.lengths, [rows], recipe).all_flops for rows in full], float)
+    costs = np.array([work([rows]).all_flops for rows in full], float)
     chosen = [full[i] for i in choose_steps(costs, steps)]
     write_rows(folder, {"train": take_rows(train, np.concatenate(chosen)), "dev": take_rows(train, chosen[0][:1])})
     return Sample(
@@ -60,8 +68,8 @@ def make_sample(train: Encoded, architecture: Architecture, recipe: Recipe, step
             keep="last",
         ),
         data=folder,
-        work=Work.of(architecture, train.lengths, chosen, recipe),
-        epoch=Work.of(architecture, train.lengths, batches, recipe),
+        work=work(chosen),
+        epoch=work(batches),
     )
 
 

@@ -3,7 +3,6 @@ beside each other, and the time that encoding takes."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -13,22 +12,20 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.environments import Environment
 from benchmarks.launcher import run_worker
-from benchmarks.machine import describe_machine
-from benchmarks.measure import DISTURBED, attempts, code_hash, write_rows
+from benchmarks.measure import DISTURBED, attempts, write_rows
 from benchmarks.modes import Mode
-from benchmarks.plan import Question, Request, choose_device, choose_threads, find_environments, plan_questions
+from benchmarks.plan import Question
 from benchmarks.progress import RunProgress, terminal
 from benchmarks.speed_run import ModeFailed
 from benchmarks.tables import print_table, steady_epoch_seconds
 from shared.cache import write_whole
-from shared.checkpoint import checkpoint_hash, read_architecture
+from shared.checkpoint import read_architecture
 from shared.encoding import read_encoded, write_encoded
 from shared.errors import InputError
 from shared.job import Job
-from shared.recipe import Recipe
 from shared.records import cell_id
-from shared.splits import splits_hash
 
 Size = dict[str, Any]
 """What one backend took for one number of rows: what `_measure` gives, and `busy_cores`."""
@@ -41,48 +38,26 @@ LEGEND = (
 
 
 def measure_scaling(
-    options: argparse.Namespace, recipes: list[Recipe], mode: Mode, backends: list[str], pythons: dict[str, Path]
+    questions: list[Question],
+    mode: Mode,
+    environments: dict[str, Environment],
+    common: dict[str, Any],
+    out: Path,
+    rerun: bool,
 ) -> int:
-    """One epoch a recipe, which differ in `train_rows` alone, on every backend, in this mode's precision. What is
-    measured is kept. Prints and writes; returns the exit code. Raises InputError."""
-    device, threads = choose_device(options.device), choose_threads(options.threads)
-    questions = plan_questions(
-        Request(
-            backends=backends,
-            tasks=[options.task],
-            models=[options.model],
-            recipes=recipes,
-            device=options.device,
-            threads=options.threads,
-            limit=None,
-            data_dir=options.data_dir,
-            pythons=pythons,
-        )
-    )
-    environments = find_environments(backends, pythons)
-    machine = describe_machine()
-    asked = {
-        "kind": "scaling",
-        "task": options.task,
-        "model": options.model,
-        "data": [splits_hash(q.splits) for q in questions],
-        "checkpoint": checkpoint_hash(questions[0].checkpoint),
-        "recipes": [q.recipe.asked() for q in questions],
-        "mode": mode.of_job(),
-        "versions": {backend: environments[backend].versions for backend in backends},
-        "code": code_hash(),
-        "device": device,
-        "threads": threads,
-        "machine": {name: machine[name] for name in ("cpu", "cores", "gpus")},
-    }
-    file = options.out / "rounds" / f"{cell_id(asked)}.json"
-    if options.rerun:
+    """One epoch a question, which differ in `train_rows` alone, on every backend, in this mode's precision. `common`
+    is what benchmarks.speed asks in any case. What is measured is kept, under `out`, and with `rerun` measured anew.
+    Prints and writes; returns the exit code. Raises InputError."""
+    asked = {"kind": "scaling", "mode": mode.of_job()} | common
+    device, threads, machine = common["device"], common["threads"], common["machine"]
+    file = out / "rounds" / f"{cell_id(asked)}.json"
+    if rerun:
         file.unlink(missing_ok=True)
     sizes: list[Size] = json.loads(file.read_text(encoding="utf-8"))["sizes"] if file.is_file() else []
     todo = [
         (backend, q)
         for q in questions
-        for backend in backends
+        for backend in environments
         if not any((size["backend"], size["rows"]) == (backend, len(q.splits["train"])) for size in sizes)
     ]
     console = terminal()
@@ -90,19 +65,7 @@ def measure_scaling(
     with RunProgress(console, len(todo)) as progress:
         for backend, question in todo:
             progress.begin(f"{backend} {len(question.splits['train']):,} rows")
-            job = Job(
-                kind="train",
-                backend=backend,
-                task=question.task.name,
-                labels=question.labels,
-                metrics=question.task.metrics,
-                data="",
-                checkpoint=str(question.checkpoint),
-                recipe=question.recipe,
-                device=device,
-                threads=threads,
-                **mode.of_job(),
-            )
+            job = question.job(backend, device, threads, **mode.of_job())
             try:
                 size = _measure(job, question, environments[backend].python, progress)
             except ModeFailed as failure:
@@ -116,18 +79,19 @@ def measure_scaling(
             progress.end(f"{size['epoch_seconds']:.1f} s, {size['peak_memory_bytes'] / 2**20:.0f} MiB")
     if sizes:
         table = scaling_table(sizes)
-        write_whole(options.out / "scaling.csv", pd.DataFrame(sizes).to_csv(index=False, float_format="%.6g"))
+        write_whole(out / "scaling.csv", pd.DataFrame(sizes).to_csv(index=False, float_format="%.6g"))
+        recipe = questions[0].recipe
         note = (
-            f"{options.model} on {options.task}, {mode.padding}, {mode.precision}, batch {recipes[0].batch_size}, "
-            f"max_len {recipes[0].max_len}; {machine['cpu']}, {machine['cores']} cores, {threads} threads, {device}"
+            f"{common['model']} on {common['task']}, {mode.padding}, {mode.precision}, batch {recipe.batch_size}, "
+            f"max_len {recipe.max_len}; {machine['cpu']}, {machine['cores']} cores, {threads} threads, {device}"
         )
         text = table.to_markdown(index=False, disable_numparse=True)
         lines = "\n".join(f"- {line}" for line in (*LEGEND, note))
-        write_whole(options.out / "scaling.md", f"{text}\n\n{lines}\n")
+        write_whole(out / "scaling.md", f"{text}\n\n{lines}\n")
         print_table(console, "Growing work", table)
         for line in (*LEGEND, note):
             console.print(f"- {line}", style="dim", highlight=False, markup=False)
-        console.print(f"\n{options.out}: scaling.md, scaling.csv", style="dim")
+        console.print(f"\n{out}: scaling.md, scaling.csv", style="dim")
     return 1 if failed else 0
 
 

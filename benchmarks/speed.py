@@ -49,20 +49,18 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--rounds {options.rounds}: pass 1 or more")
     recipe = Recipe(max_len=options.max_len, batch_size=options.batch_size, seed=options.seed)
     check_writable("--out", options.out)
+    recipes = [recipe]
     if options.scale:
-        from benchmarks.scaling import measure_scaling
-
         # `bucket` is what training at scale would use, and the last of the default.
-        mode = Mode("", options.padding[-1], options.precision[0], options.compile[0])
-        recipe = replace(recipe, padding=mode.padding, epochs=1, dev_rows=recipe.batch_size)
-        sizes = [replace(recipe, train_rows=rows) for rows in sorted(set(options.scale))]
-        return measure_scaling(options, sizes, mode, backends, pythons)
+        size = replace(recipe, padding=options.padding[-1], epochs=1, dev_rows=recipe.batch_size)
+        recipes = [replace(size, train_rows=rows) for rows in sorted(set(options.scale))]
 
     from benchmarks.machine import describe_machine
     from benchmarks.measure import code_hash
     from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions, shown_model
     from benchmarks.progress import RunProgress, terminal
     from benchmarks.sample import make_sample
+    from benchmarks.scaling import measure_scaling
     from benchmarks.speed_report import notes, print_report, summarize, write_report
     from benchmarks.speed_run import Results, Setting, measure_modes
     from shared.checkpoint import checkpoint_hash, read_architecture
@@ -70,14 +68,13 @@ def run(options: argparse.Namespace) -> int:
     from shared.records import cell_id
     from shared.splits import splits_hash
 
-    modes = choose_modes(backends, options.padding, options.precision, options.compile, options.baselines)
     device, threads = choose_device(options.device), choose_threads(options.threads)
-    (question,) = plan_questions(
+    questions = plan_questions(
         Request(
             backends=backends,
             tasks=[options.task],
             models=[options.model],
-            recipes=[recipe],
+            recipes=recipes,
             device=options.device,
             threads=options.threads,
             limit=None,
@@ -86,23 +83,27 @@ def run(options: argparse.Namespace) -> int:
         )
     )
     environments = find_environments(backends, pythons)
-    architecture = read_architecture(question.checkpoint, recipe, len(question.labels))
     machine = describe_machine()
-    asked: dict[str, Any] = {
-        "kind": "speed",
-        "task": question.task.name,
+    common: dict[str, Any] = {
+        "task": options.task,
         "model": shown_model(options.model),
-        "data": splits_hash(question.splits),
-        "checkpoint": checkpoint_hash(question.checkpoint),
-        "recipe": recipe.asked(),
-        "steps": options.steps,
-        "modes": [mode.to_json() for mode in modes],
+        "data": [splits_hash(question.splits) for question in questions],
+        "checkpoint": checkpoint_hash(questions[0].checkpoint),
+        "recipes": [question.recipe.asked() for question in questions],
         "versions": {backend: environments[backend].versions for backend in backends},
         "code": code_hash(),
         "device": device,
         "threads": threads,
         "machine": {name: machine[name] for name in ("cpu", "cores", "gpus")},
     }
+    if options.scale:
+        mode = Mode(backends[0], options.padding[-1], options.precision[0], options.compile[0])
+        return measure_scaling(questions, mode, environments, common, options.out, options.rerun)
+
+    modes = choose_modes(backends, options.padding, options.precision, options.compile, options.baselines)
+    (question,) = questions
+    architecture = read_architecture(question.checkpoint, recipe, len(question.labels))
+    asked = {"kind": "speed", "steps": options.steps, "modes": [mode.to_json() for mode in modes]} | common
     file = options.out / "rounds" / f"{cell_id(asked)}.json"
     if options.rerun:
         file.unlink(missing_ok=True)
@@ -118,10 +119,15 @@ def run(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         train = read_encoded(question.data)["train"]
         samples = {
-            padding: make_sample(
-                train, architecture, replace(recipe, padding=padding), options.steps, Path(scratch) / padding
+            mode.widths: make_sample(
+                train,
+                architecture,
+                replace(recipe, padding=mode.padding),
+                options.steps,
+                Path(scratch) / f"{mode.padding}-{mode.width_multiple}",
+                mode.width_multiple,
             )
-            for padding in dict.fromkeys(mode.padding for mode in modes)
+            for mode in {mode.widths: mode for mode in modes}.values()
         }
         setting = Setting(question, architecture, samples, environments, device, threads)
         with RunProgress(console, left) as progress:

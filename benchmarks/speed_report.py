@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.measure import DISTURBED, quartiles
-from benchmarks.modes import Mode, Padding
+from benchmarks.modes import Mode
 from benchmarks.pictures import draw_speed
 from benchmarks.sample import Sample
 from benchmarks.speed_run import Measured, Results
@@ -39,7 +39,7 @@ LEGEND = (
 
 
 def summarize(
-    results: Results, modes: list[Mode], samples: dict[Padding, Sample], architecture: Architecture
+    results: Results, modes: list[Mode], samples: dict[str, Sample], architecture: Architecture
 ) -> pd.DataFrame:
     """One row a mode that was measured, in SI units; medians over the rounds, quartiles in `..._q1` and `..._q3`."""
     rows = []
@@ -47,7 +47,7 @@ def summarize(
         counted = results.counted(mode)
         if not counted:
             continue
-        sample = samples[mode.padding]
+        sample = samples[mode.widths]
         epoch = sample.epoch
         seconds = epoch_seconds(counted, sample)
         least = floor(results, mode, sample, architecture)
@@ -86,12 +86,12 @@ def epoch_seconds(counted: list[Measured], sample: Sample) -> np.ndarray:
     return np.array([m.took.seconds for m in counted]) * sample.scale
 
 
-def fastest_stock(results: Results, backend: str, samples: dict[Padding, Sample]) -> Mode | None:
+def fastest_stock(results: Results, backend: str, samples: dict[str, Sample]) -> Mode | None:
     """Of the backend's stock modes that were measured, the one with the least median."""
     measured = dict.fromkeys(m.mode for m in results.measured if m.mode.stock and m.mode.backend == backend)
     return min(
         measured,
-        key=lambda mode: float(np.median(epoch_seconds(results.counted(mode), samples[mode.padding]))),
+        key=lambda mode: float(np.median(epoch_seconds(results.counted(mode), samples[mode.widths]))),
         default=None,
     )
 
@@ -109,20 +109,20 @@ def by_stock(
     results: Results,
     counted: list[Measured],
     stock: Mode,
-    samples: dict[Padding, Sample],
+    samples: dict[str, Sample],
     value: Callable[[Measured, Sample], float],
 ) -> float | None:
     """The median over the rounds that both have of a value's ratio; None where the stock trainer was not measured."""
     others = {m.round: m for m in results.counted(stock)}
     ratios = [
-        value(m, samples[m.mode.padding]) / value(others[m.round], samples[stock.padding])
+        value(m, samples[m.mode.widths]) / value(others[m.round], samples[stock.widths])
         for m in counted
         if m.round in others
     ]
     return float(np.median(ratios)) if ratios else None
 
 
-def tables(results: Results, table: pd.DataFrame, samples: dict[Padding, Sample]) -> list[tuple[str, pd.DataFrame]]:
+def tables(results: Results, table: pd.DataFrame, samples: dict[str, Sample]) -> list[tuple[str, pd.DataFrame]]:
     """Two tables for people, every cell a string."""
     modes = {mode.name: mode for mode in (m.mode for m in results.measured)}
     marks = table["busy_cores"].map(lambda v: " !" if v > DISTURBED else "")
@@ -130,7 +130,7 @@ def tables(results: Results, table: pd.DataFrame, samples: dict[Padding, Sample]
     def quartiles_of(name: str, divide: bool, form: str) -> list[str]:
         shown = []
         for mode in (modes[m] for m in name_column):
-            sample = samples[mode.padding]
+            sample = samples[mode.widths]
             seconds = epoch_seconds(results.counted(mode), sample)
             shown.append(quartiles(seconds / sample.epoch.steps if divide else seconds, form))
         return shown
@@ -166,7 +166,7 @@ def tables(results: Results, table: pd.DataFrame, samples: dict[Padding, Sample]
     return [("Time a step", time), ("Around it, a step or a process", around)]
 
 
-def notes(results: Results, samples: dict[Padding, Sample], recipe: Recipe, architecture: Architecture) -> list[str]:
+def notes(results: Results, samples: dict[str, Sample], recipe: Recipe, architecture: Architecture) -> list[str]:
     """What the tables rest on: machine, samples, rates, the stock trainers' arguments, and what was refused."""
     asked = results.asked
     machine = asked["machine"]
@@ -199,7 +199,7 @@ def notes(results: Results, samples: dict[Padding, Sample], recipe: Recipe, arch
 
 
 def write_report(
-    out: Path, results: Results, table: pd.DataFrame, samples: dict[Padding, Sample], lines: list[str]
+    out: Path, results: Results, table: pd.DataFrame, samples: dict[str, Sample], lines: list[str]
 ) -> list[str]:
     """Under `out`: rounds.csv with every attempt, speed.csv, speed.md, speed.json, the picture. Gives their names."""
     rounds = [
@@ -239,7 +239,7 @@ def write_report(
 
 
 def print_report(
-    console: Console, results: Results, table: pd.DataFrame, samples: dict[Padding, Sample], lines: list[str]
+    console: Console, results: Results, table: pd.DataFrame, samples: dict[str, Sample], lines: list[str]
 ) -> None:
     for title, part in tables(results, table, samples):
         print_table(console, title, part, names=1)

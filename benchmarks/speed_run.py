@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.environments import Environment
 from benchmarks.launcher import run_worker
 from benchmarks.measure import DISTURBED, attempts, run_script
-from benchmarks.modes import Mode, Padding
+from benchmarks.modes import Mode
 from benchmarks.overhead import check_bare
 from benchmarks.plan import Question
 from benchmarks.progress import RunProgress
@@ -21,7 +21,6 @@ from benchmarks.sample import Sample
 from shared.architecture import Architecture
 from shared.cache import write_whole
 from shared.errors import InputError
-from shared.job import Job
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,8 @@ class Setting:
 
     question: Question
     architecture: Architecture
-    samples: dict[Padding, Sample]
+    samples: dict[str, Sample]
+    """By `Mode.widths`."""
     environments: dict[str, Environment]
     device: str
     threads: int
@@ -185,7 +185,7 @@ def measure_modes(
                     results.measured.append(Measured(mode, number, attempt, busy, Took.of(answer)))
                 if mode.stock:
                     results.arguments[mode.name] = made[-1][0]["arguments"]
-                progress.end(_line(results.counted(mode)[-1], setting.samples[mode.padding], len(made)))
+                progress.end(_line(results.counted(mode)[-1], setting.samples[mode.widths], len(made)))
             results.write()
     _measure_rates(setting, rounds + 1, precisions, results)
     return failed
@@ -208,21 +208,11 @@ def _measure_rates(setting: Setting, round: int, precisions: list[str], results:
 
 def _run_mode(setting: Setting, mode: Mode, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The answer of one process. Raises InputError where the backend refuses the mode, and ModeFailed."""
-    sample, question = setting.samples[mode.padding], setting.question
+    sample, question = setting.samples[mode.widths], setting.question
     if mode.stock and mode.backend == "gluon":
         check_bare(question.checkpoint, setting.architecture)  # its network is the bare script's
-    job = Job(
-        kind="train",
-        backend=mode.backend,
-        task=question.task.name,
-        labels=question.labels,
-        metrics=question.task.metrics,
-        data=str(sample.data),
-        checkpoint=str(question.checkpoint),
-        recipe=sample.recipe,
-        device=setting.device,
-        threads=setting.threads,
-        **mode.of_job(),
+    job = question.job(
+        mode.backend, setting.device, setting.threads, data=str(sample.data), recipe=sample.recipe, **mode.of_job()
     )
     python = setting.environments[mode.backend].python
     module = f"benchmarks.baselines.{mode.backend}_stock" if mode.stock else "backends.worker"

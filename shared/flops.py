@@ -33,10 +33,18 @@ class Work:
     """Of training at the batches' widths."""
 
     @classmethod
-    def of(cls, a: Architecture, lengths: np.ndarray, batches: Iterable[np.ndarray], recipe: Recipe) -> Work:
-        """`lengths` int64 [n]: tokens of each training row. `batches`: their row numbers, int64 [b] each."""
+    def of(
+        cls,
+        a: Architecture,
+        lengths: np.ndarray,
+        batches: Iterable[np.ndarray],
+        recipe: Recipe,
+        width_multiple: int = 1,
+    ) -> Work:
+        """`lengths` int64 [n]: tokens of each training row. `batches`: their row numbers, int64 [b] each, which are as
+        wide as `shared.batching.batch_width` says."""
         own = [lengths[rows] for rows in batches]
-        widths = [np.full(len(part), batch_width(part, recipe)) for part in own]
+        widths = [np.full(len(part), batch_width(part, recipe, width_multiple)) for part in own]
         real, computed = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in (own, widths))
         return cls(
             steps=len(own),

@@ -48,6 +48,22 @@ def test_a_worker_makes_batches_of_the_modes_own_epoch_in_its_order(
     assert len(others) == RECIPE.epochs - 1
 
 
+@pytest.mark.parametrize("padding", ["max_length", "longest", "bucket"])
+@pytest.mark.parametrize("multiple", [1, 8])
+def test_a_sample_counts_the_tokens_that_a_worker_computes_on(
+    train: Encoded, tmp_path: Path, padding: str, multiple: int
+) -> None:
+    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
+    sample = make_sample(train, TOY, recipe, 10, tmp_path / "sample", multiple)
+    data = read_encoded(sample.data)["train"]
+    order = next(training_order(sample.recipe, data.lengths))
+    widths = [make_batch(data, rows, sample.recipe, multiple).input_ids.shape[1] for rows in order]
+    assert sample.work.padded_tokens == RECIPE.batch_size * sum(widths)
+    assert sample.work.all_flops == training_flops(TOY, np.repeat(widths, RECIPE.batch_size))
+    if multiple == 8 and padding != "max_length":
+        assert all(width % 8 == 0 for width in widths)
+
+
 def _same(one: object, other: object) -> bool:
     return all(np.array_equal(array, vars(other)[name]) for name, array in vars(one).items())
 

@@ -18,7 +18,7 @@ from benchmarks import measure, rates, speed_run
 from benchmarks.environments import CHECKOUT, Environment, find_environment
 from benchmarks.launcher import Outcome
 from benchmarks.measure import ATTEMPTS, DISTURBED
-from benchmarks.modes import BASELINES, Mode, Padding, choose_modes
+from benchmarks.modes import BASELINES, Mode, choose_modes
 from benchmarks.plan import Question, Request, plan_questions
 from benchmarks.progress import RunProgress, terminal
 from benchmarks.sample import Sample, make_sample
@@ -74,7 +74,7 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     recipe = Recipe(max_len=8, batch_size=2)
-    samples: dict[Padding, Sample] = {
+    samples: dict[str, Sample] = {
         padding: Sample(replace(recipe, epochs=2), tmp_path / padding, WORK, EPOCH)
         for padding in ("max_length", "longest", "bucket")
     }
@@ -134,6 +134,12 @@ def test_every_backend_has_a_baseline_padded_to_max_len_and_a_program_for_it() -
     for backend in BACKENDS:
         assert Mode(backend, "max_length", stock=True) in BASELINES
         assert (CHECKOUT / "benchmarks" / "baselines" / f"{backend}_stock.py").is_file()
+
+
+def test_modes_whose_batches_are_alike_share_a_sample_and_rounded_widths_have_their_own() -> None:
+    assert Mode("keras", "bucket", "bfloat16").widths == Mode("torch", "bucket", compile=True).widths == "bucket"
+    assert Mode("keras", "bucket", compile=True).widths == "bucket, to multiples of 8"
+    assert Mode("gluon", "max_length", compile=True).widths == "max_length"
 
 
 def test_a_precision_that_no_job_can_ask_for_is_refused() -> None:
@@ -352,7 +358,7 @@ def test_a_stock_trainer_trains_on_the_batches_of_its_sample(
     asked = question(backend)
     architecture = read_architecture(asked.checkpoint, asked.recipe, 2)
     modes = [mode for mode in BASELINES if mode.backend == backend and mode.precision == "float32"]
-    samples: dict[Padding, Sample] = {
+    samples: dict[str, Sample] = {
         mode.padding: make_sample(
             read_encoded(asked.data)["train"],
             architecture,
@@ -373,6 +379,23 @@ def test_a_stock_trainer_trains_on_the_batches_of_its_sample(
         assert found.took.peak_memory_bytes > 4 * sum(int(np.prod(s)) for s in architecture.shapes().values())
     for arguments in results.arguments.values():
         assert asked.recipe.batch_size in arguments.values()
+
+
+def test_a_compiled_worker_trains_on_the_batches_of_its_sample_too(
+    question: Callable[[str], Question], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "ATTEMPTS", 1)
+    monkeypatch.setattr(speed_run, "_measure_rates", lambda *_: None)
+    asked, mode = question("gluon"), Mode("gluon", "bucket", compile=True)
+    architecture = read_architecture(asked.checkpoint, asked.recipe, 2)
+    train, recipe = read_encoded(asked.data)["train"], replace(asked.recipe, padding="bucket")
+    plain, rounded = (make_sample(train, architecture, recipe, 2, tmp_path / str(m), m) for m in (1, 8))
+    assert rounded.work.padded_tokens > plain.work.padded_tokens, "else this would show nothing"
+    setting = Setting(asked, architecture, {mode.widths: rounded}, {"gluon": find_environment("gluon", {})}, "cpu", 1)
+    results = Results(tmp_path / "rounds.json", ASKED)
+    with RunProgress(terminal(), 1) as progress:
+        assert measure_modes(setting, [mode], 1, results, progress) == {}
+    assert len(results.measured) == 1
 
 
 def test_one_command_measures_prints_and_writes(
