@@ -36,7 +36,7 @@ BACKENDS: dict[str, Backend] = {
     "torch": Backend(
         "backends.torch_hf",
         ("torch", "transformers"),
-        revision=1,
+        revision=2,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
         stock="backends.stock.torch_hf",

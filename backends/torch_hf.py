@@ -19,6 +19,7 @@ from transformers.models.distilbert.modeling_distilbert import DistilBertForSequ
 
 from backends import check_precision
 from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
+from backends.torch_cpu import for_cpu
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.errors import InputError
@@ -49,6 +50,8 @@ def load(
     network = _network(architecture)
     if precision in HALVES:
         network.classifier.__class__ = WideLinear
+    if place.type == "cpu" and not compile:  # compiled, it is torch that chooses
+        for_cpu(network, precision)
     dtype = getattr(torch, stored(precision))
     network.load_state_dict(
         {name: torch.tensor(w, dtype=dtype, device=place) for name, w in weights.items()}, assign=True

@@ -1,0 +1,116 @@
+"""What torch computes slowly on a CPU, computed otherwise: the same functions of the same parameters.
+
+- A linear layer's products go to oneDNN, to which torch itself gives those of bfloat16 alone, in place of the BLAS that
+  torch was built with.
+- Dropout draws 64 random bits at a time and takes 16 for each number, where torch draws for each by itself.
+- Attention that drops out has no fused kernel on a CPU; what torch puts in its place also looks for rows that attend to
+  nothing, of which there are none here.
+
+docs/performance.md has what each gives.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+from transformers.modeling_utils import AttentionInterface
+
+ATTENTION = "concord_cpu"
+
+
+def for_cpu(network: torch.nn.Module, precision: str) -> None:
+    """Replaces these three in a network of transformers, in place. Parameters and their names stay."""
+    for module in network.modules():
+        if type(module) is torch.nn.Dropout:
+            module.__class__ = CoarseDropout
+        elif type(module) is torch.nn.Linear and precision == "float32":
+            module.__class__ = OneDnnLinear
+    network.config._attn_implementation = ATTENTION
+
+
+class _OneDnnProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(input, weight)
+        return _product(input, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        input, weight = ctx.saved_tensors
+        flat = gradient.flatten(0, -2)
+        # oneDNN is no faster at the product of two transposed matrices.
+        return _product(gradient, weight.t()), flat.t() @ input.flatten(0, -2), flat.sum(0)
+
+
+def _product(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """[..., n], [m, n] and [m] to [..., m], all float32. The operator that torch.compile puts in a Linear's place."""
+    product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return product
+
+
+class OneDnnLinear(torch.nn.Linear):
+    """By oneDNN, forwards and to its input's gradient."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = _OneDnnProduct.apply(input, self.weight, self.bias)
+        return output
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: torch.Tensor, kept: torch.Tensor, factor: float) -> torch.Tensor:
+        ctx.save_for_backward(kept)
+        ctx.factor = factor
+        return (input * kept).mul_(factor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (kept,) = ctx.saved_tensors
+        return (gradient * kept).mul_(ctx.factor), None, None
+
+
+def drop(input: torch.Tensor, rate: float) -> torch.Tensor:
+    """Dropout at the multiple of 2^-16 that is nearest to the rate, drawn from torch's own generator. What is kept is
+    divided by the share that is, so that the mean stays."""
+    dropped = min(round(rate * 2**16), 2**16 - 1)
+    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = bits.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
+    # As int8, ones and zeros: products with bool are not vectorized.
+    output: torch.Tensor = _Drop.apply(input, kept.view(torch.int8), 1 / (1 - dropped / 2**16))
+    return output
+
+
+class CoarseDropout(torch.nn.Dropout):
+    """By `drop`."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return drop(input, self.p) if self.training and self.p else input
+
+
+def attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float = 1.0,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Scaled dot-product attention, as transformers asks for it: `query`, `key` and `value` [b, heads, s, width of a
+    head], a mask of bool, [b, 1, 1 or s, s], True at what is attended to. Gives the context, [b, s, heads, width of a
+    head]."""
+    if not dropout:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
+    scores = torch.matmul(query * scaling, key.transpose(-1, -2))
+    if attention_mask is not None:
+        scores += torch.zeros_like(attention_mask, dtype=scores.dtype).masked_fill_(~attention_mask, -torch.inf)
+    weights = drop(scores.softmax(-1), dropout)
+    return torch.matmul(weights, value).transpose(1, 2), None
+
+
+AttentionInterface.register(ATTENTION, attention)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # transformers drops the mask of a kind of attention without one

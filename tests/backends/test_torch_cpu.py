@@ -1,0 +1,93 @@
+"""What the torch adapter computes in its own way on a CPU, against formulas in float64. Runs in torch's environment."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
+    import pytest
+    import torch
+
+    from backends.torch_cpu import OneDnnLinear, attention, drop
+
+    ROUNDING = 1e-6
+    """Of the largest number: float32's own, over sums of some tens of products."""
+
+    def random(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+    def assert_equal(found: torch.Tensor | None, formula: np.ndarray) -> None:
+        assert found is not None
+        difference = np.abs(found.detach().double().numpy() - formula).max()
+        assert difference <= ROUNDING * np.abs(formula).max()
+
+    @pytest.mark.parametrize("rows", [(5, 7), (5,), (1,)], ids=["of tokens", "of rows", "of one row"])
+    def test_a_linear_layer_and_its_gradients_are_the_formula(rows: tuple[int, ...]) -> None:
+        layer = OneDnnLinear(24, 16)
+        given = random(*rows, 24).requires_grad_()
+        outward = random(*rows, 16)
+        output = layer(given)
+        output.backward(outward)
+        w, b, x, d = (t.detach().double().numpy() for t in (layer.weight, layer.bias, given, outward))
+        assert_equal(output, x @ w.T + b)
+        assert_equal(given.grad, d @ w)
+        assert_equal(layer.weight.grad, d.reshape(-1, 16).T @ x.reshape(-1, 24))
+        assert_equal(layer.bias.grad, d.reshape(-1, 16).sum(0))
+
+    def test_a_linear_layer_takes_the_first_token_of_each_row() -> None:
+        """As the pooler does: rows that lie apart in memory."""
+        layer, given = OneDnnLinear(24, 16), random(5, 7, 24)
+        w, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
+        assert_equal(layer(given[:, 0]), given[:, 0].double().numpy() @ w.T + b)
+
+    @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+    def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, dtype: torch.dtype) -> None:
+        torch.manual_seed(3)
+        n = 400_001  # no multiple of the four that are drawn at once
+        output = drop(torch.ones(n, dtype=dtype), rate).double()
+        dropped = (output == 0).double().mean().item()
+        assert abs(dropped - rate) < 5 * np.sqrt(rate * (1 - rate) / n)
+        assert output.max().item() == pytest.approx(1 / (1 - rate), rel=2**-7 if dtype == torch.bfloat16 else 0.01)
+
+    def test_dropout_is_independent_from_one_number_to_the_next() -> None:
+        """Four of them come from one draw."""
+        torch.manual_seed(4)
+        kept = (drop(torch.ones(400_000), 0.1) > 0).double().numpy()
+        centred = kept - kept.mean()
+        for apart in (1, 2, 3, 4, 8):
+            correlation = (centred[apart:] * centred[:-apart]).mean() / centred.var()
+            assert abs(correlation) < 5 / np.sqrt(len(kept))
+
+    def test_dropout_lets_gradients_through_where_it_lets_numbers_through() -> None:
+        given = random(3, 50).abs_().add_(1).requires_grad_()
+        output = drop(given, 0.3)
+        output.sum().backward()
+        assert_equal(given.grad, output.detach().double().numpy() / given.detach().double().numpy())
+
+    def test_dropout_draws_anew_and_the_same_from_the_same_seed() -> None:
+        def two() -> tuple[torch.Tensor, torch.Tensor]:
+            torch.manual_seed(5)
+            return drop(torch.ones(1000), 0.5), drop(torch.ones(1000), 0.5)
+
+        first, second = two()
+        assert not torch.equal(first, second)
+        assert all(torch.equal(a, b) for a, b in zip((first, second), two(), strict=True))
+
+    @pytest.mark.parametrize("rate", [0.0, 1e-9], ids=["without dropout", "with a rate that drops nothing"])
+    @pytest.mark.parametrize("masked", [False, True], ids=["whole rows", "padded rows"])
+    def test_attention_is_the_formula(rate: float, masked: bool) -> None:
+        query, key, value = (random(2, 3, 5 + n, 8)[:, :, :5] for n in range(3))
+        mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]], dtype=torch.bool)[:, None, None] if masked else None
+        module = torch.nn.Module()
+        module.is_causal = False
+        context, _ = attention(module, query, key, value, mask, dropout=rate, scaling=0.25)
+        q, k, v = (t.double().numpy() for t in (query, key, value))
+        scores = q @ k.transpose(0, 1, 3, 2) * 0.25
+        if mask is not None:
+            scores = np.where(mask.numpy(), scores, -np.inf)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        assert_equal(context, (weights @ v).transpose(0, 2, 1, 3))
