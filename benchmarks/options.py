@@ -91,7 +91,7 @@ def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argp
     return options, preset
 
 
-def add_backend_option(group: argparse._ArgumentGroup, default: str) -> None:
+def add_backend_option(group: argparse._ActionsContainer, default: str) -> None:
     """`--backend`, which `chosen_backends` reads."""
     group.add_argument(
         "--backend", nargs="+", default=[default], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all ({default})"
@@ -109,6 +109,11 @@ def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 def add_worker_options(group: argparse._ArgumentGroup) -> None:
     """`--device`, `--threads`, `--python`: what a worker runs on."""
     group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
+    add_interpreter_options(group)
+
+
+def add_interpreter_options(group: argparse._ActionsContainer) -> None:
+    """`--threads`, `--python`."""
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
     group.add_argument(
         "--python",

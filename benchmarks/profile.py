@@ -12,6 +12,7 @@ from benchmarks.modes import PRECISIONS
 from benchmarks.options import (
     Parser,
     add_backend_option,
+    add_interpreter_options,
     check_writable,
     chosen_backends,
     chosen_pythons,
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_backend_option(parser, "all")  # type: ignore[arg-type]
+    add_backend_option(parser, "all")
     parser.add_argument("--model", default="minilm", metavar="NAME", help="as benchmarks.run takes it (minilm)")
     parser.add_argument("--width", type=int, default=64, metavar="N", help="what rows are padded to (64)")
     parser.add_argument("--tokens", type=int, metavar="N", help="real tokens of a row (as many as the width)")
@@ -108,14 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="under the profiler, and as many before (5)")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", metavar="NAME", help="(float32)")
     parser.add_argument("--top", type=int, default=15, metavar="N", help="operators shown (15)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (all processors)")
-    parser.add_argument(
-        "--python",
-        action="append",
-        default=[],
-        metavar="BACKEND=PATH",
-        help="the interpreter that has the backend's framework (tox's environment of that name)",
-    )
+    add_interpreter_options(parser)
     parser.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="for profile.csv (runs)")
     options = parser.parse_args(arguments)
     with one_line_errors("benchmarks.profile"):
