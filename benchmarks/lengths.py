@@ -47,12 +47,7 @@ def show_lengths(options: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = Parser(
-        prog="benchmarks.lengths",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.lengths", description=__doc__, epilog=EXAMPLES)
     parser.add_argument("--task", nargs="+", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
     parser.add_argument("--model", default="google-bert/bert-base-uncased", metavar="NAME", help="whose tokenizer")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the tasks' files; without it, the hub's copy")

@@ -25,11 +25,11 @@ from shared.tasks import TASK_MODULES
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error of one line, and options by their whole names: a prefix that is clear today may not be
-    when there is one more option."""
+    """argparse, with an error of one line, description and examples as they are written, and options by their whole
+    names: a prefix that is clear today may not be when there is one more option."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")

@@ -11,7 +11,6 @@ values of an option, those are compared in the same way.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -49,12 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="benchmarks.parity",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.parity", description=__doc__, epilog=EXAMPLES)
     what = add_what_options(parser)
     what.add_argument(
         "--limit", type=int, metavar="N", help="the first N rows only: of dev, or with several seeds of every split"

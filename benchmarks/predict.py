@@ -179,12 +179,7 @@ def _refuse_a_folder_of_models(folder: Path) -> None:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="benchmarks.predict",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.predict", description=__doc__, epilog=EXAMPLES)
     what = parser.add_argument_group("what to ask")
     what.add_argument("texts", nargs="*", metavar="TEXT", help="one text, or two as a pair; --file has room for more")
     what.add_argument(

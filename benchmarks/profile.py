@@ -95,12 +95,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = Parser(
-        prog="benchmarks.profile",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.profile", description=__doc__, epilog=EXAMPLES)
     add_backend_option(parser, "all")
     parser.add_argument("--model", default="minilm", metavar="NAME", help="as benchmarks.run takes it (minilm)")
     parser.add_argument("--width", type=int, default=64, metavar="N", help="what rows are padded to (64)")

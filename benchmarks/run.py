@@ -105,12 +105,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="benchmarks.run",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.run", description=__doc__, epilog=EXAMPLES)
     what = add_what_options(parser, task_required=False)
     add_preset_option(what)
     what.add_argument(

@@ -146,12 +146,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(
-        prog="benchmarks.speed",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="benchmarks.speed", description=__doc__, epilog=EXAMPLES)
     what = parser.add_argument_group("what to measure; several values make a mode each")
     add_backend_option(what, "all")
     what.add_argument("--task", required=True, metavar="NAME", help=", ".join(TASK_MODULES))
