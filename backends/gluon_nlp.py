@@ -7,6 +7,7 @@ the process starts.
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -271,6 +272,12 @@ class GluonModel:
     precision: Precision
     static_shape: bool = False
     """Memory and the order of operations are laid out once for a shape, and anew where the shape changes."""
+    predicting: HybridBlock = field(init=False)
+    """The same layers, in a graph of its own. One graph's memory would be laid out anew as training goes on after a
+    prediction, beside the old."""
+
+    def __post_init__(self) -> None:
+        self.predicting = copy.copy(self.network)
 
     @property
     def width_multiple(self) -> int:
@@ -279,7 +286,7 @@ class GluonModel:
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """One optimizer step, enqueued. The result waits for it."""
         with mx.autograd.record():
-            logits = self._logits(batch)
+            logits = self._logits(self.network, batch)
             labels = self._array(batch.labels, self.precision)
             loss = self._loss(logits, labels)
         self._backward(loss)
@@ -294,12 +301,12 @@ class GluonModel:
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Logits, [b, num_labels], dropout off."""
-        return self._logits(batch).asnumpy()
+        return self._logits(self.predicting, batch).asnumpy()
 
     def gradients(self, batch: Batch) -> Gradients:
         """Loss and every gradient, dropout off. The next train step overwrites what lies in the parameters."""
         with mx.autograd.record(train_mode=False):
-            loss = self._loss(self._logits(batch), self._array(batch.labels, self.precision))
+            loss = self._loss(self._logits(self.network, batch), self._array(batch.labels, self.precision))
         self._backward(loss, train_mode=False)
         raw = {name: parameter.grad().asnumpy() for name, parameter in self.parameters.items()}
         norm, factor = self.optimizer.norm_and_factor()
@@ -323,7 +330,7 @@ class GluonModel:
         ]
         self.network.hybridize(False)
         with mx.autograd.train_mode() if dropout else mx.autograd.predict_mode():
-            logits = self._logits(batch).asnumpy()
+            logits = self._logits(self.network, batch).asnumpy()
         for hook in hooks:
             hook.detach()
         self.network.hybridize(static_alloc=True, static_shape=self.static_shape)
@@ -368,7 +375,7 @@ class GluonModel:
     def _array(self, values: np.ndarray, dtype: str) -> mx.nd.NDArray:
         return mx.nd.array(values, ctx=self.context, dtype=dtype)
 
-    def _logits(self, batch: Batch) -> mx.nd.NDArray:
+    def _logits(self, network: HybridBlock, batch: Batch) -> mx.nd.NDArray:
         a = self.architecture
         # MXNet's Embedding takes the last row for any id beyond the table, and says nothing.
         _require_below(batch.input_ids.max(initial=0), a.vocab_size, "vocab_size")
@@ -378,7 +385,7 @@ class GluonModel:
             _require_below(batch.token_type_ids.max(initial=0), a.type_vocab_size, "type_vocab_size")
             types = self._array(batch.token_type_ids, "int32")
         lengths = self._array(batch.attention_mask.sum(axis=1), self.precision)
-        return self.network(self._array(batch.input_ids, "int32"), types, lengths)
+        return network(self._array(batch.input_ids, "int32"), types, lengths)
 
 
 def _require_below(largest: int, size: int, field_name: str) -> None:
