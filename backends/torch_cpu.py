@@ -22,11 +22,13 @@ ATTENTION = "concord_cpu"
 
 
 def for_cpu(network: torch.nn.Module, precision: str) -> None:
-    """Replaces these three in a network of transformers, in place. Parameters and their names stay."""
+    """Replaces these three in a network of transformers, in place. Parameters and their names stay. So do linear
+    layers where torch was built without oneDNN."""
+    one_dnn = precision == "float32" and torch.backends.mkldnn.is_available()
     for module in network.modules():
         if type(module) is torch.nn.Dropout:
             module.__class__ = CoarseDropout
-        elif type(module) is torch.nn.Linear and precision == "float32":
+        elif type(module) is torch.nn.Linear and one_dnn:
             module.__class__ = OneDnnLinear
     network.config._attn_implementation = ATTENTION
 

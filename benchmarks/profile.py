@@ -24,7 +24,8 @@ EXAMPLES = """example:
   python -m benchmarks.profile --backend torch --model minilm --width 64 --tokens 11
 
 Seconds are those of an operator itself, less what it calls; the frameworks name their operators each in its own way. A
-profiled step takes longer than the step shown above the table, which ran without a profiler."""
+profiled step takes longer than the step shown above the table, which ran without a profiler. TensorFlow computes
+several operators at a time, so its seconds add up to more than the step's."""
 
 
 def run(options: argparse.Namespace) -> int:

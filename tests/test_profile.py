@@ -17,12 +17,12 @@ LINEARS = 14
 """Six in each layer, the pooler and the classifier."""
 
 COUNTED = {
-    "torch": {"aten::_fused_adamw_": 2, "mkldnn::_linear_pointwise": 2 * LINEARS, "aten::gelu": 2},
+    "torch": {"aten::_fused_adamw_": 2, "mkldnn::_linear_pointwise": 2 * LINEARS, "aten::random_": 8, "aten::gelu": 2},
     "gluon": {"_adamw_update": TENSORS, "LayerNorm": 5, "_backward_LayerNorm": 5},
     "keras": {"ResourceApplyAdam": TENSORS, "Erfc": 2},
 }
 """By backend, how often a step runs some of the operators: torch's optimizer has a group with decay and one without,
-and its linear layers one product forwards and one to the input's gradient."""
+its linear layers one product forwards and one to the input's gradient, its eight layers of dropout one draw each."""
 
 
 def profile(*arguments: str) -> int | str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 import numpy as np
@@ -10,7 +11,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     import pytest
     import torch
 
-    from backends.torch_cpu import OneDnnLinear, attention, drop
+    from backends.torch_cpu import OneDnnLinear, attention, drop, for_cpu
 
     ROUNDING = 1e-6
     """Of the largest number: float32's own, over sums of some tens of products."""
@@ -41,6 +42,17 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         layer, given = OneDnnLinear(24, 16), random(5, 7, 24)
         w, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
         assert_equal(layer(given[:, 0]), given[:, 0].double().numpy() @ w.T + b)
+
+    def test_a_torch_without_onednn_keeps_its_own_linear_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+        def kind() -> type:
+            network = torch.nn.Sequential(torch.nn.Linear(4, 2))
+            network.config = argparse.Namespace()
+            for_cpu(network, "float32")
+            return type(network[0])
+
+        assert kind() is OneDnnLinear
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+        assert kind() is torch.nn.Linear
 
     @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
