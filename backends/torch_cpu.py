@@ -22,8 +22,8 @@ ATTENTION = "concord_cpu"
 
 
 def for_cpu(network: torch.nn.Module, precision: str) -> None:
-    """Replaces these three in a network of transformers, in place. Parameters and their names stay. So do linear
-    layers where torch was built without oneDNN."""
+    """Replaces these three in a network of transformers, in place. Parameters and their names stay. Where torch was
+    built without oneDNN, linear layers are left as they are."""
     one_dnn = precision == "float32" and torch.backends.mkldnn.is_available()
     for module in network.modules():
         if type(module) is torch.nn.Dropout:

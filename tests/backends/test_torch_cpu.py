@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -46,7 +46,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     def test_a_torch_without_onednn_keeps_its_own_linear_layers(monkeypatch: pytest.MonkeyPatch) -> None:
         def kind() -> type:
             network = torch.nn.Sequential(torch.nn.Linear(4, 2))
-            network.config = argparse.Namespace()
+            network.config = SimpleNamespace()
             for_cpu(network, "float32")
             return type(network[0])
 
