@@ -14,7 +14,7 @@ class Backend:
     """What is known of a backend without importing its framework."""
 
     module: str
-    """The adapter, which has the function `load` of backends/contract.py."""
+    """The adapter, which has the function `load` of shared/contract.py."""
     modules: tuple[str, ...]
     """What the adapter imports; the first is the framework."""
     revision: int

@@ -18,9 +18,9 @@ import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
 from backends import BACKENDS, check_precision
-from backends.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -60,7 +60,7 @@ def load(
     precision: Precision = "float32",
     compile: bool = False,
 ) -> GluonModel:
-    """Builds the model on `device` with these weights (see `backends.contract.Load`).
+    """Builds the model on `device` with these weights (see `shared.contract.Load`).
 
     `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
     where the device is a GPU that this MXNet does not see, and for any precision but float32 and float64.

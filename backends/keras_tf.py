@@ -23,9 +23,9 @@ import numpy as np
 import tensorflow as tf
 
 from backends import BACKENDS, check_precision
-from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe
@@ -69,7 +69,7 @@ def load(
     precision: Precision = "float32",
     compile: bool = False,
 ) -> KerasModel:
-    """The model of backends/contract.py. TensorFlow takes its device and threads before its first operation and keeps
+    """The model of shared/contract.py. TensorFlow takes its device and threads before its first operation and keeps
     them: a second call in one process with others raises RuntimeError.
 
     Raises InputError for a GPU that TensorFlow does not see or a precision that it does not have there, and for a beta
@@ -254,7 +254,7 @@ LABELS = tf.TensorSpec([None], tf.int64)
 
 
 class KerasModel:
-    """A keras-hub network with an Adam of its own, as backends/contract.py wants it."""
+    """A keras-hub network with an Adam of its own, as shared/contract.py wants it."""
 
     def __init__(
         self,

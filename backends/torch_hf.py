@@ -18,10 +18,10 @@ from transformers.models.distilbert.configuration_distilbert import DistilBertCo
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
 from backends import check_precision
-from backends.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from backends.torch_cpu import for_cpu
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe
@@ -38,7 +38,7 @@ def load(
     precision: Precision = "float32",
     compile: bool = False,
 ) -> TorchModel:
-    """See `backends.contract.Load`. Raises InputError too where torch.compile would find no C++ compiler."""
+    """See `shared.contract.Load`. Raises InputError too where torch.compile would find no C++ compiler."""
     gpu_number(device, torch.cuda.device_count())
     check_precision("torch", device, precision)
     place = torch.device(device)
@@ -201,7 +201,7 @@ class _Optimizer:
 
 @dataclass
 class TorchModel:
-    """See `backends.contract.Model`."""
+    """See `shared.contract.Model`."""
 
     network: Any
     parameters: dict[str, torch.Tensor]

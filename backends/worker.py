@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from backends import BACKENDS
-from backends.contract import Load, Model
 from shared.cache import write_whole
 from shared.checkpoint import first_weights, read_architecture, saved_weights, write_folder
+from shared.contract import Load, Model
 from shared.encoding import read_encoded
 from shared.errors import InputError
 from shared.finetune import Event, finetune, predict

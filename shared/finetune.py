@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from backends.contract import Lazy, Model
 from shared.architecture import Weights
 from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
+from shared.contract import Lazy, Model
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.metrics import batch_accuracy, score

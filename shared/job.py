@@ -51,7 +51,7 @@ class Job:
     threads: int
     precision: Precision = "float32"
     compile: bool = False
-    """The framework's compiler is to make one program of a training step (see `backends.contract.Load`)."""
+    """The framework's compiler is to make one program of a training step (see `shared.contract.Load`)."""
     steep_clip: float | None = None
     """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
     stock: tuple[str, ...] = ()

@@ -27,9 +27,9 @@ from typing import Any
 
 import numpy as np
 
-from backends.contract import Gradients, HiddenStates, Lazy, Model
 from shared.architecture import Weights
 from shared.batching import Batch, make_batch
+from shared.contract import Gradients, HiddenStates, Lazy, Model
 from shared.encoding import Encoded
 from shared.finetune import Event, epochs, finetune
 from shared.recipe import Recipe

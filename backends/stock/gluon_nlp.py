@@ -11,9 +11,9 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from backends import gluon_nlp
-from backends.contract import Model
 from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
+from shared.contract import Model
 from shared.job import Precision
 from shared.recipe import Recipe
 
@@ -32,7 +32,7 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
     model = gluon_nlp.load(architecture, weights, recipe, device, threads, precision)

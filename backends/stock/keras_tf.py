@@ -13,9 +13,9 @@ import keras_hub
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import global_norm
 
-from backends.contract import Model
 from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
+from shared.contract import Model
 from shared.job import Precision
 from shared.recipe import Recipe
 
@@ -36,7 +36,7 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
     keras_tf.prepare(recipe, device, threads, precision)

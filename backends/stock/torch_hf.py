@@ -11,10 +11,10 @@ from transformers.trainer import Trainer
 from transformers.training_args import TrainingArguments
 
 from backends import torch_hf
-from backends.contract import Gradients, Lazy, Model
 from backends.stock import check_mode
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.contract import Gradients, Lazy, Model
 from shared.job import Precision
 from shared.recipe import Recipe
 
@@ -30,7 +30,7 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `backends.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
     model = torch_hf.load(architecture, weights, recipe, device, threads, precision)

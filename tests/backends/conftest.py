@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from backends.contract import Load, Model
 from shared.architecture import Architecture, Weights
+from shared.contract import Load, Model
 from shared.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]

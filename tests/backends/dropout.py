@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from backends.contract import HiddenStates
 from shared.architecture import Architecture, Dropout, Weights
 from shared.batching import Batch
+from shared.contract import HiddenStates
 from tests.backends.cases import NO_DROPOUT, architecture, is_norm
 
 Place = Literal["embeddings", "attention", "attention_output", "feed_forward_output", "classifier"]

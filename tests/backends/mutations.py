@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backends.contract import Gradients, HiddenStates, Lazy, Load, Model
 from shared import finetune
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.contract import Gradients, HiddenStates, Lazy, Load, Model
 from tests.backends.cases import perturbed_weights
 from tests.backends.traced import Build, builder
 

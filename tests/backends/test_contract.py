@@ -1,4 +1,4 @@
-"""What backends/contract.py promises, of the backend named by CONCORD_TEST_BACKEND."""
+"""What shared/contract.py promises, of the backend named by CONCORD_TEST_BACKEND."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from backends.contract import Load, Model, peak_resident_memory
 from shared.architecture import Dropout, Weights
+from shared.contract import Load, Model, peak_resident_memory
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from backends.contract import Load
 from backends.stock import PARTS, Part, parts_of
 from benchmarks.ladder import Finding, Trace, Truth, climb
+from shared.contract import Load
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from backends.contract import Load, Model
 from shared.architecture import Dropout
+from shared.contract import Load, Model
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe

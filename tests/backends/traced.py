@@ -18,8 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from backends import BACKENDS
-from backends.contract import Load, Model
 from shared.architecture import Architecture, Dropout, Weights
+from shared.contract import Load, Model
 from shared.encoding import Encoded
 from shared.job import Precision
 from shared.recipe import Recipe
