@@ -18,9 +18,10 @@ import numpy as np
 from mxnet.gluon import HybridBlock, Parameter, nn
 
 from backends import BACKENDS, check_precision
+from backends.devices import gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy, gpu_number, peak_resident_memory
+from shared.contract import Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe

@@ -23,9 +23,10 @@ import numpy as np
 import tensorflow as tf
 
 from backends import BACKENDS, check_precision
+from backends.devices import check_capability, gpu_number, peak_resident_memory
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
+from shared.contract import Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe

@@ -18,10 +18,11 @@ from transformers.models.distilbert.configuration_distilbert import DistilBertCo
 from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
 from backends import check_precision
+from backends.devices import check_capability, gpu_number, peak_resident_memory
 from backends.torch_cpu import for_cpu
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy, check_capability, gpu_number, peak_resident_memory
+from shared.contract import Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from backends import BACKENDS, check_precision
+from backends.devices import check_capability
 from backends.stock import check_mode
 from benchmarks.options import Parser, add_mode_options
 from benchmarks.plan import Cell, Request, plan_cells
-from shared.contract import check_capability
 from shared.errors import InputError
 from shared.job import TRAINED, Job, Precision, stored
 from shared.recipe import Recipe

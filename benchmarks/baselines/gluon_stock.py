@@ -16,10 +16,10 @@ import gluonnlp as nlp
 import mxnet as mx
 import numpy as np
 
+from backends.devices import peak_resident_memory
 from benchmarks.bare.gluon_bare import build
 from benchmarks.baselines.passes import Passes, answer_job
 from shared.batching import make_batch
-from shared.contract import peak_resident_memory
 from shared.encoding import read_encoded
 from shared.job import Job
 

@@ -19,8 +19,8 @@ from transformers.trainer import Trainer
 from transformers.trainer_callback import TrainerCallback
 from transformers.training_args import TrainingArguments
 
+from backends.devices import peak_resident_memory
 from benchmarks.baselines.passes import Passes, answer_job
-from shared.contract import peak_resident_memory
 from shared.encoding import Encoded, read_encoded
 from shared.job import Job
 

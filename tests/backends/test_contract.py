@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
+from backends.devices import peak_resident_memory
 from shared.architecture import Dropout, Weights
-from shared.contract import Load, Model, peak_resident_memory
+from shared.contract import Load, Model
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch

@@ -1,0 +1,42 @@
+"""Devices and memory, as every adapter asks of them."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+
+from shared.errors import InputError
+from shared.job import Precision
+
+
+def gpu_number(device: str, seen: int) -> int | None:
+    """The n of `cuda:n`, or None for `cpu`. Raises InputError for any other device, and where the framework does not
+    see that many GPUs."""
+    if device == "cpu":
+        return None
+    match = re.fullmatch(r"cuda:(\d+)", device)
+    if not match:
+        raise InputError(f"device {device!r} is neither cpu nor cuda:N; pass one of these")
+    if int(match[1]) >= seen:
+        raise InputError(
+            f"device {device}: the backend's framework sees {seen} GPUs; pass --device cpu, or an environment with the "
+            "framework's CUDA build"
+        )
+    return int(match[1])
+
+
+def check_capability(device: str, precision: Precision, capability: tuple[int, int]) -> None:
+    """Raises InputError where a GPU of this CUDA compute capability has no arithmetic of this precision: it would be
+    emulated, or float32 in silence. bfloat16 and tf32 came with Ampere, 8.0."""
+    if precision in ("bfloat16", "tf32") and capability < (8, 0):
+        raise InputError(
+            f"{device} has compute capability {capability[0]}.{capability[1]}, and {precision} needs 8.0; pass "
+            "--precision float32"
+        )
+
+
+def peak_resident_memory() -> int:
+    """The process's largest resident set so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
