@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 
 from backends import BACKENDS
-from shared.cache import write_whole
 from shared.checkpoint import first_weights, read_architecture, saved_weights, write_folder
 from shared.contract import Load, Model
 from shared.encoding import read_encoded
 from shared.errors import InputError
+from shared.files import write_whole
 from shared.finetune import Event, finetune, predict
 from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, TRACE, Job
 from shared.recipe import Recipe

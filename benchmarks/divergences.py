@@ -12,7 +12,7 @@ from backends.stock import Part
 from benchmarks.ladder import RUNG, Finding
 from benchmarks.parity_report import Report, short, shown_versions
 from benchmarks.tables import print_table
-from shared.cache import write_whole
+from shared.files import write_whole
 
 Divergences = dict[Part, list[Finding]]
 """What the ladder found of each part when it alone stood in the adapter's place."""

@@ -28,7 +28,7 @@ from benchmarks.equivalence import (
 from benchmarks.parity_report import shown_versions
 from benchmarks.plan import Cell
 from benchmarks.tables import QUALITY_LEGEND, SHORT, as_typed, print_table, quality
-from shared.cache import write_whole
+from shared.files import write_whole
 from shared.recipe import Recipe
 from shared.records import Record
 

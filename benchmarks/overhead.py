@@ -25,10 +25,10 @@ from benchmarks.options import Parser, one_line_errors
 from benchmarks.plan import choose_threads
 from benchmarks.progress import terminal
 from shared.architecture import Architecture
-from shared.cache import write_whole
 from shared.checkpoint import WEIGHTS, check_weights, read_architecture
 from shared.encoding import Encoded
 from shared.errors import InputError
+from shared.files import write_whole
 from shared.job import Job
 from shared.models import resolve_model
 from shared.recipe import Recipe

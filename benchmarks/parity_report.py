@@ -15,7 +15,7 @@ from rich.table import Table
 from benchmarks.environments import Environment
 from benchmarks.ladder import NOISE_FACTOR, RUNG, Finding, Trace, likely_causes
 from benchmarks.plan import Question, shown_model
-from shared.cache import write_whole
+from shared.files import write_whole
 
 FAILS = "FAILS"
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from backends import BACKENDS
 from benchmarks.tables import SHOWN, as_typed, steady_epoch_seconds
-from shared.cache import write_whole
 from shared.errors import InputError
+from shared.files import write_whole
 from shared.presets import Preset, get_preset
 from shared.records import SPLITS, Record, scores
 

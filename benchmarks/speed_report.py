@@ -19,7 +19,7 @@ from benchmarks.sample import Sample
 from benchmarks.speed_run import Measured, Results
 from benchmarks.tables import print_table
 from shared.architecture import Architecture
-from shared.cache import write_whole
+from shared.files import write_whole
 from shared.flops import floor_seconds, optimizer_bytes
 from shared.recipe import Recipe
 

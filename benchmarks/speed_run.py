@@ -19,8 +19,8 @@ from benchmarks.plan import Question
 from benchmarks.progress import RunProgress
 from benchmarks.sample import Sample
 from shared.architecture import Architecture
-from shared.cache import write_whole
 from shared.errors import InputError
+from shared.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rich.text import Text
 from scipy.stats import t as student
 
 from backends import BACKENDS
-from shared.cache import write_whole
+from shared.files import write_whole
 from shared.recipe import Recipe
 from shared.records import SPLITS, Record, scores
 

@@ -5,10 +5,8 @@ Such a folder holds config.json, model.safetensors (or its shards with an index)
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from shared.architecture import Architecture, Dropout, Weights
-from shared.cache import whole_folder
 from shared.encoding import tokenizer_files
 from shared.errors import InputError
+from shared.files import hash_files, read_json, whole_folder, write_json
 from shared.recipe import Recipe
 
 WEIGHTS = "model.safetensors"
@@ -138,7 +136,7 @@ def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architec
     Raises InputError where config.json is missing, is broken or says what the project does not support, and where
     `recipe.max_len` is more than the model's positions.
     """
-    config = _Config(folder / "config.json", _read_json(folder / "config.json"))
+    config = _Config(folder / "config.json", read_json(folder / "config.json"))
     for field, only in ONLY_SUPPORTED.items():
         if config.values.get(field, only) not in (only, None):
             raise config.refuse(field, json.dumps(only))
@@ -188,7 +186,7 @@ def read_saved(folder: Path) -> Saved:
     positions, if they are fewer. Raises InputError where config.json is missing, broken or of no single-label
     classifier."""
     path = folder / "config.json"
-    config = _read_json(path)
+    config = read_json(path)
     heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
     found = config.get("architectures") or ["none"]
     if not any(head in heads for head in found):
@@ -206,7 +204,7 @@ def read_saved(folder: Path) -> Saved:
     if len(set(labels)) < len(labels):
         raise InputError(f"{path}: id2label gives two labels the same name; mend it")
     tokenizer_config = folder / "tokenizer_config.json"
-    longest = _read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
+    longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
     if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
         longest = 512
     positions = _Config(path, config).whole("max_position_embeddings", 512)
@@ -236,8 +234,8 @@ def write_folder(
     with whole_folder(target) as partial:
         save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
         (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
-        _write_json(
-            partial / "config.json", _saved_config(_read_json(source / "config.json"), architecture, task_name, labels)
+        write_json(
+            partial / "config.json", _saved_config(read_json(source / "config.json"), architecture, task_name, labels)
         )
         _write_tokenizer(partial, source, max_len)
         if target.exists():
@@ -249,15 +247,6 @@ def checkpoint_hash(folder: Path) -> str:
     return hash_files([folder / "config.json", *weight_files(folder), *tokenizer_files(folder)])
 
 
-def hash_files(files: Iterable[Path]) -> str:
-    """sha256, hex, over the names and contents of files."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files that hold the folder's weights. Raises InputError naming one that is missing."""
     if (folder / WEIGHTS).is_file():
@@ -265,7 +254,7 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / SHARD_INDEX
     if not index.is_file():
         raise InputError(f"{folder} has no {WEIGHTS}; add the checkpoint's weights")
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise InputError(f"{index} names no shards; restore the checkpoint's file")
     shards = [folder / str(name) for name in sorted(set(weight_map.values()))]
@@ -465,25 +454,9 @@ def _write_tokenizer(target: Path, source: Path, max_len: int) -> None:
     settings: dict[str, Any] = {}
     for file in tokenizer_files(source):
         if file.name == "tokenizer_config.json":
-            settings = _read_json(file)
+            settings = read_json(file)
         elif file.name == "tokenizer.json":
-            _write_json(target / file.name, _read_json(file) | {"truncation": None, "padding": None})
+            write_json(target / file.name, read_json(file) | {"truncation": None, "padding": None})
         else:
             shutil.copyfile(file, target / file.name)
-    _write_json(target / "tokenizer_config.json", settings | {"model_max_length": max_len})
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; pass a folder in HuggingFace's layout") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not valid JSON ({error}); restore the checkpoint's file") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path} holds no JSON object; restore the checkpoint's file")
-    return values
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(target / "tokenizer_config.json", settings | {"model_max_length": max_len})

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from shared.cache import cache_dir, whole_folder
 from shared.errors import InputError
+from shared.files import cache_dir, whole_folder
 from shared.tasks import Rows
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")

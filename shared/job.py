@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from shared.cache import write_whole
+from shared.files import write_whole
 from shared.recipe import Recipe
 
 Precision = Literal["float32", "bfloat16", "float16", "tf32", "float64"]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from shared.architecture import Architecture, Weights
-from shared.cache import cache_dir, whole_folder
-from shared.checkpoint import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS, hash_files, read_architecture
+from shared.checkpoint import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS, read_architecture
 from shared.encoding import TOKENIZER_FILES, tokenizer_files
 from shared.errors import InputError
+from shared.files import cache_dir, hash_files, whole_folder
 from shared.recipe import Recipe
 from shared.vocabulary import word_pieces
 

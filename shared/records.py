@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from shared.cache import write_whole
 from shared.errors import InputError
+from shared.files import write_whole
 
 Record = dict[str, Any]
 

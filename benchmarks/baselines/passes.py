@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.worker import end_with_the_launcher
-from shared.cache import write_whole
+from shared.files import write_whole
 from shared.job import ANSWER, Job
 
 

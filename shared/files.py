@@ -1,13 +1,18 @@
-"""Where what is fetched or made once is kept, and how it gets there whole."""
+"""Files: the cache, whole writes, hashes, JSON."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from shared.errors import InputError
 
 
 def cache_dir() -> Path:
@@ -41,3 +46,28 @@ def write_whole(target: Path, content: str) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     partial.write_text(content, encoding="utf-8")
     partial.replace(target)
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """sha256, hex, over the names and contents of files."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; pass a folder in HuggingFace's layout") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON ({error}); restore the checkpoint's file") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path} holds no JSON object; restore the checkpoint's file")
+    return values
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
