@@ -15,12 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
 import shared.finetune
+from shared.answer import Run
 from shared.architecture import Weights
 from shared.batching import Batch, make_batch
 from shared.contract import Gradients, HiddenStates
 from shared.encoding import Encoded
 from shared.errors import InputError
-from shared.finetune import STEPS_AHEAD, Event, Run, finetune, predict
+from shared.finetune import STEPS_AHEAD, Event, finetune, predict
 from shared.recipe import Recipe
 
 VOCABULARY = 12
