@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shared.checkpoint import TORCH_WEIGHTS, WEIGHTS
+from shared.checkpoint.weights import TORCH_WEIGHTS, WEIGHTS
 
 
 def convert(source: Path, target: Path) -> None:

@@ -28,8 +28,8 @@ def show_lengths(options: argparse.Namespace) -> None:
     from benchmarks.plan import shown_model
     from benchmarks.progress import terminal
     from benchmarks.tables import print_table
+    from shared.checkpoint.sources import resolve_model
     from shared.encoding import token_lengths
-    from shared.models import resolve_model
 
     folder = resolve_model(options.model)
     rows, pictures = [], []

@@ -12,10 +12,10 @@ from rich.console import Console
 from backends import BACKENDS
 from benchmarks.environments import find_environment
 from benchmarks.tables import print_table
+from shared.checkpoint.sources import RANDOM
 from shared.errors import InputError
 from shared.files import cache_dir
 from shared.metrics import majority_score
-from shared.models import RANDOM
 from shared.presets import get_preset, preset_names
 from shared.tasks import TASK_MODULES, Task, get_task
 

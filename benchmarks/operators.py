@@ -22,7 +22,7 @@ import numpy as np
 
 from backends import BACKENDS
 from shared.batching import Batch
-from shared.checkpoint import first_weights, read_architecture
+from shared.checkpoint.weights import first_weights, read_architecture
 from shared.recipe import Recipe
 
 WARM_UP = 3

@@ -25,12 +25,12 @@ from benchmarks.options import Parser, one_line_errors
 from benchmarks.plan import choose_threads
 from benchmarks.progress import terminal
 from shared.architecture import Architecture
-from shared.checkpoint import WEIGHTS, check_weights, read_architecture
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.weights import WEIGHTS, check_weights, read_architecture
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.files import write_whole
 from shared.job import Job
-from shared.models import resolve_model
 from shared.recipe import Recipe
 
 RECIPE = Recipe(max_len=64, batch_size=32, epochs=1, shuffle=False, schedule="constant", warm_up=0.0)

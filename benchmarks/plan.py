@@ -15,11 +15,11 @@ from backends import BACKENDS, check_precision
 from benchmarks.environments import Environment, find_environment, find_python
 from benchmarks.machine import gpus
 from shared.architecture import Architecture
-from shared.checkpoint import check_weights, checkpoint_hash, read_architecture
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.weights import check_weights, checkpoint_hash, read_architecture
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job, Precision
-from shared.models import resolve_model
 from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import cell_id

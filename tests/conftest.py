@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shared.checkpoint.sources import resolve_model
 from shared.errors import InputError
-from shared.models import resolve_model
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from shared.architecture import Dropout, Weights
-from shared.checkpoint import (
+from shared.checkpoint.weights import (
     Saved,
     check_weights,
     checkpoint_hash,

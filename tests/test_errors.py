@@ -21,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
 from benchmarks.environments import CHECKOUT
-from shared.models import resolve_model
+from shared.checkpoint.sources import resolve_model
 
 NO_HUB = "http://127.0.0.1:9"
 """Nobody answers at the discard port."""

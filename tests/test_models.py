@@ -24,12 +24,12 @@ from safetensors.numpy import load_file
 from tokenizers.implementations import BertWordPieceTokenizer
 
 from benchmarks.environments import find_python
-from shared import models
-from shared.checkpoint import check_weights, first_weights, read_architecture
+from shared.checkpoint import sources as models
+from shared.checkpoint.sources import COMMON, RANDOM, resolve_model
+from shared.checkpoint.vocabulary import SPECIAL, word_pieces
+from shared.checkpoint.weights import check_weights, first_weights, read_architecture
 from shared.errors import InputError
-from shared.models import COMMON, RANDOM, resolve_model
 from shared.recipe import Recipe
-from shared.vocabulary import SPECIAL, word_pieces
 from tests.test_checkpoint import BERT, DISTILBERT, RECIPE, encoder, shard, write_checkpoint
 
 

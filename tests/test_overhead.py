@@ -32,9 +32,9 @@ from benchmarks.overhead import (
     write_work,
 )
 from shared.batching import make_batch, training_order
-from shared.checkpoint import WEIGHTS, read_architecture
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.weights import WEIGHTS, read_architecture
 from shared.encoding import read_encoded
-from shared.models import resolve_model
 
 BARE = Path(overhead.__file__).parent / "bare"
 PROJECT = {path.parent.name for path in Path(overhead.__file__).parents[1].glob("*/__init__.py")}

@@ -13,9 +13,9 @@ from benchmarks import pictures
 from benchmarks.lengths import main as lengths_command
 from benchmarks.pictures import draw_pictures
 from benchmarks.report import report
+from shared.checkpoint.sources import resolve_model
 from shared.encoding import encode, read_encoded, token_lengths
 from shared.metrics import details
-from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.records import Record, write_record
 from shared.tasks import get_task

@@ -29,11 +29,11 @@ from backends import BACKENDS
 from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_settings
 from benchmarks.launcher import run_worker
 from benchmarks.progress import RunProgress
-from shared.checkpoint import first_weights, read_architecture
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.weights import first_weights, read_architecture
 from shared.encoding import encode, read_encoded
 from shared.flops import optimizer_bytes, training_flops
 from shared.job import ARRAYS, EVENTS, TRACE, Job
-from shared.models import resolve_model
 from shared.recipe import Recipe
 from shared.records import Record, read_records
 from shared.tasks import Rows, get_task

