@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 
 from backends import BACKENDS
-from shared.checkpoint.weights import first_weights, read_architecture, saved_weights, write_folder
+from shared.checkpoint.config import read_architecture
+from shared.checkpoint.saved import write_folder
+from shared.checkpoint.weights import first_weights, saved_weights
 from shared.contract import Load, Model
 from shared.encoding import read_encoded
 from shared.errors import InputError

@@ -21,7 +21,7 @@ from benchmarks.plan import Cell
 from benchmarks.progress import RunProgress
 from benchmarks.tables import steady_epoch_seconds
 from shared.batching import training_order
-from shared.checkpoint.weights import read_architecture
+from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded
 from shared.flops import Work, floor_seconds, optimizer_bytes
 from shared.job import ARRAYS

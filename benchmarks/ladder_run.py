@@ -202,7 +202,7 @@ def _refuse_what_stock_parts_lack(recipe: Recipe, precisions: list[Precision]) -
 
 def _stock_parts(backends: list[str], question: Question) -> list[Part]:
     from backends.stock import parts_of
-    from shared.checkpoint.weights import read_architecture
+    from shared.checkpoint.config import read_architecture
 
     kind = read_architecture(question.checkpoint, question.recipe, len(question.labels)).model_type
     return [part for backend in backends for part in parts_of(backend, kind)]

@@ -22,7 +22,8 @@ import numpy as np
 
 from backends import BACKENDS
 from shared.batching import Batch
-from shared.checkpoint.weights import first_weights, read_architecture
+from shared.checkpoint.config import read_architecture
+from shared.checkpoint.weights import first_weights
 from shared.recipe import Recipe
 
 WARM_UP = 3

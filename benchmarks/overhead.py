@@ -25,8 +25,9 @@ from benchmarks.options import Parser, one_line_errors
 from benchmarks.plan import choose_threads
 from benchmarks.progress import terminal
 from shared.architecture import Architecture
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import WEIGHTS, check_weights, read_architecture
+from shared.checkpoint.weights import WEIGHTS, check_weights
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.files import write_whole

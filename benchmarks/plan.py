@@ -15,8 +15,9 @@ from backends import BACKENDS, check_precision
 from benchmarks.environments import Environment, find_environment, find_python
 from benchmarks.machine import gpus
 from shared.architecture import Architecture
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import check_weights, checkpoint_hash, read_architecture
+from shared.checkpoint.weights import check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job, Precision

@@ -79,8 +79,10 @@ def plan_job(rows: Rows, options: argparse.Namespace, backends: list[str], pytho
     that can be refused before anything runs."""
     from benchmarks.environments import find_python
     from benchmarks.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_python
+    from shared.checkpoint.config import read_architecture
+    from shared.checkpoint.saved import read_saved
     from shared.checkpoint.sources import resolve_model
-    from shared.checkpoint.weights import check_weights, read_architecture, read_saved
+    from shared.checkpoint.weights import check_weights
     from shared.encoding import write_encoded
     from shared.job import Job
     from shared.recipe import Recipe

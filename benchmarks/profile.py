@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.plan import choose_threads, find_environments, torch_python
     from benchmarks.progress import terminal
     from benchmarks.tables import print_table
+    from shared.checkpoint.config import read_architecture
     from shared.checkpoint.sources import resolve_model
-    from shared.checkpoint.weights import read_architecture
     from shared.recipe import Recipe
 
     for backend in backends:

@@ -20,7 +20,7 @@ from benchmarks.plan import Question
 from benchmarks.progress import RunProgress, terminal
 from benchmarks.speed_run import ModeFailed
 from benchmarks.tables import print_table, steady_epoch_seconds
-from shared.checkpoint.weights import read_architecture
+from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded, write_encoded
 from shared.errors import InputError
 from shared.files import write_whole

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     from benchmarks.scaling import measure_scaling
     from benchmarks.speed_report import notes, print_report, summarize, write_report
     from benchmarks.speed_run import Results, Setting, measure_modes
-    from shared.checkpoint.weights import checkpoint_hash, read_architecture
+    from shared.checkpoint.config import read_architecture
+    from shared.checkpoint.weights import checkpoint_hash
     from shared.encoding import read_encoded
     from shared.records import cell_id
     from shared.splits import splits_hash

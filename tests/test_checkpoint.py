@@ -18,16 +18,9 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from shared.architecture import Dropout, Weights
-from shared.checkpoint.weights import (
-    Saved,
-    check_weights,
-    checkpoint_hash,
-    first_weights,
-    read_architecture,
-    read_saved,
-    saved_weights,
-    write_folder,
-)
+from shared.checkpoint.config import read_architecture
+from shared.checkpoint.saved import Saved, read_saved, write_folder
+from shared.checkpoint.weights import check_weights, checkpoint_hash, first_weights, saved_weights
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.recipe import Recipe

@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.environments import CHECKOUT, find_python, worker_variables
 from shared.architecture import Architecture, Dropout
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import read_architecture
 from shared.flops import Work, floor_seconds, forward_flops, optimizer_bytes, training_flops
 from shared.recipe import Recipe
 

@@ -25,9 +25,10 @@ from tokenizers.implementations import BertWordPieceTokenizer
 
 from benchmarks.environments import find_python
 from shared.checkpoint import sources as models
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import COMMON, RANDOM, resolve_model
 from shared.checkpoint.vocabulary import SPECIAL, word_pieces
-from shared.checkpoint.weights import check_weights, first_weights, read_architecture
+from shared.checkpoint.weights import check_weights, first_weights
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.test_checkpoint import BERT, DISTILBERT, RECIPE, encoder, shard, write_checkpoint

@@ -32,8 +32,9 @@ from benchmarks.overhead import (
     write_work,
 )
 from shared.batching import make_batch, training_order
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import WEIGHTS, read_architecture
+from shared.checkpoint.weights import WEIGHTS
 from shared.encoding import read_encoded
 
 BARE = Path(overhead.__file__).parent / "bare"

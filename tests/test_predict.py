@@ -28,8 +28,10 @@ from benchmarks.environments import CHECKOUT
 from benchmarks.launcher import Outcome
 from benchmarks.predict import main
 from benchmarks.texts import rows_of
+from shared.checkpoint.config import read_architecture
+from shared.checkpoint.saved import write_folder
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import first_weights, read_architecture, write_folder
+from shared.checkpoint.weights import first_weights
 from shared.errors import InputError
 from shared.job import ARRAYS, Job
 from shared.recipe import Recipe

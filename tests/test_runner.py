@@ -29,8 +29,9 @@ from backends import BACKENDS
 from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_settings
 from benchmarks.launcher import run_worker
 from benchmarks.progress import RunProgress
+from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import first_weights, read_architecture
+from shared.checkpoint.weights import first_weights
 from shared.encoding import encode, read_encoded
 from shared.flops import optimizer_bytes, training_flops
 from shared.job import ARRAYS, EVENTS, TRACE, Job

@@ -25,7 +25,7 @@ from benchmarks.sample import Sample, make_sample
 from benchmarks.speed import main
 from benchmarks.speed_report import notes, summarize, tables
 from benchmarks.speed_run import Measured, Rates, Results, Setting, Took, measure_modes
-from shared.checkpoint.weights import read_architecture
+from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded
 from shared.errors import InputError
 from shared.flops import Work, optimizer_bytes

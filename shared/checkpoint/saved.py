@@ -1,0 +1,129 @@
+"""Fine-tuned folders: reading and writing them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.architecture import Architecture, Weights
+from shared.checkpoint.config import (
+    _Config,
+)
+from shared.checkpoint.weights import WEIGHTS
+from shared.encoding import tokenizer_files
+from shared.errors import InputError
+from shared.files import read_json, whole_folder, write_json
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a fine-tuned folder says of its use."""
+
+    task_name: str | None
+    """None where another program saved it."""
+    labels: tuple[str, ...]
+    max_len: int
+
+
+def read_saved(folder: Path) -> Saved:
+    """What a fine-tuned folder says of its task, labels and length. Where it names no length, that is 512 or the
+    positions, if they are fewer. Raises InputError where config.json is missing, broken or of no single-label
+    classifier."""
+    path = folder / "config.json"
+    config = read_json(path)
+    heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
+    found = config.get("architectures") or ["none"]
+    if not any(head in heads for head in found):
+        raise InputError(
+            f"{path} is not of a fine-tuned classifier (architectures: {', '.join(map(str, found))}); pass a folder "
+            f"that benchmarks.run --save wrote, or another of {' or '.join(heads)}"
+        )
+    if config.get("problem_type") not in (None, "single_label_classification"):
+        raise InputError(f"{path}: problem_type is {config['problem_type']!r}; pass a single-label classifier's folder")
+    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes no default
+    try:
+        labels = tuple(str(names[str(i)]) for i in range(len(names)))
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: id2label does not name labels 0 to {len(names) - 1}; mend it") from None
+    if len(set(labels)) < len(labels):
+        raise InputError(f"{path}: id2label gives two labels the same name; mend it")
+    tokenizer_config = folder / "tokenizer_config.json"
+    longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
+    if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
+        longest = 512
+    positions = _Config(path, config).whole("max_position_embeddings", 512)
+    return Saved(config.get("finetuning_task"), labels, min(int(longest), positions))
+
+
+def write_folder(
+    target: Path,
+    weights: Weights,
+    architecture: Architecture,
+    source: Path,
+    task_name: str,
+    labels: tuple[str, ...],
+    max_len: int,
+) -> None:
+    """Writes a fine-tuned model as a folder that transformers' `AutoModelForSequenceClassification` and `AutoTokenizer`
+    open: `weights` as model.safetensors, config.json and tokenizer files from the checkpoint in `source`. It appears
+    whole, in place of a model that was there before.
+
+    Raises InputError where `target` exists and holds no model.
+    """
+    if target.exists() and not (target / "config.json").is_file():
+        raise InputError(f"{target} exists and is no saved model; remove it or save elsewhere")
+    # Imported here: most of what reads checkpoints writes none.
+    from safetensors.numpy import save_file
+
+    with whole_folder(target) as partial:
+        save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
+        (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
+        write_json(
+            partial / "config.json", _saved_config(read_json(source / "config.json"), architecture, task_name, labels)
+        )
+        _write_tokenizer(partial, source, max_len)
+        if target.exists():
+            shutil.rmtree(target)
+
+
+def _saved_config(
+    config: dict[str, Any], architecture: Architecture, task_name: str, labels: tuple[str, ...]
+) -> dict[str, Any]:
+    # The weights are float32 now whatever the source was stored as, and lie elsewhere.
+    for field in ("_name_or_path", "torch_dtype", "dtype", "num_labels"):
+        config.pop(field, None)
+    dropout = architecture.dropout
+    if architecture.model_type == "bert":
+        config |= {
+            "architectures": ["BertForSequenceClassification"],
+            "hidden_dropout_prob": dropout.embeddings,
+            "attention_probs_dropout_prob": dropout.attention,
+            "classifier_dropout": dropout.classifier,
+        }
+    else:
+        config |= {
+            "architectures": ["DistilBertForSequenceClassification"],
+            "dropout": dropout.embeddings,
+            "attention_dropout": dropout.attention,
+            "seq_classif_dropout": dropout.classifier,
+        }
+    return config | {
+        "finetuning_task": task_name,
+        "problem_type": "single_label_classification",
+        "id2label": {str(i): label for i, label in enumerate(labels)},
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+
+
+def _write_tokenizer(target: Path, source: Path, max_len: int) -> None:
+    settings: dict[str, Any] = {}
+    for file in tokenizer_files(source):
+        if file.name == "tokenizer_config.json":
+            settings = read_json(file)
+        elif file.name == "tokenizer.json":
+            write_json(target / file.name, read_json(file) | {"truncation": None, "padding": None})
+        else:
+            shutil.copyfile(file, target / file.name)
+    write_json(target / "tokenizer_config.json", settings | {"model_max_length": max_len})
