@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from shared.errors import InputError
+from shared.checkpoint.tokenizer import (
+    read_tokenizer,
+    tokenizer_files,
+)
 from shared.files import cache_dir, whole_folder
 from shared.tasks import Rows
-
-TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
-"""The files of a checkpoint folder that belong to its tokenizer."""
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,6 @@ class Encoded:
         return len(self.labels)
 
 
-def tokenizer_files(folder: Path) -> list[Path]:
-    """Those of TOKENIZER_FILES that the folder holds. Raises InputError where it has neither of the first two."""
-    found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-    if not found or found[0].name not in TOKENIZER_FILES[:2]:
-        raise InputError(f"{folder} has no tokenizer.json and no vocab.txt; add the checkpoint's tokenizer files")
-    return found
-
-
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
     """Encodes every split as `write_encoded` does. Returns the folder that `read_encoded` reads, in the cache; one
     already made is returned at once."""
@@ -77,7 +69,7 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
     """Encodes every split with the tokenizer of the checkpoint `folder`, each row cut at max_len tokens, the longer
     text of a pair first, into the empty folder `target`. Raises InputError where the tokenizer's files cannot be
     honoured."""
-    tokenizer = _tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_len, strategy="longest_first")
     for name, rows in splits.items():
@@ -87,7 +79,7 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
 
 def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
     """int64 [n]: each row's tokens before anything is cut, special ones included, by the checkpoint's tokenizer."""
-    tokenizer = _tokenizer(folder)
+    tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return np.array([len(encoding) for encoding in _encodings(rows, tokenizer)], np.int64)
@@ -138,86 +130,3 @@ def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyp
     for start in range(0, len(rows), AT_ONCE):
         columns = [column[start : start + AT_ONCE] for column in (rows.first, rows.second) if column is not None]
         yield from tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
-
-
-def _tokenizer(folder: Path):  # type: ignore[no-untyped-def]
-    """The tokenizer that transformers makes of the folder. Raises InputError naming what it cannot read or honour."""
-    config_file = folder / "tokenizer_config.json"
-    config = _json(folder / "special_tokens_map.json") | _json(config_file)
-    for side in ("truncation_side", "padding_side"):
-        if config.get(side, "right") != "right":
-            raise InputError(f"{config_file}: {side} {config[side]!r} is not supported; set it to 'right'")
-    file = tokenizer_files(folder)[0]
-    try:
-        tokenizer = _from_vocabulary(file, config) if file.name == "vocab.txt" else _from_json(file, config)
-    except InputError:
-        raise
-    except Exception as error:  # tokenizers raises plain Exception
-        raise InputError(f"{file} cannot be read ({error}); restore the checkpoint's file") from None
-    for id, added in config.get("added_tokens_decoder", {}).items():
-        if tokenizer.token_to_id(_text(added)) != int(id):
-            raise InputError(f"{config_file} adds token {_text(added)!r}, which {file} lacks; add it there as id {id}")
-    return tokenizer
-
-
-NORMALIZER = {
-    "do_lower_case": ("lowercase", True),
-    "tokenize_chinese_chars": ("handle_chinese_chars", True),
-    "strip_accents": ("strip_accents", None),
-}
-"""Fields of tokenizer_config.json, what `tokenizers` calls them, and what transformers takes where they are absent."""
-
-
-# `tokenizers` is imported in these two: commands that encode nothing start faster without it.
-def _from_vocabulary(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    special = {name: _text(config.get(f"{name}_token") or f"[{name.upper()}]") for name in ("unk", "sep", "cls")}
-    tokenizer = Tokenizer(models.WordPiece.from_file(str(file), unk_token=special["unk"]))
-    for token in special.values():
-        if tokenizer.token_to_id(token) is None:
-            raise InputError(f"{file} has no {token}; restore the checkpoint's file")
-    tokenizer.add_special_tokens(
-        [t for t in (*special.values(), "[PAD]", "[MASK]") if tokenizer.token_to_id(t) is not None]
-    )
-    tokenizer.normalizer = normalizers.BertNormalizer(
-        **{ours: config.get(name, default) for name, (ours, default) in NORMALIZER.items()}
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    sep, cls = ((special[name], tokenizer.token_to_id(special[name])) for name in ("sep", "cls"))
-    tokenizer.post_processor = processors.BertProcessing(sep, cls)
-    return tokenizer
-
-
-def _from_json(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer, normalizers
-
-    tokenizer = Tokenizer.from_file(str(file))
-    if config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-        return tokenizer  # transformers takes this file as it is for these, and has the config rule for BERT's own
-    if not isinstance(tokenizer.normalizer, normalizers.BertNormalizer):
-        raise InputError(f"{file}: its normalizer is not BERT's; pass a BERT or DistilBERT checkpoint")
-    for name, (ours, default) in NORMALIZER.items():
-        value = getattr(tokenizer.normalizer, ours)
-        if name not in config and value != default:
-            raise InputError(f"{file} has {ours} {value}, and tokenizer_config.json no {name}; add it there")
-        setattr(tokenizer.normalizer, ours, config.get(name, default))
-    return tokenizer
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing where there is none."""
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); restore the checkpoint's file") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object; restore the checkpoint's file")
-    return content
-
-
-def _text(token: str | dict[str, Any]) -> str:
-    """A token as tokenizer_config.json writes it: plain, or with its properties."""
-    return token if isinstance(token, str) else token["content"]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import shared.encoding
-from shared.encoding import Encoded, encode, read_encoded, tokenizer_files
+from shared.checkpoint.tokenizer import read_tokenizer, tokenizer_files
+from shared.encoding import Encoded, encode, read_encoded
 from shared.errors import InputError
 from shared.tasks import Rows
 
@@ -116,7 +117,7 @@ def test_the_tokenizer_gets_a_few_rows_at_once_and_each_is_encoded_as_it_is_alon
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, calls: list[int], pairs: bool
 ) -> None:
     texts = [" ".join(["the", "cat", "sat", "a", "b"][: 1 + n % 5]) for n in range(count)]
-    tokenizer, given = shared.encoding._tokenizer(folder), []
+    tokenizer, given = read_tokenizer(folder), []
 
     class Watched:
         def __getattr__(self, name: str) -> Any:
@@ -126,7 +127,7 @@ def test_the_tokenizer_gets_a_few_rows_at_once_and_each_is_encoded_as_it_is_alon
             given.append(len(batch))
             return tokenizer.encode_batch_fast(batch)
 
-    monkeypatch.setattr(shared.encoding, "_tokenizer", lambda _: Watched())
+    monkeypatch.setattr(shared.encoding, "read_tokenizer", lambda _: Watched())
     monkeypatch.setattr(shared.encoding, "AT_ONCE", 3)
     target = tmp_path / "target"
     target.mkdir()
@@ -223,7 +224,7 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
 def test_what_is_encoded_is_used_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = {"train": Rows(["the cat"], None, [1])}
     first = encode(splits, folder, 16, pad_id=0)
-    monkeypatch.setattr(shared.encoding, "_tokenizer", lambda _: pytest.fail("encoded again"))
+    monkeypatch.setattr(shared.encoding, "read_tokenizer", lambda _: pytest.fail("encoded again"))
     assert encode(splits, folder, 16, pad_id=0) == first
 
 

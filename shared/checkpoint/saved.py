@@ -11,8 +11,8 @@ from shared.architecture import Architecture, Weights
 from shared.checkpoint.config import (
     _Config,
 )
+from shared.checkpoint.tokenizer import tokenizer_files
 from shared.checkpoint.weights import WEIGHTS
-from shared.encoding import tokenizer_files
 from shared.errors import InputError
 from shared.files import read_json, whole_folder, write_json
 

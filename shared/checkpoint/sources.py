@@ -18,9 +18,9 @@ import numpy as np
 
 from shared.architecture import Architecture, Weights
 from shared.checkpoint.config import read_architecture
+from shared.checkpoint.tokenizer import TOKENIZER_FILES, tokenizer_files
 from shared.checkpoint.vocabulary import word_pieces
 from shared.checkpoint.weights import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS
-from shared.encoding import TOKENIZER_FILES, tokenizer_files
 from shared.errors import InputError
 from shared.files import cache_dir, hash_files, whole_folder
 from shared.recipe import Recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.architecture import Architecture, Weights
-from shared.encoding import tokenizer_files
+from shared.checkpoint.tokenizer import tokenizer_files
 from shared.errors import InputError
 from shared.files import hash_files, read_json
 from shared.recipe import Recipe
