@@ -25,10 +25,9 @@ def show_lengths(options: argparse.Namespace) -> None:
     import pandas as pd
 
     from benchmarks.pictures import draw_lengths
-    from benchmarks.plan import shown_model
     from benchmarks.progress import terminal
     from benchmarks.tables import print_table
-    from shared.checkpoint.sources import resolve_model
+    from shared.checkpoint.sources import resolve_model, shown_model
     from shared.encoding import token_lengths
 
     folder = resolve_model(options.model)

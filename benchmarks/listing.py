@@ -12,7 +12,7 @@ from rich.console import Console
 from backends import BACKENDS
 from benchmarks.environments import find_environment
 from benchmarks.tables import print_table
-from shared.checkpoint.sources import RANDOM
+from shared.checkpoint.untrained import RANDOM
 from shared.errors import InputError
 from shared.files import cache_dir
 from shared.metrics import majority_score

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from benchmarks.environments import Environment
 from benchmarks.ladder import NOISE_FACTOR, RUNG, Finding, Trace, likely_causes
-from benchmarks.plan import Question, shown_model
+from benchmarks.plan import Question
+from shared.checkpoint.sources import shown_model
 from shared.files import write_whole
 
 FAILS = "FAILS"

@@ -16,7 +16,7 @@ from benchmarks.environments import Environment, find_environment, find_python
 from benchmarks.machine import gpus
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.sources import resolve_model, shown_model
 from shared.checkpoint.weights import check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
@@ -301,8 +301,3 @@ def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:
 def torch_python(given: dict[str, Path]) -> str:
     """The interpreter that can convert a pytorch_model.bin, for `resolve_model`. Raises InputError."""
     return str(find_environment("torch", given).python)
-
-
-def shown_model(model: str) -> str:
-    """As asked, but a folder is named by its last part: records carry no paths."""
-    return Path(model).resolve().name if Path(model).is_dir() else model

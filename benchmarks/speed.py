@@ -57,13 +57,14 @@ def run(options: argparse.Namespace) -> int:
 
     from benchmarks.machine import describe_machine
     from benchmarks.measure import code_hash
-    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions, shown_model
+    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions
     from benchmarks.progress import RunProgress, terminal
     from benchmarks.sample import make_sample
     from benchmarks.scaling import measure_scaling
     from benchmarks.speed_report import notes, print_report, summarize, write_report
     from benchmarks.speed_run import Results, Setting, measure_modes
     from shared.checkpoint.config import read_architecture
+    from shared.checkpoint.sources import shown_model
     from shared.checkpoint.weights import checkpoint_hash
     from shared.encoding import read_encoded
     from shared.records import cell_id

@@ -26,7 +26,8 @@ from tokenizers.implementations import BertWordPieceTokenizer
 from benchmarks.environments import find_python
 from shared.checkpoint import sources as models
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import COMMON, RANDOM, resolve_model
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.untrained import COMMON, RANDOM
 from shared.checkpoint.vocabulary import SPECIAL, word_pieces
 from shared.checkpoint.weights import check_weights, first_weights
 from shared.errors import InputError

