@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -53,7 +52,7 @@ def find_environment(backend: str, given: dict[str, Path]) -> Environment:
     """The environment that `find_python` names, looked into. Raises InputError where a module is missing from it."""
     python = find_python(backend, given)
     run = subprocess.run(
-        [python, "-m", "benchmarks.environments"], capture_output=True, text=True, cwd=CHECKOUT, env=worker_variables()
+        [python, "-m", "backends", "--json"], capture_output=True, text=True, cwd=CHECKOUT, env=worker_variables()
     )
     if run.returncode:
         raise InputError(f"{python} does not run ({(run.stderr.strip() or 'no output').splitlines()[-1]})")
@@ -94,23 +93,3 @@ def worker_variables(threads: int = 1) -> dict[str, str]:
     this interpreter's own, and `worker_settings`."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
     return kept | worker_settings(threads) | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-def installed() -> dict[str, str]:
-    """The version behind each module of BACKENDS that this interpreter can import."""
-    providers = importlib.metadata.packages_distributions()
-    modules = {module for backend in BACKENDS.values() for module in backend.modules}
-    return {m: importlib.metadata.version(providers[m][0]) for m in sorted(modules) if m in providers}
-
-
-if __name__ == "__main__":
-    packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
-    print(
-        json.dumps(
-            {
-                "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-                "versions": installed(),
-                "python": sys.version.split()[0],
-            }
-        )
-    )

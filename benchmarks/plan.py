@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -12,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from backends import BACKENDS, check_precision
-from benchmarks.environments import Environment, find_environment, find_python
+from benchmarks.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
 from benchmarks.machine import gpus
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import resolve_model, shown_model
-from shared.checkpoint.weights import check_weights, checkpoint_hash
+from shared.checkpoint.sources import Convert, resolve_model, shown_model
+from shared.checkpoint.weights import TORCH_WEIGHTS, check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job, Precision
@@ -193,7 +194,7 @@ def plan_questions(request: Request) -> list[Question]:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:
         find_python(backend, request.pythons)
-    checkpoints = {name: resolve_model(name, lambda: torch_python(request.pythons)) for name in request.models}
+    checkpoints = {name: resolve_model(name, torch_converter(request.pythons)) for name in request.models}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
 
     @cache
@@ -298,6 +299,15 @@ def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:
     return rows.head(wanted)
 
 
-def torch_python(given: dict[str, Path]) -> str:
-    """The interpreter that can convert a pytorch_model.bin, for `resolve_model`. Raises InputError."""
-    return str(find_environment("torch", given).python)
+def torch_converter(pythons: dict[str, Path]) -> Convert:
+    """Converts a pytorch_model.bin, for `resolve_model`, in the interpreter that has torch."""
+
+    def convert(source: Path, target: Path) -> None:
+        python = find_environment("torch", pythons).python
+        command = [str(python), "-m", "backends.convert", str(source), str(target)]
+        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
+        if run.returncode:
+            reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
+            raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
+
+    return convert

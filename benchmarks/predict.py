@@ -78,7 +78,7 @@ def plan_job(rows: Rows, options: argparse.Namespace, backends: list[str], pytho
     """The question for the first backend, with the texts encoded in a new folder below `to`. Raises InputError for all
     that can be refused before anything runs."""
     from benchmarks.environments import find_python
-    from benchmarks.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_python
+    from benchmarks.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_converter
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.saved import read_saved
     from shared.checkpoint.sources import resolve_model
@@ -90,7 +90,7 @@ def plan_job(rows: Rows, options: argparse.Namespace, backends: list[str], pytho
     device, threads = choose_device(options.device), choose_threads(options.threads)
     for backend in backends:
         find_python(backend, pythons)
-    checkpoint = resolve_model(options.model, lambda: torch_python(pythons))
+    checkpoint = resolve_model(options.model, torch_converter(pythons))
     _refuse_a_folder_of_models(checkpoint)
     saved = read_saved(checkpoint)
     max_len = saved.max_len if options.max_len is None else options.max_len

