@@ -23,7 +23,7 @@ class Backend:
     """The precisions that the adapter computes in on a CPU."""
     gpu: tuple[Precision, ...] = ("float32", "float64")
     stock: str | None = None
-    """The module with the framework's own parts, whose `load` takes their names too (backends.stock)."""
+    """The module with the framework's own parts, whose `load` takes their names too (backends.parts)."""
     traces_widths: bool = False
     """Compiled, each new width of a batch costs a trace."""
 
@@ -34,30 +34,30 @@ class Backend:
 
 BACKENDS: dict[str, Backend] = {
     "torch": Backend(
-        "backends.torch_hf",
+        "backends.torch.adapter",
         ("torch", "transformers"),
         revision=2,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
-        stock="backends.stock.torch_hf",
+        stock="backends.torch.parts",
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which was
     # never tried here.
     "gluon": Backend(
-        "backends.gluon_nlp",
+        "backends.gluon.adapter",
         ("mxnet", "gluonnlp"),
         revision=1,
-        stock="backends.stock.gluon_nlp",
+        stock="backends.gluon.parts",
         traces_widths=True,
     ),
     # float16 would need the loss to be scaled, which bfloat16 does not.
     "keras": Backend(
-        "backends.keras_tf",
+        "backends.keras.adapter",
         ("tensorflow", "keras", "keras_hub"),
         revision=1,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
-        stock="backends.stock.keras_tf",
+        stock="backends.keras.parts",
         traces_widths=True,
     ),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
-from backends.stock import Part
+from backends.parts import Part
 from benchmarks.ladder import RUNG, Finding
 from benchmarks.parity_report import Report, short, shown_versions
 from benchmarks.tables import print_table

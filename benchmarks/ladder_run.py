@@ -14,7 +14,7 @@ from benchmarks.options import chosen_backends, chosen_pythons, recipes
 from shared.errors import InputError
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
-    from backends.stock import Part
+    from backends.parts import Part
     from benchmarks.environments import Environment
     from benchmarks.ladder import Finding, Trace
     from benchmarks.plan import Question
@@ -201,7 +201,7 @@ def _refuse_what_stock_parts_lack(recipe: Recipe, precisions: list[Precision]) -
 
 
 def _stock_parts(backends: list[str], question: Question) -> list[Part]:
-    from backends.stock import parts_of
+    from backends.parts import parts_of
     from shared.checkpoint.config import read_architecture
 
     kind = read_architecture(question.checkpoint, question.recipe, len(question.labels)).model_type

@@ -69,7 +69,7 @@ def run_worker(
     module: str = "backends.worker",
 ) -> Outcome:
     """Runs the job in the folder and gives its outcome. However this function is left, the worker has ended. `module`
-    is another program that answers jobs (benchmarks.baselines)."""
+    is another program that answers jobs (a room's `trainer.py`)."""
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             [python, "-m", module, folder],

@@ -47,7 +47,7 @@ def run_script(command: list[Any], answer: Path, threads: int, variables: dict[s
         text=True,
     )
     if process.returncode:
-        script = next(Path(part).name for part in map(str, command[1:]) if part != "-m")
+        script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
         raise ScriptFailed(
             f"{script} ended with exit code {process.returncode}", tuple(process.stdout.splitlines()[-TAIL_LINES:])
         )

@@ -25,7 +25,7 @@ class Mode:
     precision: str = "float32"
     compile: bool = False
     stock: bool = False
-    """Trained by the library's own trainer (benchmarks.baselines) in place of this project's loop."""
+    """Trained by the library's own trainer (`trainer.py` of its room) in place of this project's loop."""
 
     @property
     def name(self) -> str:

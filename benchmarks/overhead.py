@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from backends import BACKENDS
-from benchmarks.environments import find_environment
+from benchmarks.environments import CHECKOUT, find_environment
 from benchmarks.launcher import run_worker
 from benchmarks.machine import describe_machine
 from benchmarks.measure import DISTURBED, ScriptFailed, attempts, quartiles, run_script, write_rows
@@ -149,7 +149,7 @@ def check_bare(checkpoint: Path, architecture: Architecture) -> None:
 
 
 def write_work(folder: Path, architecture: Architecture, steps: int) -> None:
-    """The same rows twice: as `batches.npz` for the bare scripts (see benchmarks/bare/__init__.py) and as the encoded
+    """The same rows twice: as `batches.npz` for the bare scripts (see `run_bare`) and as the encoded
     folder `encoded` (see shared/encoding.py) for the worker, there with a dev split of the first batch. Ids, lengths
     from SHORTEST to max_len and labels are random, the same at every call."""
     random = np.random.RandomState(0)
@@ -182,9 +182,15 @@ def measure_round(setting: Setting, bare_first: bool) -> Round:
 
 
 def run_bare(setting: Setting) -> Cost:
-    """What the backend's bare script takes. Raises SystemExit where it fails."""
-    script = Path(__file__).parent / "bare" / f"{setting.backend}_bare.py"
-    command = [setting.python, script, setting.checkpoint, setting.work / "batches.npz", setting.threads]
+    """The cost of the backend's bare script: `bare.py` of its room, a page that trains BERT as a user of that library
+    alone would and imports nothing of this project.
+
+        python -P bare.py CHECKPOINT BATCHES.npz THREADS ANSWER.json
+
+    BATCHES.npz holds `input_ids` and `attention_mask` int32 [steps, b, s], and `labels` int64 [steps, b]. The answer's
+    seconds count from the script's first line; memory is in bytes. Raises SystemExit if it fails."""
+    script = CHECKOUT / "backends" / setting.backend / "bare.py"
+    command = [setting.python, "-P", script, setting.checkpoint, setting.work / "batches.npz", setting.threads]
     try:
         took: dict[str, Any] = run_script(command, setting.work / "bare.json", setting.threads)
     except ScriptFailed as failure:

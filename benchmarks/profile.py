@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as scratch:
             try:
                 answer = run_script(
-                    [environments[backend].python, "-m", "benchmarks.operators", *asked, options.precision],
+                    [environments[backend].python, "-m", "backends.operators", *asked, options.precision],
                     Path(scratch) / "answer.json",
                     threads,
                     {"CUDA_VISIBLE_DEVICES": ""},

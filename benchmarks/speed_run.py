@@ -197,7 +197,7 @@ def _measure_rates(setting: Setting, round: int, precisions: list[str], results:
             continue
         with tempfile.TemporaryDirectory() as scratch:
             found = run_script(
-                [environment.python, "-m", "benchmarks.rates", backend, setting.threads, ",".join(precisions)],
+                [environment.python, "-m", "backends.rates", backend, setting.threads, ",".join(precisions)],
                 Path(scratch) / "rates.json",
                 setting.threads,
                 setting.gpu_variables,
@@ -215,7 +215,7 @@ def _run_mode(setting: Setting, mode: Mode, on_event: Callable[[dict[str, Any]],
         mode.backend, setting.device, setting.threads, data=str(sample.data), recipe=sample.recipe, **mode.of_job()
     )
     python = setting.environments[mode.backend].python
-    module = f"benchmarks.baselines.{mode.backend}_stock" if mode.stock else "backends.worker"
+    module = f"backends.{mode.backend}.trainer" if mode.stock else "backends.worker"
     with tempfile.TemporaryDirectory() as folder:
         job.write(Path(folder))
         outcome = run_worker(

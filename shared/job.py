@@ -55,7 +55,7 @@ class Job:
     steep_clip: float | None = None
     """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
     stock: tuple[str, ...] = ()
-    """`trace`: names of the framework's own parts (backends.stock) that take the place of the adapter's."""
+    """`trace`: names of the framework's own parts (backends.parts) that take the place of the adapter's."""
     save: str | None = None
     """`train`: where to leave the fine-tuned model."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from backends import BACKENDS, check_precision
 from backends.devices import check_capability
-from backends.stock import check_mode
+from backends.parts import check_mode
 from benchmarks.options import Parser, add_mode_options
 from benchmarks.plan import Cell, Request, plan_cells
 from shared.errors import InputError

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
 from benchmarks import measure, overhead
-from benchmarks.environments import find_python
+from benchmarks.environments import CHECKOUT, find_python
 from benchmarks.measure import ATTEMPTS, DISTURBED
 from benchmarks.overhead import (
     QUANTITIES,
@@ -37,7 +37,7 @@ from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import WEIGHTS
 from shared.encoding import read_encoded
 
-BARE = Path(overhead.__file__).parent / "bare"
+ROOMS = CHECKOUT / "backends"
 PROJECT = {path.parent.name for path in Path(overhead.__file__).parents[1].glob("*/__init__.py")}
 
 
@@ -46,7 +46,7 @@ def tiny(cache: Path) -> Path:
     return resolve_model("random:bert-tiny")
 
 
-@pytest.mark.parametrize("script", sorted(BARE.glob("*_bare.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted(ROOMS.glob("*/bare.py")), ids=lambda path: path.parent.name)
 def test_a_bare_script_imports_nothing_of_this_project(script: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(script.read_text())):
@@ -61,7 +61,7 @@ def test_a_bare_script_imports_nothing_of_this_project(script: Path) -> None:
 
 
 def test_every_backend_has_a_bare_script() -> None:
-    assert {path.stem for path in BARE.glob("*_bare.py")} == {f"{backend}_bare" for backend in BACKENDS}
+    assert {path.parent.name for path in ROOMS.glob("*/bare.py")} == set(BACKENDS)
 
 
 def test_the_worker_and_the_bare_script_are_given_the_same_batches(tiny: Path, tmp_path: Path) -> None:
@@ -252,6 +252,6 @@ def test_a_bare_script_that_fails_is_named_with_its_last_lines(
     python = tmp_path / "python"
     python.write_text(f"#!{sys.executable}\nprint('no memory left')\nraise SystemExit(3)\n")
     python.chmod(0o755)
-    with pytest.raises(SystemExit, match=r"gluon_bare\.py ended with exit code 3"):
+    with pytest.raises(SystemExit, match=r"bare\.py ended with exit code 3"):
         run_bare(Setting("gluon", python, tmp_path, tmp_path, threads=1))
     assert "no memory left" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backends.stock import parts_of
+from backends.parts import parts_of
 from benchmarks import launcher
 from benchmarks.ladder import RUNGS
 from benchmarks.launcher import Outcome

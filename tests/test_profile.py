@@ -76,7 +76,7 @@ def test_a_backend_that_fails_is_named_and_the_exit_code_is_1(
     """Its interpreter answers what it has, and ends when it is to measure."""
     broken = tmp_path / "python"
     broken.write_text(
-        '#!/bin/sh\ncase "$*" in *benchmarks.operators*) echo no such profiler; exit 3;; esac\n'
+        '#!/bin/sh\ncase "$*" in *backends.operators*) echo no such profiler; exit 3;; esac\n'
         f'exec "{Path(".tox/torch/bin/python").absolute()}" "$@"\n'
     )
     broken.chmod(0o755)

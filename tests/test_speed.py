@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backends import BACKENDS
-from benchmarks import measure, rates, speed_run
+from backends import BACKENDS, rates
+from benchmarks import measure, speed_run
 from benchmarks.environments import CHECKOUT, Environment, find_environment
 from benchmarks.launcher import Outcome
 from benchmarks.measure import ATTEMPTS, DISTURBED
@@ -87,7 +87,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     def run_worker(python: Path, folder: Path, threads: int, on_event: Any, module: str) -> Outcome:
         job = Job.read(folder)
         number = len(made.started)
-        made.started.append((job.backend, Path(job.data).name, module.startswith("benchmarks.baselines")))
+        made.started.append((job.backend, Path(job.data).name, module.endswith(".trainer")))
         end = made.ends.get(number)
         if isinstance(end, BaseException):
             raise end
@@ -133,7 +133,7 @@ def test_modes_are_every_combination_and_each_backends_baselines() -> None:
 def test_every_backend_has_a_baseline_padded_to_max_len_and_a_program_for_it() -> None:
     for backend in BACKENDS:
         assert Mode(backend, "max_length", stock=True) in BASELINES
-        assert (CHECKOUT / "benchmarks" / "baselines" / f"{backend}_stock.py").is_file()
+        assert (CHECKOUT / "backends" / backend / "trainer.py").is_file()
 
 
 def test_modes_whose_batches_are_alike_share_a_sample_and_rounded_widths_have_their_own() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from backends.stock import PARTS, Part, parts_of
+from backends.parts import PARTS, Part, parts_of
 from benchmarks.ladder import Finding, Trace, Truth, climb
 from shared.contract import Load
 from tests.backends.cases import random_batch

@@ -11,7 +11,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     import pytest
     import torch
 
-    from backends.torch_cpu import OneDnnLinear, attention, drop, for_cpu
+    from backends.torch.cpu import OneDnnLinear, attention, drop, for_cpu
 
     ROUNDING = 1e-6
     """Of the largest number: float32's own, over sums of some tens of products."""

@@ -13,8 +13,6 @@ from typing import Literal
 from shared.errors import InputError
 from shared.job import Precision, stored
 
-CHECKS = Path(__file__).parent / "checks"
-
 
 @dataclass(frozen=True)
 class Part:
@@ -37,7 +35,7 @@ class Part:
     @property
     def check(self) -> str:
         """Ten lines or fewer of Python that show it, to be run in the backend's environment."""
-        return (CHECKS / f"{self.backend}_{self.name}.py").read_text(encoding="utf-8")
+        return (Path(__file__).parent / self.backend / "checks" / f"{self.name}.py").read_text(encoding="utf-8")
 
 
 PARTS: tuple[Part, ...] = (
@@ -51,7 +49,7 @@ PARTS: tuple[Part, ...] = (
         "gluon",
         "dropout",
         "GluonNLP's `BERTEncoder` drops out embeddings before LayerNorm, transformers after it.",
-        "`NormThenDropout` in backends/gluon_nlp.py takes the place of the encoder's LayerNorm.",
+        "`NormThenDropout` in backends/gluon/adapter.py takes the place of the encoder's LayerNorm.",
     ),
     Part(
         "gluon",
@@ -95,7 +93,7 @@ PARTS: tuple[Part, ...] = (
         "keras",
         "gelu",
         "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
-        "`_repair` in backends/keras_tf.py sets each layer's activation.",
+        "`_repair` in backends/keras/adapter.py sets each layer's activation.",
         kinds=("bert",),
     ),
     Part(

@@ -20,7 +20,7 @@ from transformers.trainer_callback import TrainerCallback
 from transformers.training_args import TrainingArguments
 
 from backends.devices import peak_resident_memory
-from benchmarks.baselines.passes import Passes, answer_job
+from backends.trainer_clock import Passes, answer_job
 from shared.encoding import Encoded, read_encoded
 from shared.job import Job
 

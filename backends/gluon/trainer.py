@@ -17,8 +17,8 @@ import mxnet as mx
 import numpy as np
 
 from backends.devices import peak_resident_memory
-from benchmarks.bare.gluon_bare import build
-from benchmarks.baselines.passes import Passes, answer_job
+from backends.gluon.bare import build
+from backends.trainer_clock import Passes, answer_job
 from shared.batching import make_batch
 from shared.encoding import read_encoded
 from shared.job import Job

@@ -10,8 +10,8 @@ import gluonnlp as nlp
 import mxnet as mx
 from mxnet.gluon import nn
 
-from backends import gluon_nlp
-from backends.stock import check_mode
+from backends.gluon import adapter
+from backends.parts import check_mode
 from shared.architecture import Architecture, Weights
 from shared.contract import Model
 from shared.job import Precision
@@ -32,10 +32,10 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
-    model = gluon_nlp.load(architecture, weights, recipe, device, threads, precision)
+    model = adapter.load(architecture, weights, recipe, device, threads, precision)
     encoder = model.network.bert.encoder
     if "dropout" in parts:
         encoder.dropout_layer._rate = architecture.dropout.embeddings
@@ -53,7 +53,7 @@ def _layer_norms(block: Any) -> list[Any]:
 
 
 @dataclass
-class StockModel(gluon_nlp.GluonModel):
+class StockModel(adapter.GluonModel):
     """The adapter's model with some of MXNet's own parts."""
 
     parts: Collection[str] = ()
@@ -71,7 +71,7 @@ class StockModel(gluon_nlp.GluonModel):
 
 
 @dataclass
-class StockOptimizer(gluon_nlp.Optimizer):
+class StockOptimizer(adapter.Optimizer):
     """The adapter's optimizer, or MXNet's under a `gluon.Trainer`; biases and LayerNorms exempt from decay by
     `wd_mult`, as GluonNLP's scripts do it."""
 

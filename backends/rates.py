@@ -1,6 +1,6 @@
 """How fast a framework multiplies matrices and moves memory on this machine, now:
 
-    python -m benchmarks.rates BACKEND THREADS PRECISION,... ANSWER.json
+    python -m backends.rates BACKEND THREADS PRECISION,... ANSWER.json
 
 The answer has `product`, FLOP/s by precision (those that the framework can), and `bandwidth`, bytes a second of
 adding two large arrays into a third. On a GPU where one is visible, else on the CPU.

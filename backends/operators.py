@@ -1,6 +1,6 @@
 """What the operators of a framework take in a training step, by its own profiler, on the CPU:
 
-    python -m benchmarks.operators BACKEND CHECKPOINT ROWS WIDTH TOKENS STEPS THREADS PRECISION ANSWER.json
+    python -m backends.operators BACKEND CHECKPOINT ROWS WIDTH TOKENS STEPS THREADS PRECISION ANSWER.json
 
 Rows of so many random tokens, padded to the width. The answer has `step`, the median seconds of a step without the
 profiler, and `operators`: of each its name, how often it ran in a step, and its seconds a step, less those of operators

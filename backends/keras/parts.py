@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from backends import keras_tf  # first: it sets what TensorFlow and Keras read while they are imported
+from backends.keras import adapter  # first: it sets what TensorFlow and Keras read while they are imported
 
 # isort: split
 import keras
@@ -13,7 +13,7 @@ import keras_hub
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import global_norm
 
-from backends.stock import check_mode
+from backends.parts import check_mode
 from shared.architecture import Architecture, Weights
 from shared.contract import Model
 from shared.job import Precision
@@ -36,14 +36,14 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
-    keras_tf.prepare(recipe, device, threads, precision)
+    adapter.prepare(recipe, device, threads, precision)
     return StockModel(architecture, weights, recipe, device, precision, frozenset(parts))
 
 
-class StockModel(keras_tf.KerasModel):
+class StockModel(adapter.KerasModel):
     """The adapter's model with some of Keras' own parts."""
 
     def __init__(
@@ -93,7 +93,7 @@ class StockModel(keras_tf.KerasModel):
         scalars = super()._scalars(learning_rate)
         return (learning_rate, *scalars[1:]) if self._parts & OPTIMIZER else scalars
 
-    def _dense(self, gradient: Any, parameter: keras_tf.Parameter) -> Any:
+    def _dense(self, gradient: Any, parameter: adapter.Parameter) -> Any:
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         if "pad" not in self._parts:
@@ -107,7 +107,7 @@ class StockModel(keras_tf.KerasModel):
         norm, clipped = super()._clip(_dense(gradients))
         if "rows" not in self._parts or self._recipe.clip is None:
             return norm, clipped if "rows" not in self._parts else gradients
-        factor = keras_tf.clip_factor(norm, self._recipe.clip)
+        factor = adapter.clip_factor(norm, self._recipe.clip)
         return norm, [
             tf.IndexedSlices(factor * g.values, g.indices, g.dense_shape) if isinstance(g, tf.IndexedSlices) else dense
             for g, dense in zip(gradients, clipped, strict=True)

@@ -1,4 +1,15 @@
-"""The clock of a baseline: passes synchronised at both ends, and the first step told apart."""
+"""The clock of a library's own trainer: passes synchronised at both ends, the first step told apart.
+
+A room's `trainer.py` fine-tunes as users of that library do, and `benchmarks.speed` compares the adapters with it. It
+runs in the backend's environment as a worker does:
+
+    python -m backends.BACKEND.trainer JOB_FOLDER
+
+The job is one of shared/job.py. A trainer reads its encoded rows and trains on them in the order in which they lie, as
+many passes as the recipe has epochs. It takes max_len, padding, batch_size, learning_rate, decay and seed from the
+recipe, and leaves all else at the library's own. The answer has a worker's fields about time and memory, and
+`arguments`, all that the library was told.
+"""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import torch
 from transformers.trainer import Trainer
 from transformers.training_args import TrainingArguments
 
-from backends import torch_hf
-from backends.stock import check_mode
+from backends.parts import check_mode
+from backends.torch import adapter
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, Lazy, Model
@@ -30,17 +30,17 @@ def load(
     *,
     parts: Collection[str],
 ) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.stock.PARTS`. Raises InputError for other precisions
+    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
     check_mode(precision, compile)
-    model = torch_hf.load(architecture, weights, recipe, device, threads, precision)
+    model = adapter.load(architecture, weights, recipe, device, threads, precision)
     return TrainerModel(model, recipe) if "trainer" in parts else model
 
 
-class TrainerModel(torch_hf.TorchModel):
+class TrainerModel(adapter.TorchModel):
     """The adapter's network under a Trainer, which is given each batch and each rate by the project's loop."""
 
-    def __init__(self, model: torch_hf.TorchModel, recipe: Recipe) -> None:
+    def __init__(self, model: adapter.TorchModel, recipe: Recipe) -> None:
         super().__init__(model.network, model.parameters, model.optimizer, model.clip, model.device)
         arguments = TrainingArguments(
             output_dir=tempfile.gettempdir(),  # required, and not written to

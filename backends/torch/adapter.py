@@ -19,7 +19,7 @@ from transformers.models.distilbert.modeling_distilbert import DistilBertForSequ
 
 from backends import check_precision
 from backends.devices import check_capability, gpu_number, peak_resident_memory
-from backends.torch_cpu import for_cpu
+from backends.torch.cpu import for_cpu
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, HiddenStates, Lazy

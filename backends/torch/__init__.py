@@ -1,0 +1,1 @@
+"""PyTorch with HuggingFace transformers."""
