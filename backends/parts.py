@@ -49,7 +49,7 @@ PARTS: tuple[Part, ...] = (
         "gluon",
         "dropout",
         "GluonNLP's `BERTEncoder` drops out embeddings before LayerNorm, transformers after it.",
-        "`NormThenDropout` in backends/gluon/adapter.py takes the place of the encoder's LayerNorm.",
+        "`NormThenDropout` in backends/gluon/network.py takes the place of the encoder's LayerNorm.",
     ),
     Part(
         "gluon",
@@ -93,7 +93,7 @@ PARTS: tuple[Part, ...] = (
         "keras",
         "gelu",
         "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
-        "`_repair` in backends/keras/adapter.py sets each layer's activation.",
+        "`_repair` in backends/keras/network.py sets each layer's activation.",
         kinds=("bert",),
     ),
     Part(

@@ -6,9 +6,7 @@ the second moment's bias correction, epsilon's place and repeated tokens. Each r
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,47 +16,19 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
-import keras_hub
 import numpy as np
 import tensorflow as tf
 
 from backends import BACKENDS, check_precision
 from backends.devices import check_capability, gpu_number, peak_resident_memory
+from backends.keras.network import build_network
+from backends.keras.optimizer import adam_scalars, clip_factor
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe
-
-ACTIVATIONS = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
-    "gelu_new": lambda x: keras.activations.gelu(x, approximate=True),
-    "relu": keras.activations.relu,
-}
-
-BERT_BLOCK = (
-    "attention.self.query",
-    "attention.self.key",
-    "attention.self.value",
-    "attention.output.dense",
-    "attention.output.LayerNorm",
-    "intermediate.dense",
-    "output.dense",
-    "output.LayerNorm",
-)
-"""HuggingFace's names in an encoder layer, in the order of `_block_layers`."""
-
-DISTILBERT_BLOCK = (
-    "attention.q_lin",
-    "attention.k_lin",
-    "attention.v_lin",
-    "attention.out_lin",
-    "sa_layer_norm",
-    "ffn.lin1",
-    "ffn.lin2",
-    "output_layer_norm",
-)
 
 
 def load(
@@ -111,92 +81,6 @@ def _use_device(device: str, precision: Precision) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
-def _network(a: Architecture) -> tuple[Any, dict[str, Any]]:
-    """A functional model from token_ids, padding_mask and, for BERT, segment_ids to a dict of the tensors that
-    HiddenStates names; and its layers under HuggingFace's module names."""
-    rates = a.dropout
-    options = {
-        "vocabulary_size": a.vocab_size,
-        "num_layers": a.layers,
-        "num_heads": a.heads,
-        "hidden_dim": a.width,
-        "intermediate_dim": a.feed_forward,
-        "max_sequence_length": a.max_positions,
-        # A layer made with rate 0 has no random stream: all are made with the largest, then get their own below.
-        "dropout": max(rates.embeddings, rates.attention, rates.attention_output, rates.feed_forward_output),
-    }
-    if a.model_type == "bert":
-        backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **options)
-        pooled = backbone.output["pooled_output"]
-        layers = {
-            "bert.embeddings.word_embeddings": backbone.token_embedding,
-            "bert.embeddings.position_embeddings": backbone.position_embedding,
-            "bert.embeddings.token_type_embeddings": backbone.segment_embedding,
-            "bert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
-            "bert.pooler.dense": backbone.pooled_dense,
-        }
-        sum_of_embeddings = backbone.embeddings_add
-        prefix, names = "bert.encoder.layer", BERT_BLOCK
-    else:
-        backbone = keras_hub.models.DistilBertBackbone(**options)
-        pre_classifier = keras.layers.Dense(a.width, activation="relu")
-        pooled = pre_classifier(backbone.output[:, 0])
-        layers = {
-            "distilbert.embeddings.word_embeddings": backbone.embeddings.token_embedding,
-            "distilbert.embeddings.position_embeddings": backbone.embeddings.position_embedding,
-            "distilbert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
-            "pre_classifier": pre_classifier,
-        }
-        sum_of_embeddings = backbone.embeddings
-        prefix, names = "distilbert.transformer.layer", DISTILBERT_BLOCK
-    for n, block in enumerate(backbone.transformer_layers):
-        layers |= {f"{prefix}.{n}.{name}": layer for name, layer in zip(names, _block_layers(block), strict=True)}
-    # In bfloat16 two logits would often round to one; and TensorFlow would round a whole table to look up some rows.
-    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype=keras.config.floatx())
-    for layer in (sum_of_embeddings, *(layers[name] for name in layers if name.endswith("embeddings"))):
-        layer.dtype_policy = keras.config.floatx()
-    logits = layers["classifier"](keras.layers.Dropout(rates.classifier)(pooled))
-    _repair(backbone, layers.values(), a)
-    outputs = {
-        "embeddings": backbone.embeddings_dropout.output,
-        "layers": [block.output for block in backbone.transformer_layers],
-        "pooled": pooled,
-        "logits": logits,
-    }
-    return keras.Model(backbone.input, outputs), layers
-
-
-def _block_layers(block: Any) -> tuple[Any, ...]:
-    attention = block._self_attention_layer
-    return (
-        attention.query_dense,
-        attention.key_dense,
-        attention.value_dense,
-        attention.output_dense,
-        block._self_attention_layer_norm,
-        block._feedforward_intermediate_dense,
-        block._feedforward_output_dense,
-        block._feedforward_layer_norm,
-    )
-
-
-def _repair(backbone: Any, layers: Iterable[Any], a: Architecture) -> None:
-    """Sets what keras-hub's constructors fix or take as one value: the activation (tanh-GELU in BERT whatever
-    hidden_act says), LayerNorm's epsilon (1e-12), and a rate for each place of dropout. Layers read these attributes
-    whenever they are called, and the functional model calls them anew in every `tf.function`."""
-    for layer in layers:
-        if isinstance(layer, keras.layers.LayerNormalization):
-            layer.epsilon = a.layer_norm_eps
-    backbone.embeddings_dropout.rate = a.dropout.embeddings
-    for block in backbone.transformer_layers:
-        block._feedforward_intermediate_dense.activation = ACTIVATIONS[a.activation]
-        attention = block._self_attention_layer
-        attention._dropout = a.dropout.attention  # above 0 it chooses the code that drops out
-        attention._dropout_layer.rate = a.dropout.attention
-        block._self_attention_dropout.rate = a.dropout.attention_output
-        block._feedforward_dropout.rate = a.dropout.feed_forward_output
-
-
 @dataclass(frozen=True)
 class Parameter:
     """A variable and its name and layout in HuggingFace's checkpoints."""
@@ -228,27 +112,6 @@ def _parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
     return parameters
 
 
-def adam_scalars(
-    recipe: Recipe, learning_rate: float, step: int, precision: Precision = "float32"
-) -> tuple[float, float]:
-    """The rate and epsilon at step 1, 2, ... with which `w -= rate * m / (sqrt(v) + epsilon)`, what TensorFlow's fused
-    Adam computes when told that beta^t is 0, is the recipe's step: Algorithm 1 of Kingma and Ba (2015) as torch has it,
-    or with their section 2's reordering where epsilon stands before the correction.
-
-    The fused operation rounds beta to the parameters' precision; float32 moves 1 - 0.999 by 1.3e-5 of itself. Hence the
-    moments are normalised here by the sum of the weights that it really gives to past gradients, and by no rounded
-    power.
-    """
-    rounded = np.dtype(precision).type
-    m_sum, v_sum = (1 - float(rounded(beta)) ** step for beta in (recipe.beta1, recipe.beta2))
-    rate, epsilon = learning_rate * math.sqrt(v_sum) / m_sum, recipe.eps * math.sqrt(v_sum)
-    if not recipe.bias_correction:
-        rate *= (1 - recipe.beta1**step) / math.sqrt(1 - recipe.beta2**step)
-    if not recipe.bias_correction or recipe.eps_place == "before":
-        epsilon /= math.sqrt(1 - recipe.beta2**step)
-    return rate, epsilon
-
-
 ROWS = tf.TensorSpec([None, None], tf.int32)
 LABELS = tf.TensorSpec([None], tf.int64)
 """With these a `tf.function` is traced once, and takes every later width and batch size at no cost."""
@@ -266,7 +129,7 @@ class KerasModel:
         precision: Precision,
         compile: bool = False,
     ) -> None:
-        self._network, layers = _network(architecture)
+        self._network, layers = build_network(architecture)
         self._parameters = _parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
@@ -406,11 +269,6 @@ class KerasModel:
                 epsilon=epsilon,
                 grad=gradient,
             )
-
-
-def clip_factor(norm: Any, clip: float) -> Any:
-    """What torch.nn.utils.clip_grad_norm_ multiplies gradients of this norm by, with its 1e-6."""
-    return tf.minimum(clip / (norm + 1e-6), 1.0)
 
 
 def _rows(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,20 +6,18 @@ import math
 import os
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertForSequenceClassification
-from transformers.models.distilbert.configuration_distilbert import DistilBertConfig
-from transformers.models.distilbert.modeling_distilbert import DistilBertForSequenceClassification
 
 from backends import check_precision
 from backends.devices import check_capability, gpu_number, peak_resident_memory
 from backends.torch.cpu import for_cpu
+from backends.torch.network import WideLinear, build_network
+from backends.torch.optimizer import Optimizer
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, HiddenStates, Lazy
@@ -48,7 +46,7 @@ def load(
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.manual_seed(recipe.seed)
-    network = _network(architecture)
+    network = build_network(architecture)
     if precision in HALVES:
         network.classifier.__class__ = WideLinear
     if place.type == "cpu" and not compile:  # compiled, it is torch that chooses
@@ -63,7 +61,7 @@ def load(
     return TorchModel(
         network,
         {name: parameters[name] for name in architecture.shapes()},
-        _Optimizer(parameters, recipe, torch.amp.GradScaler(place.type, enabled=precision == "float16")),
+        Optimizer(parameters, recipe, torch.amp.GradScaler(place.type, enabled=precision == "float16")),
         recipe.clip,
         place,
         HALVES.get(precision),
@@ -85,128 +83,13 @@ def _compiled(network: Any, recipe: Recipe) -> Any:
     return torch.compile(network, fullgraph=True, dynamic=None if recipe.padding == "max_length" else True)
 
 
-class WideLinear(torch.nn.Linear):
-    """A layer that autocast leaves in float32: two logits would often round to one bfloat16."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float())
-
-
-def _network(a: Architecture) -> Any:
-    """The network on torch's `meta` device, which costs neither memory nor random numbers: `load` gives the weights."""
-    common = {
-        "vocab_size": a.vocab_size,
-        "max_position_embeddings": a.max_positions,
-        "num_labels": a.num_labels,
-        "pad_token_id": a.pad_id,
-        "attn_implementation": "sdpa",
-    }
-    with torch.device("meta"):
-        if a.model_type == "distilbert":
-            return _distilbert(a, common)
-        return _bert(a, common)
-
-
-def _bert(a: Architecture, common: dict[str, Any]) -> Any:
-    network = BertForSequenceClassification(
-        BertConfig(
-            hidden_size=a.width,
-            num_hidden_layers=a.layers,
-            num_attention_heads=a.heads,
-            intermediate_size=a.feed_forward,
-            hidden_act=a.activation,
-            type_vocab_size=a.type_vocab_size,
-            layer_norm_eps=a.layer_norm_eps,
-            **common,
-        )
-    )
-    # BertConfig has one rate for three places, so the modules are told.
-    network.bert.embeddings.dropout.p = a.dropout.embeddings
-    for layer in network.bert.encoder.layer:
-        layer.attention.self.dropout.p = a.dropout.attention
-        layer.attention.output.dropout.p = a.dropout.attention_output
-        layer.output.dropout.p = a.dropout.feed_forward_output
-    network.dropout.p = a.dropout.classifier
-    return network
-
-
-def _distilbert(a: Architecture, common: dict[str, Any]) -> Any:
-    if a.dropout.attention_output:
-        raise InputError("dropout.attention_output is above 0, and DistilBERT has no dropout there; pass 0")
-    network = DistilBertForSequenceClassification(
-        DistilBertConfig(
-            dim=a.width,
-            n_layers=a.layers,
-            n_heads=a.heads,
-            hidden_dim=a.feed_forward,
-            activation=a.activation,
-            **common,
-        )
-    )
-    # DistilBertConfig has one rate for two places, and no field for the epsilon.
-    network.distilbert.embeddings.dropout.p = a.dropout.embeddings
-    for layer in network.distilbert.transformer.layer:
-        layer.attention.dropout.p = a.dropout.attention
-        layer.ffn.dropout.p = a.dropout.feed_forward_output
-    network.dropout.p = a.dropout.classifier
-    for module in network.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.eps = a.layer_norm_eps
-    return network
-
-
-@dataclass
-class _Optimizer:
-    """torch's fused AdamW or Adam. Its step is, with c1 = 1 - beta1^t and c2 = 1 - beta2^t,
-
-        w -= rate * decay * w + (rate / c1) * m / (sqrt(v / c2) + eps)
-
-    (Adam: decay * w joins the gradient instead), so that other places of eps and the missing bias correction are other
-    values of rate, eps and decay at each step t. A step whose float16 gradients overflow changes nothing, but counts.
-    """
-
-    parameters: dict[str, torch.Tensor]
-    recipe: Recipe
-    scaler: torch.amp.GradScaler
-    """Of the loss, in float16; elsewhere it does nothing."""
-    steps: int = 0
-    optimizer: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        r = self.recipe
-        groups = [
-            {"params": [p for name, p in self.parameters.items() if r.decays(name) == decays], "weight_decay": decay}
-            for decays, decay in ((True, r.decay), (False, 0.0))
-        ]
-        kind = torch.optim.AdamW if r.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer = kind([g for g in groups if g["params"]], betas=(r.beta1, r.beta2), fused=True)
-        for group in self.optimizer.param_groups:
-            group["recipe_decay"] = group["weight_decay"]
-
-    def step(self, learning_rate: float) -> None:
-        r = self.recipe
-        self.steps += 1
-        c1, root_c2 = 1 - r.beta1**self.steps, math.sqrt(1 - r.beta2**self.steps)
-        # Uncorrected: rate * m / (sqrt(v) + eps) = (rate * factor / c1) * m / (sqrt(v / c2) + eps / root_c2)
-        factor = 1.0 if r.bias_correction else c1 / root_c2
-        eps = r.eps if r.bias_correction and r.eps_place == "after" else r.eps / root_c2
-        for group in self.optimizer.param_groups:
-            group["lr"], group["eps"] = learning_rate * factor, eps
-            if r.optimizer == "adamw":
-                group["weight_decay"] = group["recipe_decay"] / factor
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-
-
 @dataclass
 class TorchModel:
     """See `shared.contract.Model`."""
 
     network: Any
     parameters: dict[str, torch.Tensor]
-    optimizer: _Optimizer
+    optimizer: Optimizer
     clip: float | None
     device: torch.device
     half: torch.dtype | None = None

@@ -1,0 +1,55 @@
+"""torch's fused AdamW and Adam with the recipe's switches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from shared.recipe import Recipe
+
+
+@dataclass
+class Optimizer:
+    """torch's fused AdamW or Adam. Its step is, with c1 = 1 - beta1^t and c2 = 1 - beta2^t,
+
+        w -= rate * decay * w + (rate / c1) * m / (sqrt(v / c2) + eps)
+
+    (Adam: decay * w joins the gradient instead), so that other places of eps and the missing bias correction are other
+    values of rate, eps and decay at each step t. A step whose float16 gradients overflow changes nothing, but counts.
+    """
+
+    parameters: dict[str, torch.Tensor]
+    recipe: Recipe
+    scaler: torch.amp.GradScaler
+    """Of the loss, in float16; elsewhere it does nothing."""
+    steps: int = 0
+    optimizer: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        r = self.recipe
+        groups = [
+            {"params": [p for name, p in self.parameters.items() if r.decays(name) == decays], "weight_decay": decay}
+            for decays, decay in ((True, r.decay), (False, 0.0))
+        ]
+        kind = torch.optim.AdamW if r.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = kind([g for g in groups if g["params"]], betas=(r.beta1, r.beta2), fused=True)
+        for group in self.optimizer.param_groups:
+            group["recipe_decay"] = group["weight_decay"]
+
+    def step(self, learning_rate: float) -> None:
+        r = self.recipe
+        self.steps += 1
+        c1, root_c2 = 1 - r.beta1**self.steps, math.sqrt(1 - r.beta2**self.steps)
+        # Uncorrected: rate * m / (sqrt(v) + eps) = (rate * factor / c1) * m / (sqrt(v / c2) + eps / root_c2)
+        factor = 1.0 if r.bias_correction else c1 / root_c2
+        eps = r.eps if r.bias_correction and r.eps_place == "after" else r.eps / root_c2
+        for group in self.optimizer.param_groups:
+            group["lr"], group["eps"] = learning_rate * factor, eps
+            if r.optimizer == "adamw":
+                group["weight_decay"] = group["recipe_decay"] / factor
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
