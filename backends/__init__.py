@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
@@ -13,8 +15,10 @@ from shared.job import TRAINED, Precision
 class Backend:
     """What is known of a backend without importing its framework."""
 
-    module: str
-    """The adapter, which has the function `load` of shared/contract.py."""
+    name: str
+    room: str
+    """The package that holds all that knows the framework. Its `adapter` has the function `load` of
+    shared/contract.py."""
     modules: tuple[str, ...]
     """What the adapter imports; the first is the framework."""
     revision: int
@@ -22,45 +26,54 @@ class Backend:
     cpu: tuple[Precision, ...] = ("float32", "float64")
     """The precisions that the adapter computes in on a CPU."""
     gpu: tuple[Precision, ...] = ("float32", "float64")
-    stock: str | None = None
-    """The module with the framework's own parts, whose `load` takes their names too (backends.parts)."""
     traces_widths: bool = False
     """Compiled, each new width of a batch costs a trace."""
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    """Optional modules of a room that this one has not, and why."""
+
+    @property
+    def adapter(self) -> str:
+        """The module of the adapter."""
+        return f"{self.room}.adapter"
+
+    def module(self, optional: Literal["probes", "parts", "trainer", "bare"]) -> str:
+        """An optional module of the room: `probes` (rates and profiler), `parts` (the framework's own parts), `trainer`
+        (the library's own trainer), `bare` (a script without this project). Raises InputError with the reason if the
+        room lacks it."""
+        if optional in self.lacks:
+            raise InputError(f"{self.name} has no {optional}: {self.lacks[optional]}; leave {self.name} out")
+        return f"{self.room}.{optional}"
 
     def width_multiple(self, compile: bool) -> int:
-        """What the width of batches is a multiple of, where that is not above max_len."""
+        """What the width of batches is a multiple of, if that is not above max_len."""
         return REPEATED_WIDTHS if compile and self.traces_widths else 1
 
 
-BACKENDS: dict[str, Backend] = {
-    "torch": Backend(
-        "backends.torch.adapter",
+_ALL = (
+    Backend(
+        "torch",
+        "backends.torch",
         ("torch", "transformers"),
         revision=2,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
-        stock="backends.torch.parts",
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which was
     # never tried here.
-    "gluon": Backend(
-        "backends.gluon.adapter",
-        ("mxnet", "gluonnlp"),
-        revision=1,
-        stock="backends.gluon.parts",
-        traces_widths=True,
-    ),
+    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, traces_widths=True),
     # float16 would need the loss to be scaled, which bfloat16 does not.
-    "keras": Backend(
-        "backends.keras.adapter",
+    Backend(
+        "keras",
+        "backends.keras",
         ("tensorflow", "keras", "keras_hub"),
         revision=1,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
-        stock="backends.keras.parts",
         traces_widths=True,
     ),
-}
+)
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ALL}
+"""By name, in the order in which they are shown."""
 
 
 def check_precision(backend: str, device: str, precision: Precision) -> None:

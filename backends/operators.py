@@ -11,75 +11,24 @@ from __future__ import annotations
 
 import importlib
 import json
-import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
 from backends import BACKENDS
+from backends.probes import Totals
 from shared.batching import Batch
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.weights import first_weights
+from shared.contract import Build
+from shared.job import Precision
 from shared.recipe import Recipe
 
 WARM_UP = 3
 """Steps before any that counts: they trace, and allocate."""
-
-OF_GRAPH = re.compile(r"[^: ]+:(?P<operator>\w+)")
-"""What TensorFlow's profiler calls the node of a graph: by its name and its operator."""
-
-Totals = dict[str, tuple[int, float]]
-"""By operator, how often it ran in all, and its seconds in all."""
-
-
-def by_torch(train: Callable[[], None]) -> Totals:
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU]) as profiler:
-        train()
-    return {e.key: (e.count, e.self_cpu_time_total / 1e6) for e in profiler.key_averages()}
-
-
-def by_gluon(train: Callable[[], None]) -> Totals:
-    from mxnet import profiler
-
-    with tempfile.TemporaryDirectory() as scratch:
-        profiler.set_config(
-            profile_symbolic=True, profile_imperative=True, aggregate_stats=True, filename=f"{scratch}/profile.json"
-        )
-        profiler.set_state("run")
-        train()
-        profiler.set_state("stop")
-        found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
-    return {name: (entry["Count"], entry["Total"] / 1e3) for name, entry in found.items()}
-
-
-def by_keras(train: Callable[[], None]) -> Totals:
-    import tensorflow as tf
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
-
-    with tempfile.TemporaryDirectory() as scratch:
-        tf.profiler.experimental.start(scratch, tf.profiler.experimental.ProfilerOptions(host_tracer_level=2))
-        train()
-        tf.profiler.experimental.stop()
-        (file,) = Path(scratch).rglob("*.xplane.pb")
-        space = xplane_pb2.XSpace.FromString(file.read_bytes())
-    found: Totals = {}
-    for plane in space.planes:
-        for line in plane.lines:
-            for event in line.events:
-                node = OF_GRAPH.fullmatch(plane.event_metadata[event.metadata_id].name)
-                if node:
-                    count, seconds = found.get(node["operator"], (0, 0.0))
-                    found[node["operator"]] = count + 1, seconds + event.duration_ps / 1e12
-    return found
-
-
-PROFILERS: dict[str, Callable[[Callable[[], None]], Totals]] = {"torch": by_torch, "gluon": by_gluon, "keras": by_keras}
 
 
 def random_batch(rows: int, width: int, tokens: int, vocab_size: int) -> Batch:
@@ -96,8 +45,9 @@ def main() -> None:
     precision, answer = sys.argv[8], Path(sys.argv[9])
     recipe = Recipe(max_len=width, batch_size=rows)
     architecture = read_architecture(checkpoint, recipe, 2)
-    load = importlib.import_module(BACKENDS[backend].module).load
-    model = load(architecture, first_weights(checkpoint, architecture, recipe), recipe, "cpu", threads, precision)
+    load = importlib.import_module(BACKENDS[backend].adapter).load
+    weights = first_weights(checkpoint, architecture, recipe)
+    model = load(Build(architecture, weights, recipe, "cpu", threads, cast(Precision, precision)))
     batch = random_batch(rows, width, tokens, architecture.vocab_size)
 
     def train(number: int = steps) -> None:
@@ -111,7 +61,7 @@ def main() -> None:
         begin = time.perf_counter()
         train(1)
         took.append(time.perf_counter() - begin)
-    totals = PROFILERS[backend](train)
+    totals: Totals = importlib.import_module(BACKENDS[backend].module("probes")).operators(train)
     operators = [{"operator": name, "calls": n / steps, "seconds": s / steps} for name, (n, s) in totals.items()]
     answer.write_text(json.dumps({"step": float(np.median(took)), "operators": operators}))
 

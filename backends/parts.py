@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.contract import Build
 from shared.errors import InputError
-from shared.job import Precision, stored
+from shared.job import stored
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def parts_of(backend: str, kind: str) -> tuple[Part, ...]:
     return tuple(part for part in PARTS if part.backend == backend and kind in part.kinds)
 
 
-def check_mode(precision: Precision, compile: bool) -> None:
-    """Raises InputError but for float32 and float64, not compiled: what standard parts are compared in."""
-    if precision != stored(precision) or compile:
+def check_mode(build: Build) -> None:
+    """Raises InputError for all but float32 and float64, not compiled: standard parts are compared in these."""
+    if build.precision != stored(build.precision) or build.compile:
         raise InputError("a framework's standard parts are run in float32 and not compiled; pass no other mode")

@@ -27,7 +27,7 @@ from backends import BACKENDS
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.weights import first_weights, saved_weights
-from shared.contract import Load, Model
+from shared.contract import Build, Load, Model
 from shared.encoding import read_encoded
 from shared.errors import InputError
 from shared.files import write_whole
@@ -64,7 +64,7 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
             weights = saved_weights(checkpoint, architecture)
         else:
             weights = first_weights(checkpoint, architecture, recipe)
-        return load(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile)
+        return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
 
     if job.kind == "trace":
         found = trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event)
@@ -93,9 +93,9 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
 
 def _loader(job: Job) -> Load:
     backend = BACKENDS[job.backend]
-    if backend.stock and job.stock:
-        return partial(importlib.import_module(backend.stock).load, parts=job.stock)
-    load: Load = importlib.import_module(backend.module).load
+    if job.stock:
+        return partial(importlib.import_module(backend.module("parts")).load, parts=job.stock)
+    load: Load = importlib.import_module(backend.adapter).load
     return load
 
 

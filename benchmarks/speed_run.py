@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backends import BACKENDS
 from benchmarks.environments import Environment
 from benchmarks.launcher import run_worker
 from benchmarks.measure import DISTURBED, attempts, run_script
@@ -215,7 +216,7 @@ def _run_mode(setting: Setting, mode: Mode, on_event: Callable[[dict[str, Any]],
         mode.backend, setting.device, setting.threads, data=str(sample.data), recipe=sample.recipe, **mode.of_job()
     )
     python = setting.environments[mode.backend].python
-    module = f"backends.{mode.backend}.trainer" if mode.stock else "backends.worker"
+    module = BACKENDS[mode.backend].module("trainer") if mode.stock else "backends.worker"
     with tempfile.TemporaryDirectory() as folder:
         job.write(Path(folder))
         outcome = run_worker(

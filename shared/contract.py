@@ -66,6 +66,26 @@ class Gradients:
     """What the optimizer would receive: `raw`, scaled where the norm exceeds `recipe.clip`."""
 
 
+@dataclass(frozen=True)
+class Build:
+    """What a model is made of."""
+
+    architecture: Architecture
+    weights: Weights
+    """First values of every parameter."""
+    recipe: Recipe
+    device: str = "cpu"
+    """`cpu` or `cuda:n`."""
+    threads: int = 1
+    """CPU threads."""
+    precision: Precision = "float32"
+    """Of the arithmetic. `shared.job.stored` of it is the type of parameters, moments, loss and of every array that the
+    model gives; one process uses one of these types."""
+    compile: bool = False
+    """The framework's compiler makes `train_step`, `predict` and `gradients`. They compute the same up to rounding, and
+    may draw other dropout."""
+
+
 class Model(Protocol):
     """A network with its optimizer, on one device."""
 
@@ -113,21 +133,9 @@ class Model(Protocol):
 class Load(Protocol):
     """The signature of every adapter's function `load`."""
 
-    def __call__(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        recipe: Recipe,
-        device: str,
-        threads: int,
-        precision: Precision = "float32",
-        compile: bool = False,
-    ) -> Model:
-        """Builds the model on `device` (`cpu` or `cuda:n`) with these weights, using `threads` CPU threads. `precision`
-        is the arithmetic's, `shared.job.stored` of it that of parameters, moments, loss and every array that the model
-        gives; one process uses one of the latter. With `compile` the framework's compiler makes `train_step`,
-        `predict` and `gradients`; they compute the same up to rounding, and may draw other dropout.
+    def __call__(self, build: Build) -> Model:
+        """The model that `build` describes.
 
-        Raises InputError where this backend cannot do what the architecture, recipe, device, precision or compile asks.
+        Raises InputError if this backend cannot do what the architecture, recipe, device, precision or compile asks.
         """
         ...

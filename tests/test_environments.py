@@ -33,14 +33,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> str:
     """A backend whose framework this interpreter has: numpy."""
-    monkeypatch.setitem(BACKENDS, "here", Backend("backends.here", ("numpy",), 1))
+    monkeypatch.setitem(BACKENDS, "here", Backend("here", "backends.here", ("numpy",), 1))
     return "here"
 
 
 @pytest.fixture
 def absent(monkeypatch: pytest.MonkeyPatch) -> str:
     """A backend whose framework no interpreter has."""
-    monkeypatch.setitem(BACKENDS, "absent", Backend("backends.absent", ("no_such_framework",), 1))
+    monkeypatch.setitem(BACKENDS, "absent", Backend("absent", "backends.absent", ("no_such_framework",), 1))
     return "absent"
 
 

@@ -13,6 +13,8 @@ from backends.devices import check_capability
 from backends.parts import check_mode
 from benchmarks.options import Parser, add_mode_options
 from benchmarks.plan import Cell, Request, plan_cells
+from shared.architecture import Architecture, Dropout
+from shared.contract import Build
 from shared.errors import InputError
 from shared.job import TRAINED, Job, Precision, stored
 from shared.recipe import Recipe
@@ -91,11 +93,12 @@ def test_a_gpu_older_than_ampere_is_refused_what_came_with_it(precision: Precisi
 
 
 def test_standard_parts_are_run_in_no_mode() -> None:
-    check_mode("float32", compile=False)
-    check_mode("float64", compile=False)
-    for precision, compile in (("bfloat16", False), ("tf32", False), ("float32", True)):
+    build = Build(Architecture("bert", 8, 4, 1, 1, 4, 8, 2, "gelu", 1e-12, Dropout(), 2), {}, Recipe())
+    check_mode(build)
+    check_mode(replace(build, precision="float64"))
+    for other in (replace(build, precision="bfloat16"), replace(build, precision="tf32"), replace(build, compile=True)):
         with pytest.raises(InputError, match="float32 and not compiled"):
-            check_mode(precision, compile)  # type: ignore[arg-type]
+            check_mode(other)
 
 
 def test_only_float64_is_stored_as_such() -> None:

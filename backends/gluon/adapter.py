@@ -20,28 +20,20 @@ from backends.gluon.network import PlainAttention, build_network, named_paramete
 from backends.gluon.optimizer import Optimizer
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy
+from shared.contract import Build, Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision
-from shared.recipe import Recipe
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-) -> GluonModel:
+def load(build: Build) -> GluonModel:
     """Builds the model on `device` with these weights (see `shared.contract.Load`).
 
     `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
     where the device is a GPU that this MXNet does not see, and for any precision but float32 and float64.
     """
-    number = gpu_number(device, mx.context.num_gpus())
-    check_precision("gluon", device, precision)
+    architecture, recipe, precision = build.architecture, build.recipe, build.precision
+    number = gpu_number(build.device, mx.context.num_gpus())
+    check_precision("gluon", build.device, precision)
     context = mx.cpu() if number is None else mx.gpu(number)
     # Dropout is drawn from MXNet's one global stream; initial weights are not.
     mx.random.seed(recipe.seed)
@@ -52,11 +44,11 @@ def load(
         network.cast(precision)
     parameters = named_parameters(network, architecture)
     for name, parameter in parameters.items():
-        parameter.shape = weights[name].shape
-        parameter.initialize(init=mx.init.Constant(weights[name]), ctx=context)
-    network.hybridize(static_alloc=True, static_shape=compile)
+        parameter.shape = build.weights[name].shape
+        parameter.initialize(init=mx.init.Constant(build.weights[name]), ctx=context)
+    network.hybridize(static_alloc=True, static_shape=build.compile)
     optimizer = Optimizer(recipe, parameters, precision)
-    return GluonModel(architecture, context, network, parameters, optimizer, precision, compile)
+    return GluonModel(architecture, context, network, parameters, optimizer, precision, build.compile)
 
 
 @dataclass

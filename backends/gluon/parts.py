@@ -12,39 +12,28 @@ from mxnet.gluon import nn
 
 from backends.gluon import adapter
 from backends.parts import check_mode
-from shared.architecture import Architecture, Weights
-from shared.contract import Model
-from shared.job import Precision
-from shared.recipe import Recipe
+from shared.contract import Build, Model
 
 DISTILBERT_EPSILON = 1e-5
 """What GluonNLP's DistilBERT leaves LayerNorm's epsilon at."""
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-    *,
-    parts: Collection[str],
-) -> Model:
+def load(build: Build, parts: Collection[str]) -> Model:
     """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
-    check_mode(precision, compile)
-    model = adapter.load(architecture, weights, recipe, device, threads, precision)
+    check_mode(build)
+    model = adapter.load(build)
     encoder = model.network.bert.encoder
     if "dropout" in parts:
-        encoder.dropout_layer._rate = architecture.dropout.embeddings
+        encoder.dropout_layer._rate = build.architecture.dropout.embeddings
         encoder.layer_norm._rate = 0
     if "epsilon" in parts:
         for norm in _layer_norms(model.network):
             norm._epsilon = DISTILBERT_EPSILON
-    optimizer = StockOptimizer(recipe, model.parameters, precision, parts=parts)
-    return StockModel(architecture, model.context, model.network, model.parameters, optimizer, precision, parts=parts)
+    optimizer = StockOptimizer(build.recipe, model.parameters, build.precision, parts=parts)
+    return StockModel(
+        build.architecture, model.context, model.network, model.parameters, optimizer, build.precision, parts=parts
+    )
 
 
 def _layer_norms(block: Any) -> list[Any]:

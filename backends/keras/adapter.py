@@ -25,33 +25,25 @@ from backends.keras.network import build_network
 from backends.keras.optimizer import adam_scalars, clip_factor
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy
+from shared.contract import Build, Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision, stored
-from shared.recipe import Recipe
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-) -> KerasModel:
+def load(build: Build) -> KerasModel:
     """The model of shared/contract.py. TensorFlow takes its device and threads before its first operation and keeps
     them: a second call in one process with others raises RuntimeError.
 
     Raises InputError for a GPU that TensorFlow does not see or a precision that it does not have there, and for a beta
     that float32 cannot tell from 1.
     """
-    prepare(recipe, device, threads, precision)
-    return KerasModel(architecture, weights, recipe, device, precision, compile)
+    prepare(build)
+    return KerasModel(build)
 
 
-def prepare(recipe: Recipe, device: str, threads: int, precision: Precision) -> None:
-    """Everything about the process that a model needs. Raises as `load` does."""
+def prepare(build: Build) -> None:
+    """Sets up the process for the model. Raises as `load` does."""
+    recipe, device, threads, precision = build.recipe, build.device, build.threads, build.precision
     dtype = stored(precision)
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
         if np.dtype(dtype).type(beta) == 1:
@@ -120,30 +112,23 @@ LABELS = tf.TensorSpec([None], tf.int64)
 class KerasModel:
     """A keras-hub network with an Adam of its own, as shared/contract.py wants it."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        recipe: Recipe,
-        device: str,
-        precision: Precision,
-        compile: bool = False,
-    ) -> None:
+    def __init__(self, build: Build) -> None:
+        architecture, recipe = build.architecture, build.recipe
         self._network, layers = build_network(architecture)
         self._parameters = _parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
-        self._device = device
-        self._dtype = stored(precision)
+        self._device = build.device
+        self._dtype = stored(build.precision)
         self._steps = 0
-        self.width_multiple = BACKENDS["keras"].width_multiple(compile)
-        self.set_weights(weights)
+        self.width_multiple = BACKENDS["keras"].width_multiple(build.compile)
+        self.set_weights(build.weights)
         self._moments = [
             tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
         ]
         # No branch in these depends on a tensor, and autograph's reading of the source doubles the time to trace.
         function = partial(tf.function, autograph=False)
-        compiled = partial(function, jit_compile=True) if compile else function
+        compiled = partial(function, jit_compile=True) if build.compile else function
         batch = (ROWS, ROWS, ROWS)
         scalars = [tf.TensorSpec([], self._dtype)] * 3
         self._train = compiled(self._train_graph, input_signature=(*batch, LABELS, *scalars))

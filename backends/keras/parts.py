@@ -14,10 +14,8 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import global_norm
 
 from backends.parts import check_mode
-from shared.architecture import Architecture, Weights
-from shared.contract import Model
-from shared.job import Precision
-from shared.recipe import Recipe
+from shared.architecture import Weights
+from shared.contract import Build, Model
 
 OPTIMIZER = {"adamw", "rows", "decay"}
 """Parts that are Keras' AdamW."""
@@ -25,37 +23,20 @@ BY_ROW = {"clipping", "rows"}
 """Parts that take embeddings' gradients as TensorFlow makes them."""
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-    *,
-    parts: Collection[str],
-) -> Model:
+def load(build: Build, parts: Collection[str]) -> Model:
     """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
-    check_mode(precision, compile)
-    adapter.prepare(recipe, device, threads, precision)
-    return StockModel(architecture, weights, recipe, device, precision, frozenset(parts))
+    check_mode(build)
+    adapter.prepare(build)
+    return StockModel(build, frozenset(parts))
 
 
 class StockModel(adapter.KerasModel):
     """The adapter's model with some of Keras' own parts."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        weights: Weights,
-        recipe: Recipe,
-        device: str,
-        precision: Precision,
-        parts: frozenset[str],
-    ) -> None:
-        super().__init__(architecture, weights, recipe, device, precision)
+    def __init__(self, build: Build, parts: frozenset[str]) -> None:
+        super().__init__(build)
+        recipe = build.recipe
         self._parts = parts
         self._unrepair()
         keras_variables = {id(variable.value): variable for variable in self._network.trainable_variables}

@@ -18,9 +18,9 @@ from backends.devices import check_capability, gpu_number, peak_resident_memory
 from backends.torch.cpu import for_cpu
 from backends.torch.network import WideLinear, build_network
 from backends.torch.optimizer import Optimizer
-from shared.architecture import Architecture, Weights
+from shared.architecture import Weights
 from shared.batching import Batch
-from shared.contract import Gradients, HiddenStates, Lazy
+from shared.contract import Build, Gradients, HiddenStates, Lazy
 from shared.errors import InputError
 from shared.job import Precision, stored
 from shared.recipe import Recipe
@@ -28,44 +28,37 @@ from shared.recipe import Recipe
 HALVES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-) -> TorchModel:
+def load(build: Build) -> TorchModel:
     """See `shared.contract.Load`. Raises InputError too where torch.compile would find no C++ compiler."""
-    gpu_number(device, torch.cuda.device_count())
-    check_precision("torch", device, precision)
-    place = torch.device(device)
+    recipe, precision = build.recipe, build.precision
+    gpu_number(build.device, torch.cuda.device_count())
+    check_precision("torch", build.device, precision)
+    place = torch.device(build.device)
     if place.type == "cuda":
-        check_capability(device, precision, torch.cuda.get_device_capability(place))
-    torch.set_num_threads(threads)
+        check_capability(build.device, precision, torch.cuda.get_device_capability(place))
+    torch.set_num_threads(build.threads)
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.manual_seed(recipe.seed)
-    network = build_network(architecture)
+    network = build_network(build.architecture)
     if precision in HALVES:
         network.classifier.__class__ = WideLinear
-    if place.type == "cpu" and not compile:  # compiled, it is torch that chooses
+    if place.type == "cpu" and not build.compile:  # compiled, it is torch that chooses
         for_cpu(network, precision)
     dtype = getattr(torch, stored(precision))
     network.load_state_dict(
-        {name: torch.tensor(w, dtype=dtype, device=place) for name, w in weights.items()}, assign=True
+        {name: torch.tensor(w, dtype=dtype, device=place) for name, w in build.weights.items()}, assign=True
     )
     # Construction left these without memory. Token types come with every batch, so their buffer is never read.
-    network.base_model.embeddings.position_ids = torch.arange(architecture.max_positions, device=place)[None]
+    network.base_model.embeddings.position_ids = torch.arange(build.architecture.max_positions, device=place)[None]
     parameters = dict(network.named_parameters())
     return TorchModel(
         network,
-        {name: parameters[name] for name in architecture.shapes()},
+        {name: parameters[name] for name in build.architecture.shapes()},
         Optimizer(parameters, recipe, torch.amp.GradScaler(place.type, enabled=precision == "float16")),
         recipe.clip,
         place,
         HALVES.get(precision),
-        _compiled(network, recipe) if compile else None,
+        _compiled(network, recipe) if build.compile else None,
     )
 
 

@@ -12,29 +12,17 @@ from transformers.training_args import TrainingArguments
 
 from backends.parts import check_mode
 from backends.torch import adapter
-from shared.architecture import Architecture, Weights
 from shared.batching import Batch
-from shared.contract import Gradients, Lazy, Model
-from shared.job import Precision
+from shared.contract import Build, Gradients, Lazy, Model
 from shared.recipe import Recipe
 
 
-def load(
-    architecture: Architecture,
-    weights: Weights,
-    recipe: Recipe,
-    device: str,
-    threads: int,
-    precision: Precision = "float32",
-    compile: bool = False,
-    *,
-    parts: Collection[str],
-) -> Model:
+def load(build: Build, parts: Collection[str]) -> Model:
     """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
     than float32 and float64, and for `compile`."""
-    check_mode(precision, compile)
-    model = adapter.load(architecture, weights, recipe, device, threads, precision)
-    return TrainerModel(model, recipe) if "trainer" in parts else model
+    check_mode(build)
+    model = adapter.load(build)
+    return TrainerModel(model, build.recipe) if "trainer" in parts else model
 
 
 class TrainerModel(adapter.TorchModel):

@@ -15,7 +15,7 @@ import pytest
 
 from backends import BACKENDS
 from shared.architecture import Architecture, Weights
-from shared.contract import Load, Model
+from shared.contract import Build, Load, Model
 from shared.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ Reference = Callable[[str], dict[str, np.ndarray]]
 """Gives a case's arrays by the case's name."""
 Measured = Callable[[str, float, float], None]
 """Notes a largest difference and its bound, and fails where the bound is exceeded."""
-Build = Callable[..., Model]
+BuildModel = Callable[..., Model]
 
 _MEASURED = pytest.StashKey[list[str]]()
 
@@ -53,7 +53,7 @@ def load() -> Load:
             pytrace=False,
         )
     try:
-        adapter = importlib.import_module(BACKENDS[name].module)
+        adapter = importlib.import_module(BACKENDS[name].adapter)
     except ModuleNotFoundError as error:
         pytest.fail(
             f"{sys.executable} cannot import {error.name}; run these tests by tox run -e {name},test-{name}",
@@ -64,11 +64,11 @@ def load() -> Load:
 
 
 @pytest.fixture(scope="session")
-def build(load: Load) -> Build:
+def build(load: Load) -> BuildModel:
     """`build(architecture, weights, recipe)`: a model of the backend under test, on the CPU."""
 
     def build(architecture: Architecture, weights: Weights, recipe: Recipe | None = None) -> Model:
-        return load(architecture, weights, recipe or Recipe(), "cpu", THREADS)
+        return load(Build(architecture, weights, recipe or Recipe(), "cpu", THREADS))
 
     return build
 

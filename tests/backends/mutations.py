@@ -19,9 +19,9 @@ from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, HiddenStates, Lazy, Load, Model
 from tests.backends.cases import perturbed_weights
-from tests.backends.traced import Build, builder
+from tests.backends.traced import BuildFor, builder
 
-Break = Callable[[Load, Architecture, pytest.MonkeyPatch], Build]
+Break = Callable[[Load, Architecture, pytest.MonkeyPatch], BuildFor]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _other_architecture(**fields: Any) -> Break:
 
 
 def _other_recipe(**fields: Any) -> Break:
-    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = builder(load, a)
         return lambda recipe: sound(replace(recipe, **fields))
 
@@ -84,7 +84,7 @@ def _other_recipe(**fields: Any) -> Break:
 
 
 def _other_batch(change: Callable[[Batch], Batch]) -> Break:
-    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = builder(load, a)
         return lambda recipe: Meddled(sound(recipe), batch=change)
 
@@ -94,19 +94,19 @@ def _other_batch(change: Callable[[Batch], Batch]) -> Break:
 def _other_layout(change: Callable[[Weights], Weights]) -> Break:
     """Of the parameters as they go in, and back as they come out: the weight map is wrong, and wrong both ways."""
 
-    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = builder(load, a, change(perturbed_weights(a)))
         return lambda recipe: Meddled(sound(recipe), weights_in=change)
 
     return broken
 
 
-def _dropout_left_on(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+def _dropout_left_on(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
     sound = builder(load, a)
     return lambda recipe: Meddled(sound(recipe), dropout=True)
 
 
-def _own_head(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+def _own_head(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
     weights = perturbed_weights(a)
     random = np.random.RandomState(99)
     shape = weights["classifier.weight"].shape
@@ -116,7 +116,7 @@ def _own_head(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
 def _other_loop(change: Callable[[list[Any]], list[Any]]) -> Break:
     """Of an epoch's steps, each its rows and its rate."""
 
-    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+    def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = finetune.epochs
         patch.setattr(finetune, "epochs", lambda *arguments: (change(steps) for steps in sound(*arguments)))
         return builder(load, a)
@@ -134,7 +134,7 @@ def _rates_late(steps: list[Any]) -> list[Any]:
     return [(rows, rate) for (rows, _), (_, rate) in zip(steps, [steps[0], *steps], strict=False)]
 
 
-def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
     adapter: Any = sys.modules[load.__module__]
     if hasattr(adapter, "torch"):
 
@@ -167,7 +167,7 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
     return builder(load, a)
 
 
-def _squared_before_summing(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> Build:
+def _squared_before_summing(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
     """As Keras' optimizers take the norm of an embedding's gradient: its rows are one a token, repeated ones apart."""
     adapter: Any = sys.modules[load.__module__]
     apart: dict[str, Any] = {}

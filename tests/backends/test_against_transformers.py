@@ -10,7 +10,7 @@ import pytest
 
 from shared.recipe import Recipe
 from tests.backends.cases import FIELDS, STEEP, STEEP_RATE, STEPS, TRAINED, Case
-from tests.backends.conftest import Build, Measured, Reference
+from tests.backends.conftest import BuildModel, Measured, Reference
 
 KINDS = ["bert", "distilbert"]
 LOGITS = 1e-5
@@ -37,7 +37,7 @@ class Trajectory:
         return max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
 
 
-def trained(build: Build, case: Case, recipe: Recipe) -> Trajectory:
+def trained(build: BuildModel, case: Case, recipe: Recipe) -> Trajectory:
     model = build(case.architecture, case.weights, recipe)
     lazy, weights = [], {}
     for step, batch in enumerate(case.batches[:STEPS], start=1):
@@ -60,7 +60,7 @@ def referred(arrays: Arrays, how: str) -> Trajectory:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_and_loss_are_those_of_transformers(
-    build: Build, reference: Reference, measured: Measured, kind: str
+    build: BuildModel, reference: Reference, measured: Measured, kind: str
 ) -> None:
     case, wanted = TRAINED[kind], reference(kind)
     model = build(case.architecture, case.weights)
@@ -70,7 +70,7 @@ def test_logits_and_loss_are_those_of_transformers(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hidden_states_are_those_of_transformers(
-    build: Build, reference: Reference, measured: Measured, kind: str
+    build: BuildModel, reference: Reference, measured: Measured, kind: str
 ) -> None:
     case, wanted = TRAINED[kind], reference(kind)
     batch = case.batches[0]
@@ -86,7 +86,7 @@ def test_hidden_states_are_those_of_transformers(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_gradient_is_that_of_transformers(
-    build: Build, reference: Reference, measured: Measured, kind: str
+    build: BuildModel, reference: Reference, measured: Measured, kind: str
 ) -> None:
     case, wanted = TRAINED[kind], reference(kind)
     gradients = build(case.architecture, case.weights).gradients(case.batches[0]).raw
@@ -100,7 +100,7 @@ def test_every_gradient_is_that_of_transformers(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pad_token_within_a_text_is_not_trained(build: Build, kind: str) -> None:
+def test_a_pad_token_within_a_text_is_not_trained(build: BuildModel, kind: str) -> None:
     # nn.Embedding's padding_idx, which transformers sets, does this: measured here for torch, and so for all.
     case = TRAINED[kind]
     batch = case.batches[0]
@@ -114,7 +114,7 @@ def test_a_pad_token_within_a_text_is_not_trained(build: Build, kind: str) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_optimizer_steps_follow_torch_in_float64(
-    build: Build, reference: Reference, measured: Measured, kind: str
+    build: BuildModel, reference: Reference, measured: Measured, kind: str
 ) -> None:
     arrays = reference(kind)
     exact, float32 = referred(arrays, "float64"), referred(arrays, "float32")
@@ -138,7 +138,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("mistake", [*MISTAKES, "clipped per tensor"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_mistake_in_the_optimizer_breaks_the_bounds(
-    build: Build, reference: Reference, mistake_shows: Measured, kind: str, mistake: str
+    build: BuildModel, reference: Reference, mistake_shows: Measured, kind: str, mistake: str
 ) -> None:
     arrays = reference(kind)
     exact, float32 = referred(arrays, "float64"), referred(arrays, "float32")
@@ -154,7 +154,7 @@ def test_a_mistake_in_the_optimizer_breaks_the_bounds(
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_of_the_architecture_is_honoured(
-    build: Build, reference: Reference, measured: Measured, field: str
+    build: BuildModel, reference: Reference, measured: Measured, field: str
 ) -> None:
     case, _ = FIELDS[field]
     wanted = reference(field)

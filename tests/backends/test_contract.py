@@ -16,11 +16,11 @@ import pytest
 
 from backends.devices import peak_resident_memory
 from shared.architecture import Dropout, Weights
-from shared.contract import Load, Model
+from shared.contract import Build, Load, Model
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch
-from tests.backends.conftest import ROOT, THREADS, Build, Measured
+from tests.backends.conftest import ROOT, THREADS, BuildModel, Measured
 
 Kind = Literal["bert", "distilbert"]
 KINDS = ["bert", "distilbert"]
@@ -31,12 +31,14 @@ def equal(one: Weights, other: Weights) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def some_model(build: Build, kind: Kind = "bert", recipe: Recipe | None = None) -> Model:
+def some_model(build: BuildModel, kind: Kind = "bert", recipe: Recipe | None = None) -> Model:
     return build(TRAINED[kind].architecture, TRAINED[kind].weights, recipe)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architecture(build: Build, kind: Kind) -> None:
+def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architecture(
+    build: BuildModel, kind: Kind
+) -> None:
     model = some_model(build, kind)
     shapes = TRAINED[kind].architecture.shapes()
     gradients = model.gradients(TRAINED[kind].batches[0])
@@ -46,7 +48,7 @@ def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architectur
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_and_hidden_states_have_the_documented_shapes(build: Build, kind: Kind) -> None:
+def test_logits_and_hidden_states_have_the_documented_shapes(build: BuildModel, kind: Kind) -> None:
     model, a = some_model(build, kind), TRAINED[kind].architecture
     batch = random_batch(a, rows=5, width=13, seed=1)
     states = model.hidden_states(batch)
@@ -60,7 +62,7 @@ def test_logits_and_hidden_states_have_the_documented_shapes(build: Build, kind:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_go_in_and_come_out_bit_equal(build: Build, kind: Kind) -> None:
+def test_weights_go_in_and_come_out_bit_equal(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     model = some_model(build, kind)
     assert equal(model.weights(), case.weights)
@@ -74,7 +76,7 @@ def test_weights_go_in_and_come_out_bit_equal(build: Build, kind: Kind) -> None:
     assert equal(model.weights(), trained)
 
 
-def test_set_weights_acts_on_what_is_computed(build: Build) -> None:
+def test_set_weights_acts_on_what_is_computed(build: BuildModel) -> None:
     case = TRAINED["bert"]
     model = some_model(build)
     before = model.predict(case.batches[0])
@@ -84,7 +86,7 @@ def test_set_weights_acts_on_what_is_computed(build: Build) -> None:
     assert np.array_equal(model.predict(case.batches[0]), before)
 
 
-def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: Build) -> None:
+def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: BuildModel) -> None:
     case = TRAINED["bert"]
     given = {name: values.copy() for name, values in case.weights.items()}
     model = build(case.architecture, given)
@@ -97,7 +99,7 @@ def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: Build
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_keeps_none_of_the_arrays_that_it_was_given(build: Build, kind: Kind) -> None:
+def test_a_model_keeps_none_of_the_arrays_that_it_was_given(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     given = {name: values.copy() for name, values in case.weights.items()}
     references = [weakref.ref(values) for values in given.values()]
@@ -108,7 +110,7 @@ def test_a_model_keeps_none_of_the_arrays_that_it_was_given(build: Build, kind: 
     assert equal(model.weights(), case.weights)
 
 
-def test_weights_that_cannot_be_written_to_are_taken(build: Build) -> None:
+def test_weights_that_cannot_be_written_to_are_taken(build: BuildModel) -> None:
     case = TRAINED["bert"]
     read_only = {name: values.copy() for name, values in case.weights.items()}
     for values in read_only.values():
@@ -120,7 +122,7 @@ def test_weights_that_cannot_be_written_to_are_taken(build: Build) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_gives_loss_and_correct_rows_of_the_weights_before_it(build: Build, kind: Kind) -> None:
+def test_a_step_gives_loss_and_correct_rows_of_the_weights_before_it(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     model = some_model(build, kind)
     for batch in case.batches[:3]:
@@ -133,7 +135,7 @@ def test_a_step_gives_loss_and_correct_rows_of_the_weights_before_it(build: Buil
         assert type(step_correct) is int
 
 
-def test_losses_may_be_asked_for_later_and_in_any_order(build: Build) -> None:
+def test_losses_may_be_asked_for_later_and_in_any_order(build: BuildModel) -> None:
     batches = TRAINED["bert"].batches[:4]
     model = some_model(build)
     at_once = [model.train_step(batch, RATE)() for batch in batches]
@@ -145,7 +147,7 @@ def test_losses_may_be_asked_for_later_and_in_any_order(build: Build) -> None:
     assert lazy[2]() == at_once[2]
 
 
-def test_the_mean_loss_is_taken_over_the_rows_of_the_batch(build: Build) -> None:
+def test_the_mean_loss_is_taken_over_the_rows_of_the_batch(build: BuildModel) -> None:
     a = TRAINED["bert"].architecture
     model = some_model(build)
     for rows, width in ((8, 24), (3, 24), (1, 7), (8, a.max_positions), (5, 3)):
@@ -157,14 +159,14 @@ def test_the_mean_loss_is_taken_over_the_rows_of_the_batch(build: Build) -> None
         assert model.train_step(batch, RATE)()[0] == pytest.approx(expected, abs=2e-6)
 
 
-def test_rows_without_labels_are_predicted(build: Build) -> None:
+def test_rows_without_labels_are_predicted(build: BuildModel) -> None:
     batch = TRAINED["bert"].batches[0]
     model = some_model(build)
     unlabelled = replace(batch, labels=np.full_like(batch.labels, -1))
     assert np.array_equal(model.predict(unlabelled), model.predict(batch))
 
 
-def test_at_rate_zero_a_step_changes_no_weight(build: Build) -> None:
+def test_at_rate_zero_a_step_changes_no_weight(build: BuildModel) -> None:
     case = TRAINED["bert"]
     model = some_model(build, recipe=Recipe(decay=0.1))
     model.train_step(case.batches[0], 0.0)()
@@ -172,7 +174,7 @@ def test_at_rate_zero_a_step_changes_no_weight(build: Build) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_looking_does_not_change_the_training(build: Build, kind: Kind) -> None:
+def test_looking_does_not_change_the_training(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     undisturbed, watched = some_model(build, kind), some_model(build, kind)
     for batch in case.batches[:3]:
@@ -192,7 +194,7 @@ def test_looking_does_not_change_the_training(build: Build, kind: Kind) -> None:
 def trained_with_dropout(load: Load, seed: int, threads: int = THREADS) -> Weights:
     """Weights after four steps with every dropout on, batches of changing width."""
     a = replace(TRAINED["bert"].architecture, dropout=Dropout())
-    model = load(a, TRAINED["bert"].weights, Recipe(seed=seed), "cpu", threads)
+    model = load(Build(a, TRAINED["bert"].weights, Recipe(seed=seed), "cpu", threads))
     for batch in TRAINED["bert"].batches[:4]:
         model.train_step(batch, RATE)
     return model.weights()
@@ -209,7 +211,7 @@ def test_the_same_seed_gives_bit_equal_weights_in_two_processes_of_two_threads(t
         "import importlib, os, sys, numpy\n"
         "from backends import BACKENDS\n"
         "from tests.backends.test_contract import trained_with_dropout\n"
-        "adapter = importlib.import_module(BACKENDS[os.environ['CONCORD_TEST_BACKEND']].module)\n"
+        "adapter = importlib.import_module(BACKENDS[os.environ['CONCORD_TEST_BACKEND']].adapter)\n"
         "numpy.savez(sys.argv[1], **trained_with_dropout(adapter.load, seed=3, threads=2))\n"
     )
     trained = []
@@ -223,7 +225,7 @@ def test_the_same_seed_gives_bit_equal_weights_in_two_processes_of_two_threads(t
     assert equal(*trained)
 
 
-def test_each_dropout_pass_draws_anew(build: Build) -> None:
+def test_each_dropout_pass_draws_anew(build: BuildModel) -> None:
     a = replace(TRAINED["bert"].architecture, dropout=Dropout())
     model = build(a, TRAINED["bert"].weights)
     batch = TRAINED["bert"].batches[0]
@@ -232,7 +234,7 @@ def test_each_dropout_pass_draws_anew(build: Build) -> None:
     assert np.array_equal(model.predict(batch), model.predict(batch))
 
 
-def test_peak_memory_is_that_of_this_process(build: Build) -> None:
+def test_peak_memory_is_that_of_this_process(build: BuildModel) -> None:
     model = some_model(build)
     before = peak_resident_memory()
     peak = model.peak_memory()
@@ -241,7 +243,7 @@ def test_peak_memory_is_that_of_this_process(build: Build) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_does_not_matter(build: Build, measured: Measured, kind: Kind) -> None:
+def test_padding_does_not_matter(build: BuildModel, measured: Measured, kind: Kind) -> None:
     case = TRAINED[kind]
     model = build(case.architecture, case.weights)
     short = random_batch(case.architecture, rows=8, width=64, seed=2)
@@ -261,17 +263,17 @@ def test_padding_does_not_matter(build: Build, measured: Measured, kind: Kind) -
 def test_a_gpu_that_is_not_there_is_refused(load: Load) -> None:
     case = TRAINED["bert"]
     with pytest.raises(InputError, match="cuda:99") as refusal:
-        load(case.architecture, case.weights, Recipe(), "cuda:99", THREADS)
+        load(Build(case.architecture, case.weights, Recipe(), "cuda:99", THREADS))
     assert "\n" not in str(refusal.value)
 
 
 def test_an_unknown_device_is_refused(load: Load) -> None:
     case = TRAINED["bert"]
     with pytest.raises(InputError, match="toaster"):
-        load(case.architecture, case.weights, Recipe(), "toaster", THREADS)
+        load(Build(case.architecture, case.weights, Recipe(), "toaster", THREADS))
 
 
-def test_two_models_live_side_by_side(build: Build) -> None:
+def test_two_models_live_side_by_side(build: BuildModel) -> None:
     a = architecture("bert", layers=1)
     weights = perturbed_weights(a)
     batches = [random_batch(a, 4, 10, seed) for seed in (1, 2)]

@@ -12,7 +12,7 @@ import pytest
 
 from shared.architecture import Dropout
 from tests.backends.cases import NO_DROPOUT, perturbed_weights
-from tests.backends.conftest import Build, Reference
+from tests.backends.conftest import BuildModel, Reference
 from tests.backends.dropout import PLACES, Place, batch, dropped_tensor, network, revealing_weights
 
 Kind = Literal["bert", "distilbert"]
@@ -21,7 +21,7 @@ SIGMAS = 5.0
 """A test fails by chance once in more than a million runs; the seeds are fixed besides."""
 
 
-def measure(build: Build, kind: Kind, place: Place, rates: Dropout) -> tuple[np.ndarray, np.ndarray]:
+def measure(build: BuildModel, kind: Kind, place: Place, rates: Dropout) -> tuple[np.ndarray, np.ndarray]:
     """The tensor at the place with dropout at these rates, and without dropout."""
     model = build(network(kind, rates), revealing_weights(kind, place))
     return (
@@ -41,7 +41,7 @@ def check_rate(dropped: np.ndarray, whole: np.ndarray, rate: float) -> None:
 
 @pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
 def test_share_of_zeros_and_variance_are_those_of_transformers(
-    build: Build, reference: Reference, kind: Kind, place: Place
+    build: BuildModel, reference: Reference, kind: Kind, place: Place
 ) -> None:
     dropped, whole = measure(build, kind, place, replace(NO_DROPOUT, **{place: 0.5}))
     theirs = reference(f"{kind}, dropout")[place]
@@ -54,7 +54,7 @@ def test_share_of_zeros_and_variance_are_those_of_transformers(
 
 
 @pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
-def test_each_place_has_its_own_rate(build: Build, kind: Kind, place: Place) -> None:
+def test_each_place_has_its_own_rate(build: BuildModel, kind: Kind, place: Place) -> None:
     rates = Dropout(embeddings=0.1, attention=0.2, attention_output=0.3, feed_forward_output=0.4, classifier=0.5)
     if kind == "distilbert" or place == "attention":  # Attention is seen through its output, which must be whole.
         rates = replace(rates, attention_output=0.0)
@@ -64,13 +64,13 @@ def test_each_place_has_its_own_rate(build: Build, kind: Kind, place: Place) -> 
     check_rate(dropped, whole, getattr(rates, place))
 
 
-def test_the_rate_of_the_attention_output_is_not_that_of_attention(build: Build) -> None:
+def test_the_rate_of_the_attention_output_is_not_that_of_attention(build: BuildModel) -> None:
     dropped, whole = measure(build, "bert", "attention", replace(NO_DROPOUT, attention_output=0.3))
     check_rate(dropped, whole, 0.3)
 
 
 @pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
-def test_each_place_is_dropped_anew_in_each_training_step(build: Build, kind: Kind, place: Place) -> None:
+def test_each_place_is_dropped_anew_in_each_training_step(build: BuildModel, kind: Kind, place: Place) -> None:
     a = network(kind, replace(NO_DROPOUT, **{place: 0.5}))
     model = build(a, perturbed_weights(a))
     whole = model.gradients(batch()).loss
@@ -79,7 +79,7 @@ def test_each_place_is_dropped_anew_in_each_training_step(build: Build, kind: Ki
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_pooled_states_are_those_before_the_classifiers_dropout(build: Build, kind: Kind) -> None:
+def test_pooled_states_are_those_before_the_classifiers_dropout(build: BuildModel, kind: Kind) -> None:
     model = build(network(kind, replace(NO_DROPOUT, classifier=0.5)), revealing_weights(kind, "classifier"))
     dropped, whole = model.hidden_states(batch(), dropout=True), model.hidden_states(batch())
     np.testing.assert_allclose(dropped.pooled, whole.pooled, atol=1e-6)
@@ -87,7 +87,7 @@ def test_pooled_states_are_those_before_the_classifiers_dropout(build: Build, ki
 
 
 @pytest.mark.parametrize("kind", PLACES)
-def test_at_rate_zero_nothing_is_dropped(build: Build, kind: Kind) -> None:
+def test_at_rate_zero_nothing_is_dropped(build: BuildModel, kind: Kind) -> None:
     model = build(network(kind), revealing_weights(kind, "attention"))
     one, other = model.hidden_states(batch(), dropout=True), model.hidden_states(batch())
     for mine, theirs in zip(

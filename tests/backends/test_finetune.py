@@ -12,7 +12,7 @@ from shared.encoding import Encoded
 from shared.finetune import finetune, predict
 from shared.recipe import Recipe
 from tests.backends.cases import TRAINED
-from tests.backends.conftest import Build
+from tests.backends.conftest import BuildModel
 
 ROWS, WIDTH = 24, 12
 
@@ -35,7 +35,7 @@ def flipped_dev() -> dict[str, Encoded]:
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
 def test_the_weights_of_the_best_epoch_are_tested_and_left_in_the_model(
-    build: Build, kind: Literal["bert", "distilbert"]
+    build: BuildModel, kind: Literal["bert", "distilbert"]
 ) -> None:
     case, data = TRAINED[kind], flipped_dev()
     last = Recipe(max_len=WIDTH, batch_size=8, epochs=5, learning_rate=1e-3, warm_up=0.0)

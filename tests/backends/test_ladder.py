@@ -20,10 +20,10 @@ from shared.contract import Load
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, Build, builder, write_trace
+from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, write_trace
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
-Climb = Callable[[str, Build], list[Finding]]
+Climb = Callable[[str, BuildFor], list[Finding]]
 """What the ladder finds of a build, by the training's name."""
 
 
@@ -44,7 +44,7 @@ def truths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Truth]:
 
 @pytest.fixture
 def climbed(truths: dict[str, Truth], tmp_path: Path) -> Climb:
-    def climbed(name: str, build: Build) -> list[Finding]:
+    def climbed(name: str, build: BuildFor) -> list[Finding]:
         truth = truths[name]
         clip = truth.exact.summary["steep_clip"]
         return list(climb(truth, Trace(tmp_path, write_trace(build, TRAININGS[name], clip, tmp_path))))
@@ -129,7 +129,7 @@ the usual epsilon, their texts no pad token, and sums over a few thousand number
 
 
 def stock(part: Part) -> Load:
-    load: Load = partial(importlib.import_module(BACKENDS[part.backend].stock or "").load, parts=[part.name])
+    load: Load = partial(importlib.import_module(BACKENDS[part.backend].module("parts")).load, parts=[part.name])
     return load
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.backends.cases import TRAINED, architecture, perturbed_weights
-from tests.backends.conftest import Build, Measured
+from tests.backends.conftest import BuildModel, Measured
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -28,7 +28,7 @@ def as_printed(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0], ids=["usual logits", "saturated logits"])
-def test_the_loss_is_cross_entropy_from_logits(build: Build, measured: Measured, scale: float) -> None:
+def test_the_loss_is_cross_entropy_from_logits(build: BuildModel, measured: Measured, scale: float) -> None:
     a = architecture("bert", num_labels=2)
     weights = perturbed_weights(a)
     weights["classifier.weight"] *= np.float32(scale)

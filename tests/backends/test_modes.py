@@ -13,7 +13,7 @@ import pytest
 
 from backends import BACKENDS
 from shared.architecture import Dropout
-from shared.contract import Load, Model
+from shared.contract import Build, Load, Model
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -40,7 +40,7 @@ layer to layer where float32 was meant, would go beyond, and a bug in a layer mo
 
 def model(load: Load, kind: str = "bert", precision: Precision = "float32", recipe: Recipe = STEEP) -> Model:
     case = TRAINED[kind]
-    return load(case.architecture, case.weights, recipe, "cpu", THREADS, precision)
+    return load(Build(case.architecture, case.weights, recipe, "cpu", THREADS, precision))
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ if BACKEND == "torch":
         monkeypatch.setenv("CXX", "no-such-compiler")
         case = TRAINED["bert"]
         with pytest.raises(InputError, match="there is no no-such-compiler; install it"):
-            load(case.architecture, case.weights, STEEP, "cpu", THREADS, compile=True)
+            load(Build(case.architecture, case.weights, STEEP, "cpu", THREADS, compile=True))
 
 
 # --- bfloat16
@@ -162,7 +162,7 @@ if HAS_BFLOAT16:
         def trained(seed: int) -> np.ndarray:
             case = TRAINED["bert"]
             a = replace(case.architecture, dropout=Dropout())
-            half = load(a, case.weights, Recipe(seed=seed), "cpu", THREADS, "bfloat16")
+            half = load(Build(a, case.weights, Recipe(seed=seed), "cpu", THREADS, "bfloat16"))
             for batch in case.batches[:3]:
                 half.train_step(batch, 1e-3)
             return np.concatenate([array.ravel() for array in half.weights().values()])
@@ -247,13 +247,13 @@ def torchs_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def compiled(load: Load, a: Any = ONE_LAYER, recipe: Recipe = VARIED, precision: Precision = "float32") -> Model:
-    return load(a, perturbed_weights(a), recipe, "cpu", THREADS, precision, compile=True)
+    return load(Build(a, perturbed_weights(a), recipe, "cpu", THREADS, precision, compile=True))
 
 
 @pytest.fixture(scope="module")
 def pair(load: Load) -> tuple[Model, Model]:
     """A model as it is written, and compiled."""
-    plain = load(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, "cpu", THREADS)
+    plain = load(Build(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, "cpu", THREADS))
     return plain, compiled(load)
 
 

@@ -11,7 +11,7 @@ import pytest
 from shared.architecture import Weights
 from shared.recipe import Recipe
 from tests.backends.cases import STEEP, architecture, perturbed_weights, random_batch
-from tests.backends.conftest import Build, Measured
+from tests.backends.conftest import BuildModel, Measured
 
 USUAL = replace(STEEP, clip=0.4, decay=0.5)
 RATES = [1e-3, 2e-3, 5e-4]
@@ -80,7 +80,7 @@ def distance(one: Weights, other: Weights) -> float:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_three_steps_follow_the_formula(build: Build, measured: Measured, variant: str) -> None:
+def test_three_steps_follow_the_formula(build: BuildModel, measured: Measured, variant: str) -> None:
     recipe = replace(USUAL, **VARIANTS[variant])
     model = build(NETWORK, perturbed_weights(NETWORK), recipe)
     formula, default = Formula(recipe), Formula(USUAL)

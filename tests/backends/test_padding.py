@@ -13,7 +13,7 @@ from shared.batching import Batch, make_batch, training_order
 from shared.encoding import Encoded
 from shared.recipe import Recipe
 from tests.backends.cases import STEEP, STEEP_RATE, TRAINED
-from tests.backends.conftest import Build, Measured
+from tests.backends.conftest import BuildModel, Measured
 from tests.backends.test_against_transformers import LOGITS, LOSS_AFTER_ONE, WEIGHTS_AFTER_ONE
 
 KINDS = ["bert", "distilbert"]
@@ -53,7 +53,7 @@ class Trained:
         return max(float(np.abs(self.weights[name] - other.weights[name]).max()) for name in self.weights)
 
 
-def trained(build: Build, kind: str, batches: list[Batch], recipe: Recipe) -> Trained:
+def trained(build: BuildModel, kind: str, batches: list[Batch], recipe: Recipe) -> Trained:
     model = build(TRAINED[kind].architecture, TRAINED[kind].weights, recipe)
     losses = [model.train_step(batch, STEEP_RATE)()[0] for batch in batches]
     return Trained(np.array(losses), model.weights(), model.predict(batches[-1]))
@@ -65,7 +65,7 @@ def unmasked(batch: Batch) -> Batch:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_in_buckets_ends_at_the_weights_of_the_same_batches_padded_to_max_len(
-    build: Build, measured: Measured, mistake_shows: Measured, kind: str
+    build: BuildModel, measured: Measured, mistake_shows: Measured, kind: str
 ) -> None:
     short, whole = batches_of(kind)
     assert len({batch.input_ids.shape for batch in short}) == len(short)
@@ -81,7 +81,9 @@ def test_an_epoch_in_buckets_ends_at_the_weights_of_the_same_batches_padded_to_m
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_has_the_same_logits_after_wider_and_narrower_ones(build: Build, measured: Measured, kind: str) -> None:
+def test_a_batch_has_the_same_logits_after_wider_and_narrower_ones(
+    build: BuildModel, measured: Measured, kind: str
+) -> None:
     short, whole = batches_of(kind)
     model = build(TRAINED[kind].architecture, TRAINED[kind].weights, RECIPE)
     alone = [model.predict(batch) for batch in short]

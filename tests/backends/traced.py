@@ -19,7 +19,7 @@ import numpy as np
 
 from backends import BACKENDS
 from shared.architecture import Architecture, Dropout, Weights
-from shared.contract import Load, Model
+from shared.contract import Build, Load, Model
 from shared.encoding import Encoded
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -68,7 +68,8 @@ UNUSUAL: dict[str, Training] = {
 """What a sound adapter must do too."""
 TRAININGS = KINDS | PADDED | UNUSUAL
 METRICS = ("accuracy",)
-Build = Callable[[Recipe], Model]
+BuildFor = Callable[[Recipe], Model]
+"""A recipe's model."""
 
 
 def data(training: Training) -> dict[str, Encoded]:
@@ -91,25 +92,24 @@ def _rows(training: Training, n: int, seed: int) -> Encoded:
     return Encoded(ids, types, offsets.astype(np.int64), labels, a.pad_id)
 
 
-def builder(load: Load, a: Architecture, weights: Weights | None = None, precision: Precision = "float32") -> Build:
+def builder(load: Load, a: Architecture, weights: Weights | None = None, precision: Precision = "float32") -> BuildFor:
     """What `shared.trace.trace` takes: a recipe's model of the adapter, one CPU thread."""
 
     def build(recipe: Recipe) -> Model:
         rates = a.dropout if recipe.dropout is None else Dropout(*[recipe.dropout] * 5)
-        return load(
-            replace(a, dropout=rates), perturbed_weights(a) if weights is None else weights, recipe, "cpu", 1, precision
-        )
+        first = perturbed_weights(a) if weights is None else weights
+        return load(Build(replace(a, dropout=rates), first, recipe, precision=precision))
 
     return build
 
 
-def write_trace(build: Build, training: Training, steep_clip: float | None, folder: Path) -> dict[str, Any]:
+def write_trace(build: BuildFor, training: Training, steep_clip: float | None, folder: Path) -> dict[str, Any]:
     """The trace in the folder; returns its summary."""
     return trace(build, data(training), training.recipe, METRICS, steep_clip, folder, lambda _: None)
 
 
 def main(out: Path) -> None:
-    load: Load = importlib.import_module(BACKENDS["torch"].module).load
+    load: Load = importlib.import_module(BACKENDS["torch"].adapter).load
     for name, training in TRAININGS.items():
         clip = None
         for precision in ("float64", "float32"):
