@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.modes import PRECISIONS
-from benchmarks.options import (
+from benchmarks.cli.options import (
     Parser,
     add_backend_option,
     add_interpreter_options,
@@ -18,6 +17,7 @@ from benchmarks.options import (
     chosen_pythons,
     one_line_errors,
 )
+from benchmarks.speed.modes import PRECISIONS
 from shared.errors import InputError
 
 EXAMPLES = """example:
@@ -42,10 +42,10 @@ def run(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from backends import check_precision
-    from benchmarks.measure import ScriptFailed, run_script
-    from benchmarks.plan import choose_threads, find_environments, torch_converter
-    from benchmarks.progress import terminal
-    from benchmarks.tables import print_table
+    from benchmarks.cells.plan import choose_threads, find_environments, torch_converter
+    from benchmarks.reporting.record_tables import print_table
+    from benchmarks.workers.attempts import ScriptFailed, run_script
+    from benchmarks.workers.progress import terminal
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.sources import resolve_model
     from shared.recipe import Recipe

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.options import Parser, one_line_errors
+from benchmarks.cli.options import Parser, one_line_errors
 from shared.errors import InputError
 
 
 def report(out: Path) -> None:
     """Raises InputError where the folder holds no records."""
-    from benchmarks.pictures import draw_pictures
-    from benchmarks.progress import terminal
-    from benchmarks.published import write_published
-    from benchmarks.tables import print_tables, write_tables
+    from benchmarks.reporting.pictures import draw_pictures
+    from benchmarks.reporting.published import write_published
+    from benchmarks.reporting.record_tables import print_tables, write_tables
+    from benchmarks.workers.progress import terminal
     from shared.records import read_records
 
     records = read_records(out)

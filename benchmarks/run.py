@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.options import (
+from benchmarks.cli.options import (
     Parser,
     add_mode_options,
     add_preset_option,
@@ -45,8 +45,8 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     backends = chosen_backends(options.backend)
     pythons = chosen_pythons(options.python)
     if options.list:
-        from benchmarks.listing import print_listing
-        from benchmarks.progress import terminal
+        from benchmarks.reporting.listing import print_listing
+        from benchmarks.workers.progress import terminal
 
         print_listing(terminal(), options.data_dir, pythons)
         return 0
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     for option, folder in (("--out", options.out), ("--save", options.save)):
         check_writable(option, folder)
 
-    from benchmarks.plan import Request, plan_cells
+    from benchmarks.cells.plan import Request, plan_cells
 
     cells = plan_cells(
         Request(
@@ -74,10 +74,10 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     )
 
     # pandas, which makes the tables, takes longer to import than planning does to refuse.
-    from benchmarks.cells import answer_cells
-    from benchmarks.progress import terminal
-    from benchmarks.published import write_published
-    from benchmarks.tables import print_tables, write_tables
+    from benchmarks.cells.answer import answer_cells
+    from benchmarks.reporting.published import write_published
+    from benchmarks.reporting.record_tables import print_tables, write_tables
+    from benchmarks.workers.progress import terminal
     from shared.records import read_records, record_path
 
     console = terminal()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import find_python
+from benchmarks.workers.environments import find_python
 
 TRANSFORMERS = """
 import json, sys

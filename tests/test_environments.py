@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from backends import BACKENDS, Backend
-from benchmarks import environments
-from benchmarks.environments import (
+from benchmarks.workers import environments
+from benchmarks.workers.environments import (
     CHECKOUT,
     Environment,
     find_environment,

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from benchmarks.equivalence import (
+from benchmarks.parity.equivalence import (
     Arms,
     Comparison,
     compare,

@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT
+from benchmarks.workers.environments import CHECKOUT
 from shared.checkpoint.sources import resolve_model
 
 NO_HUB = "http://127.0.0.1:9"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.environments import CHECKOUT, find_python, worker_variables
+from benchmarks.workers.environments import CHECKOUT, find_python, worker_variables
 from shared.architecture import Architecture, Dropout
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model

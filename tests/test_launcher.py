@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.environments import CHECKOUT, worker_variables
-from benchmarks.launcher import LOG, Outcome, run_worker
+from benchmarks.workers.environments import CHECKOUT, worker_variables
+from benchmarks.workers.launcher import LOG, Outcome, run_worker
 from shared.job import ANSWER, ERROR, EVENTS, JOB, Job
 from shared.recipe import Recipe
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
@@ -180,7 +180,7 @@ def endless(folder: Path) -> Path:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_worker_ends_with_its_launcher(endless: Path, end: signal.Signals) -> None:
-    script = "import sys; from pathlib import Path; from benchmarks.launcher import run_worker; "
+    script = "import sys; from pathlib import Path; from benchmarks.workers.launcher import run_worker; "
     script += "run_worker(Path(sys.executable), Path(sys.argv[1]), 1, print)"
     with subprocess.Popen(
         [sys.executable, "-c", script, endless],

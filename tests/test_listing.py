@@ -35,7 +35,7 @@ def test_every_task_recipe_model_and_backend_has_its_line(capsys: pytest.Capture
 def test_on_a_narrow_terminal_the_names_are_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("benchmarks.progress.WIDTH", 80)
+    monkeypatch.setattr("benchmarks.workers.progress.WIDTH", 80)
     text = listed(capsys)
     assert max(map(len, text.splitlines())) <= 80
     assert all(line_of(text, name) for name in (*TASK_MODULES, *preset_names(), "random:bert-base", "torch"))
@@ -45,7 +45,7 @@ def test_on_a_narrow_terminal_the_names_are_whole(
 def test_what_lacks_is_told_where_it_lacks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("benchmarks.progress.WIDTH", 600)  # room for the longest line
+    monkeypatch.setattr("benchmarks.workers.progress.WIDTH", 600)  # room for the longest line
     assert "--data-dir" in line_of(listed(capsys), "cola")
     text = listed(capsys, "--data-dir", tmp_path, "--python", "gluon=/no/such/python")
     assert str(tmp_path) in text

@@ -11,8 +11,8 @@ import pytest
 from backends import BACKENDS, check_precision
 from backends.devices import check_capability
 from backends.parts import check_mode
-from benchmarks.options import Parser, add_mode_options
-from benchmarks.plan import Cell, Request, plan_cells
+from benchmarks.cells.plan import Cell, Request, plan_cells
+from benchmarks.cli.options import Parser, add_mode_options
 from shared.architecture import Architecture, Dropout
 from shared.contract import Build
 from shared.errors import InputError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.environments import CHECKOUT
-from benchmarks.options import Parser, add_recipe_options, one_line_errors, recipes
+from benchmarks.cli.options import Parser, add_recipe_options, one_line_errors, recipes
+from benchmarks.workers.environments import CHECKOUT
 from shared.errors import InputError
 from shared.recipe import CHOICES, Recipe
 

@@ -16,10 +16,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
-from benchmarks import measure, overhead
-from benchmarks.environments import CHECKOUT, find_python
-from benchmarks.measure import ATTEMPTS, DISTURBED
-from benchmarks.overhead import (
+from benchmarks.overhead import __main__ as overhead
+from benchmarks.overhead.__main__ import (
     QUANTITIES,
     RECIPE,
     Cost,
@@ -31,6 +29,9 @@ from benchmarks.overhead import (
     summary,
     write_work,
 )
+from benchmarks.workers import attempts as measure
+from benchmarks.workers.attempts import ATTEMPTS, DISTURBED
+from benchmarks.workers.environments import CHECKOUT, find_python
 from shared.batching import make_batch, training_order
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
@@ -38,7 +39,7 @@ from shared.checkpoint.weights import WEIGHTS
 from shared.encoding import read_encoded
 
 ROOMS = CHECKOUT / "backends"
-PROJECT = {path.parent.name for path in Path(overhead.__file__).parents[1].glob("*/__init__.py")}
+PROJECT = {path.parent.name for path in CHECKOUT.glob("*/__init__.py")}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from backends.parts import parts_of
-from benchmarks import launcher
-from benchmarks.ladder import RUNGS
-from benchmarks.launcher import Outcome
-from benchmarks.parity import main
+from benchmarks.parity.__main__ import main
+from benchmarks.parity.ladder import RUNGS
+from benchmarks.workers import launcher
+from benchmarks.workers.launcher import Outcome
 
 SMALL = ["--task", "paraphrase", "--model", "random:bert-tiny", "--max-len", "16", "--batch-size", "4"]
 FEW = [*SMALL, "--steps", "4", "--limit", "12", "--threads", "1", "--device", "cpu"]

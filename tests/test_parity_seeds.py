@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from backends import BACKENDS
-from benchmarks import cells, parity, plan
-from benchmarks.plan import Cell, Request, plan_cells
+from benchmarks.cells import answer, plan
+from benchmarks.cells.plan import Cell, Request, plan_cells
+from benchmarks.parity import __main__ as parity
 from shared.recipe import Recipe
 from shared.records import write_record
 from tests.test_tables import epoch, record
@@ -202,7 +203,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> NoReturn:
         raise AssertionError("a cell was run")
 
-    monkeypatch.setattr(cells, "run_cell", fail)
+    monkeypatch.setattr(answer, "run_cell", fail)
 
 
 def read(out: Path) -> Any:
@@ -365,13 +366,13 @@ def test_where_a_cell_fails_it_is_named_and_nothing_is_compared(
     for cell in missing:
         (tmp_path / "records" / f"{cell.id}.json").unlink()
 
-    def answer(cell: Cell, out: Path, *others: Any) -> int:
+    def run_cell(cell: Cell, out: Path, *others: Any) -> int:
         if cell.recipe.seed == 4:
             return code
         write(out, cell, 0.7)
         return 0
 
-    monkeypatch.setattr(cells, "run_cell", answer)
+    monkeypatch.setattr(answer, "run_cell", run_cell)
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path) == code
     shown = capsys.readouterr()
     assert "15 cells: 13 answered already" in shown.out
@@ -399,7 +400,7 @@ def test_on_a_narrow_terminal_no_number_is_cut(
     from rich.console import Console
 
     fill(tmp_path, plans)
-    monkeypatch.setattr("benchmarks.progress.terminal", lambda: Console(width=80))
+    monkeypatch.setattr("benchmarks.workers.progress.terminal", lambda: Console(width=80))
     code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path)
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if line.startswith(" gluon − torch  dev accuracy"))

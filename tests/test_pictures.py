@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import pictures
 from benchmarks.lengths import main as lengths_command
-from benchmarks.pictures import draw_pictures
 from benchmarks.report import report
+from benchmarks.reporting import pictures
+from benchmarks.reporting.pictures import draw_pictures
 from shared.checkpoint.sources import resolve_model
 from shared.encoding import encode, read_encoded, token_lengths
 from shared.metrics import details

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import benchmarks.plan
+import benchmarks.cells.plan
 import shared.encoding
-from benchmarks.environments import Environment
-from benchmarks.plan import Cell, Request, plan_cells
+from benchmarks.cells.plan import Cell, Request, plan_cells
+from benchmarks.workers.environments import Environment
 from shared.encoding import read_encoded
 from shared.recipe import Recipe
 from shared.splits import CHOOSING, choose_splits, choosing
@@ -55,12 +55,12 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     counted.clear()
     toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=load)
-    monkeypatch.setattr(benchmarks.plan, "get_task", lambda name: toy)
+    monkeypatch.setattr(benchmarks.cells.plan, "get_task", lambda name: toy)
     here = Environment(Path(sys.executable), packages={}, versions={}, python_version="")
-    monkeypatch.setattr(benchmarks.plan, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
-    count(benchmarks.plan, "choose_splits", "splits chosen")
-    count(benchmarks.plan, "checkpoint_hash", "checkpoints hashed")
-    count(benchmarks.plan, "read_encoded", "encoded splits looked through")
+    monkeypatch.setattr(benchmarks.cells.plan, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
+    count(benchmarks.cells.plan, "choose_splits", "splits chosen")
+    count(benchmarks.cells.plan, "checkpoint_hash", "checkpoints hashed")
+    count(benchmarks.cells.plan, "read_encoded", "encoded splits looked through")
     count(shared.encoding, "_tokenizer", "tokenizers made")
     count(shared.encoding, "_encode_split", "splits encoded")
 

@@ -23,11 +23,12 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from backends import BACKENDS
-from benchmarks import launcher, predictions
-from benchmarks.environments import CHECKOUT
-from benchmarks.launcher import Outcome
-from benchmarks.predict import main
-from benchmarks.texts import rows_of
+from benchmarks.predict import output as predictions
+from benchmarks.predict.__main__ import main
+from benchmarks.predict.texts import rows_of
+from benchmarks.workers import launcher
+from benchmarks.workers.environments import CHECKOUT
+from benchmarks.workers.launcher import Outcome
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.sources import resolve_model

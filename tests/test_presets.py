@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.options import parse_with_preset, recipes
-from benchmarks.plan import Request, plan_cells
+from benchmarks.cells.plan import Request, plan_cells
+from benchmarks.cli.options import parse_with_preset, recipes
 from benchmarks.run import _parser
 from shared.errors import InputError
 from shared.presets import differing_fields, get_preset, preset_names

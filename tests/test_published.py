@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.published import write_published
+from benchmarks.reporting.published import write_published
 from shared.metrics import details
 from shared.presets import get_preset
 from shared.records import Record

@@ -26,9 +26,9 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT, find_environment, find_python, worker_settings
-from benchmarks.launcher import run_worker
-from benchmarks.progress import RunProgress
+from benchmarks.workers.environments import CHECKOUT, find_environment, find_python, worker_settings
+from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.progress import RunProgress
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import first_weights
@@ -450,7 +450,7 @@ def impostor(tmp_path: Path, backend: str, body: str) -> Path:
     script = tmp_path / f"{backend}-impostor"
     script.write_text(
         f"#!{sys.executable}\nimport json, os, sys\nfrom pathlib import Path\n"
-        f"if sys.argv[2] == 'benchmarks.environments':\n    os.execv({str(real)!r}, [{str(real)!r}, *sys.argv[1:]])\n"
+        f"if sys.argv[2] == 'backends':\n    os.execv({str(real)!r}, [{str(real)!r}, *sys.argv[1:]])\n"
         f"{body}"
     )
     script.chmod(0o755)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.sample import PASSES, choose_steps, make_sample
+from benchmarks.speed.sample import PASSES, choose_steps, make_sample
 from shared.batching import make_batch, training_order
 from shared.encoding import Encoded, read_encoded
 from shared.flops import Work, training_flops

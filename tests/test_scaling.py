@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks import measure
-from benchmarks.scaling import scaling_table
-from benchmarks.speed import main
+from benchmarks.speed.__main__ import main
+from benchmarks.speed.scaling import scaling_table
+from benchmarks.workers import attempts as measure
 
 
 def size(backend: str, rows: int, tokens: int, seconds: float, peak: int, busy: float = 0.0) -> dict[str, Any]:

@@ -14,17 +14,18 @@ import pandas as pd
 import pytest
 
 from backends import BACKENDS, rates
-from benchmarks import measure, speed_run
-from benchmarks.environments import CHECKOUT, Environment, find_environment
-from benchmarks.launcher import Outcome
-from benchmarks.measure import ATTEMPTS, DISTURBED
-from benchmarks.modes import BASELINES, Mode, choose_modes
-from benchmarks.plan import Question, Request, plan_questions
-from benchmarks.progress import RunProgress, terminal
-from benchmarks.sample import Sample, make_sample
-from benchmarks.speed import main
-from benchmarks.speed_report import notes, summarize, tables
-from benchmarks.speed_run import Measured, Rates, Results, Setting, Took, measure_modes
+from benchmarks.cells.plan import Question, Request, plan_questions
+from benchmarks.speed import rounds as speed_run
+from benchmarks.speed.__main__ import main
+from benchmarks.speed.modes import BASELINES, Mode, choose_modes
+from benchmarks.speed.report import notes, summarize, tables
+from benchmarks.speed.rounds import Measured, Rates, Results, Setting, Took, measure_modes
+from benchmarks.speed.sample import Sample, make_sample
+from benchmarks.workers import attempts as measure
+from benchmarks.workers.attempts import ATTEMPTS, DISTURBED
+from benchmarks.workers.environments import CHECKOUT, Environment, find_environment
+from benchmarks.workers.launcher import Outcome
+from benchmarks.workers.progress import RunProgress, terminal
 from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded
 from shared.errors import InputError

@@ -14,7 +14,7 @@ from rich.console import Console
 from scipy.stats import ttest_1samp
 
 from benchmarks.report import report
-from benchmarks.tables import frame, print_tables, steady_epoch_seconds, write_tables
+from benchmarks.reporting.record_tables import frame, print_tables, steady_epoch_seconds, write_tables
 from shared.errors import InputError
 from shared.recipe import Recipe
 from shared.records import FORMAT, Record, cell_id, write_record

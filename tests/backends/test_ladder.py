@@ -15,7 +15,7 @@ import pytest
 
 from backends import BACKENDS
 from backends.parts import PARTS, Part, parts_of
-from benchmarks.ladder import Finding, Trace, Truth, climb
+from benchmarks.parity.ladder import Finding, Trace, Truth, climb
 from shared.contract import Load
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python

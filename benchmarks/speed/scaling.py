@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.environments import Environment
-from benchmarks.launcher import run_worker
-from benchmarks.measure import DISTURBED, attempts, write_rows
-from benchmarks.modes import Mode
-from benchmarks.plan import Question
-from benchmarks.progress import RunProgress, terminal
-from benchmarks.speed_run import ModeFailed
-from benchmarks.tables import print_table, steady_epoch_seconds
+from benchmarks.cells.plan import Question
+from benchmarks.reporting.record_tables import print_table, steady_epoch_seconds
+from benchmarks.speed.modes import Mode
+from benchmarks.speed.rounds import ModeFailed
+from benchmarks.workers.attempts import DISTURBED, attempts, write_rows
+from benchmarks.workers.environments import Environment
+from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.progress import RunProgress, terminal
 from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded, write_encoded
 from shared.errors import InputError

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from backends import BACKENDS
-from benchmarks.environments import Environment
-from benchmarks.launcher import run_worker
-from benchmarks.measure import DISTURBED, attempts, run_script
-from benchmarks.modes import Mode
-from benchmarks.overhead import check_bare
-from benchmarks.plan import Question
-from benchmarks.progress import RunProgress
-from benchmarks.sample import Sample
+from benchmarks.cells.plan import Question
+from benchmarks.overhead.__main__ import check_bare
+from benchmarks.speed.modes import Mode
+from benchmarks.speed.sample import Sample
+from benchmarks.workers.attempts import DISTURBED, attempts, run_script
+from benchmarks.workers.environments import Environment
+from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.progress import RunProgress
 from shared.architecture import Architecture
 from shared.errors import InputError
 from shared.files import write_whole

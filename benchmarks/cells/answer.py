@@ -14,12 +14,12 @@ import numpy as np
 from rich.console import Console
 
 from backends import BACKENDS
-from benchmarks.environments import worker_settings
-from benchmarks.launcher import LOG, run_worker
-from benchmarks.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
-from benchmarks.plan import Cell
-from benchmarks.progress import RunProgress
-from benchmarks.tables import steady_epoch_seconds
+from benchmarks.cells.plan import Cell
+from benchmarks.reporting.record_tables import steady_epoch_seconds
+from benchmarks.workers.environments import worker_settings
+from benchmarks.workers.launcher import LOG, run_worker
+from benchmarks.workers.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
+from benchmarks.workers.progress import RunProgress
 from shared.batching import training_order
 from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded

@@ -15,15 +15,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks.equivalence_run import compare_seeds
-from benchmarks.ladder_run import FIXED, STEPS, climb_ladder
-from benchmarks.options import (
+from benchmarks.cli.options import (
     Parser,
     add_recipe_options,
     add_what_options,
     add_where_options,
     one_line_errors,
 )
+from benchmarks.parity.many_seeds import compare_seeds
+from benchmarks.parity.one_seed import FIXED, STEPS, climb_ladder
 
 EXAMPLES = """examples:
   python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10

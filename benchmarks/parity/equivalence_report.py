@@ -14,7 +14,8 @@ import pandas as pd
 from rich.console import Console
 
 from backends import BACKENDS
-from benchmarks.equivalence import (
+from benchmarks.cells.plan import Cell
+from benchmarks.parity.equivalence import (
     CONFIDENCE,
     LEVEL,
     Arms,
@@ -25,9 +26,8 @@ from benchmarks.equivalence import (
     scores_by_seed,
     seeds_of,
 )
-from benchmarks.parity_report import shown_versions
-from benchmarks.plan import Cell
-from benchmarks.tables import QUALITY_LEGEND, SHORT, as_typed, print_table, quality
+from benchmarks.parity.ladder_report import shown_versions
+from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, as_typed, print_table, quality
 from shared.files import write_whole
 from shared.recipe import Recipe
 from shared.records import Record

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.environments import CHECKOUT, worker_variables
+from benchmarks.workers.environments import CHECKOUT, worker_variables
 from shared.job import ANSWER, ERROR, EVENTS, Job
 
 if TYPE_CHECKING:
-    from benchmarks.progress import RunProgress
+    from benchmarks.workers.progress import RunProgress
 
 LOG = "worker.log"
 POLL_SECONDS = 0.1

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from backends import BACKENDS, check_precision
-from benchmarks.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
-from benchmarks.machine import gpus
+from benchmarks.workers.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
+from benchmarks.workers.machine import gpus
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import Convert, resolve_model, shown_model

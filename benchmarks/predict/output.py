@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.progress import terminal
+from benchmarks.workers.progress import terminal
 from shared.tasks import Rows
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from backends import BACKENDS
-from benchmarks.tables import SHOWN, as_typed, steady_epoch_seconds
+from benchmarks.reporting.record_tables import SHOWN, as_typed, steady_epoch_seconds
 from shared.errors import InputError
 from shared.files import write_whole
 from shared.presets import Preset, get_preset

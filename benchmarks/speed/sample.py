@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import take_rows, write_rows
+from benchmarks.workers.attempts import take_rows, write_rows
 from shared.architecture import Architecture
 from shared.batching import training_order
 from shared.encoding import Encoded

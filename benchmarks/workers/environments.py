@@ -13,7 +13,7 @@ from pathlib import Path
 from backends import BACKENDS
 from shared.errors import InputError
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

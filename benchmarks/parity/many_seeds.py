@@ -8,7 +8,7 @@ import math
 import sys
 from dataclasses import replace
 
-from benchmarks.options import check_writable, chosen_backends, chosen_pythons, recipes
+from benchmarks.cli.options import check_writable, chosen_backends, chosen_pythons, recipes
 from shared.errors import InputError
 
 FEWEST_SEEDS = 3
@@ -43,7 +43,7 @@ def compare_seeds(options: argparse.Namespace) -> int:
         raise InputError("the margin is torch's deviation over the seeds; add torch to --backend, or pass --margin")
     check_writable("--out", options.out)
 
-    from benchmarks.plan import Request, plan_cells
+    from benchmarks.cells.plan import Request, plan_cells
     from shared.records import SPLITS
 
     cells = plan_cells(
@@ -64,9 +64,9 @@ def compare_seeds(options: argparse.Namespace) -> int:
         raise InputError(f"{cells[0].task.name}'s dev and test have no labels; pass another --dev-split")
 
     # pandas, which makes the tables, takes longer to import than planning does to refuse.
-    from benchmarks.cells import answer_cells
-    from benchmarks.equivalence_report import Report, print_report, write_report
-    from benchmarks.progress import terminal
+    from benchmarks.cells.answer import answer_cells
+    from benchmarks.parity.equivalence_report import Report, print_report, write_report
+    from benchmarks.workers.progress import terminal
 
     console = terminal()
     answers = answer_cells(console, cells, options.out, f"records in {options.out}/records")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from backends import BACKENDS
-from benchmarks.tables import PICTURES
+from benchmarks.reporting.record_tables import PICTURES
 from shared.records import SPLITS, Record
 
 COLOURS = dict(zip(BACKENDS, ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:brown"), strict=False))
@@ -47,7 +47,7 @@ def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens
 
 def draw_speed(out: Path, table: pd.DataFrame, title: str) -> str:
     """A bar a mode, seconds of a step with their quartiles, and in each bar where its floor lies; `table` is what
-    benchmarks.speed_report.summarize gives. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
+    benchmarks.speed.report.summarize gives. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
     figure, (axes,) = _figure(1, (8, 1.5 + 0.25 * len(table)))
     places = np.arange(len(table))
     low, medians, high = (table[f"step_seconds{part}"].to_numpy() for part in ("_q1", "", "_q3"))

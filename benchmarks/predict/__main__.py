@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends import BACKENDS
-from benchmarks.options import (
+from benchmarks.cli.options import (
     Parser,
     add_backend_option,
     add_worker_options,
@@ -20,13 +20,13 @@ from benchmarks.options import (
     chosen_pythons,
     one_line_errors,
 )
-from benchmarks.texts import read_texts
+from benchmarks.predict.texts import read_texts
 from shared.errors import InputError
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
     import numpy as np
 
-    from benchmarks.environments import Environment
+    from benchmarks.workers.environments import Environment
     from shared.job import Job
     from shared.tasks import Rows
 
@@ -56,14 +56,14 @@ def predict(options: argparse.Namespace) -> int:
     backends, pythons = chosen_backends(names), chosen_pythons(options.python)
     rows = read_texts(texts, options.file)
 
-    from benchmarks.plan import find_environments
+    from benchmarks.cells.plan import find_environments
 
     with tempfile.TemporaryDirectory(prefix="concord.") as made:
         folder = Path(made)
         job = plan_job(rows, options, backends, pythons, folder)
         environments = find_environments(backends, pythons)
 
-        from benchmarks.launcher import WorkerFailed
+        from benchmarks.workers.launcher import WorkerFailed
 
         try:
             logits = _ask_each(job, environments, folder)
@@ -77,8 +77,8 @@ def predict(options: argparse.Namespace) -> int:
 def plan_job(rows: Rows, options: argparse.Namespace, backends: list[str], pythons: dict[str, Path], to: Path) -> Job:
     """The question for the first backend, with the texts encoded in a new folder below `to`. Raises InputError for all
     that can be refused before anything runs."""
-    from benchmarks.environments import find_python
-    from benchmarks.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_converter
+    from benchmarks.cells.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_converter
+    from benchmarks.workers.environments import find_python
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.saved import read_saved
     from shared.checkpoint.sources import resolve_model
@@ -122,8 +122,8 @@ def _ask_each(job: Job, environments: dict[str, Environment], folder: Path) -> d
     InputError where logits are no numbers."""
     import numpy as np
 
-    from benchmarks.launcher import ask
-    from benchmarks.progress import RunProgress, terminal
+    from benchmarks.workers.launcher import ask
+    from benchmarks.workers.progress import RunProgress, terminal
     from shared.encoding import read_encoded
     from shared.job import ARRAYS
 
@@ -143,7 +143,7 @@ def _ask_each(job: Job, environments: dict[str, Environment], folder: Path) -> d
 
 
 def _print(options: argparse.Namespace, rows: Rows, labels: tuple[str, ...], logits: dict[str, np.ndarray]) -> None:
-    from benchmarks.predictions import PRINT, Shown, largest_difference, predictions
+    from benchmarks.predict.output import PRINT, Shown, largest_difference, predictions
     from shared.metrics import probabilities
 
     found = {backend: probabilities(array) for backend, array in logits.items()}

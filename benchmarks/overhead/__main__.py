@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from backends import BACKENDS
-from benchmarks.environments import CHECKOUT, find_environment
-from benchmarks.launcher import run_worker
-from benchmarks.machine import describe_machine
-from benchmarks.measure import DISTURBED, ScriptFailed, attempts, quartiles, run_script, write_rows
-from benchmarks.options import Parser, one_line_errors
-from benchmarks.plan import choose_threads
-from benchmarks.progress import terminal
+from benchmarks.cells.plan import choose_threads
+from benchmarks.cli.options import Parser, one_line_errors
+from benchmarks.workers.attempts import DISTURBED, ScriptFailed, attempts, quartiles, run_script, write_rows
+from benchmarks.workers.environments import CHECKOUT, find_environment
+from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.machine import describe_machine
+from benchmarks.workers.progress import terminal
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model

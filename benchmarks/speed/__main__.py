@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.modes import PRECISIONS, Mode, choose_modes
-from benchmarks.options import (
+from benchmarks.cli.options import (
     Parser,
     add_backend_option,
     add_where_options,
@@ -20,6 +19,7 @@ from benchmarks.options import (
     chosen_pythons,
     one_line_errors,
 )
+from benchmarks.speed.modes import PRECISIONS, Mode, choose_modes
 from shared.errors import InputError
 from shared.recipe import CHOICES, Recipe
 from shared.tasks import TASK_MODULES
@@ -55,14 +55,14 @@ def run(options: argparse.Namespace) -> int:
         size = replace(recipe, padding=options.padding[-1], epochs=1, dev_rows=recipe.batch_size)
         recipes = [replace(size, train_rows=rows) for rows in sorted(set(options.scale))]
 
-    from benchmarks.machine import describe_machine
-    from benchmarks.measure import code_hash
-    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions
-    from benchmarks.progress import RunProgress, terminal
-    from benchmarks.sample import make_sample
-    from benchmarks.scaling import measure_scaling
-    from benchmarks.speed_report import notes, print_report, summarize, write_report
-    from benchmarks.speed_run import Results, Setting, measure_modes
+    from benchmarks.cells.plan import Request, choose_device, choose_threads, find_environments, plan_questions
+    from benchmarks.speed.report import notes, print_report, summarize, write_report
+    from benchmarks.speed.rounds import Results, Setting, measure_modes
+    from benchmarks.speed.sample import make_sample
+    from benchmarks.speed.scaling import measure_scaling
+    from benchmarks.workers.attempts import code_hash
+    from benchmarks.workers.machine import describe_machine
+    from benchmarks.workers.progress import RunProgress, terminal
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.sources import shown_model
     from shared.checkpoint.weights import checkpoint_hash

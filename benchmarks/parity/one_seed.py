@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.options import chosen_backends, chosen_pythons, recipes
+from benchmarks.cli.options import chosen_backends, chosen_pythons, recipes
 from shared.errors import InputError
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
     from backends.parts import Part
-    from benchmarks.environments import Environment
-    from benchmarks.ladder import Finding, Trace
-    from benchmarks.plan import Question
-    from benchmarks.progress import RunProgress
+    from benchmarks.cells.plan import Question
+    from benchmarks.parity.ladder import Finding, Trace
+    from benchmarks.workers.environments import Environment
+    from benchmarks.workers.progress import RunProgress
     from shared.job import Precision
     from shared.recipe import Recipe
 
@@ -45,7 +45,7 @@ def climb_ladder(options: argparse.Namespace, command: str) -> int:
     elif options.document:
         raise InputError("--document is what --against stock writes; pass that too")
 
-    from benchmarks.plan import Request, choose_device, choose_threads, find_environments, plan_questions
+    from benchmarks.cells.plan import Request, choose_device, choose_threads, find_environments, plan_questions
 
     device, threads = choose_device(options.device), choose_threads(options.threads)
     request = Request(
@@ -65,10 +65,10 @@ def climb_ladder(options: argparse.Namespace, command: str) -> int:
         raise InputError(f"{question.task.name}'s split {recipe.dev_split!r} has no labels; pass --dev-split")
     environments = find_environments(request.backends, pythons)
 
-    from benchmarks.divergences import print_divergences, write_divergences
-    from benchmarks.launcher import WorkerFailed
-    from benchmarks.parity_report import Report, print_report, write_report
-    from benchmarks.progress import RunProgress, terminal
+    from benchmarks.parity.divergences import print_divergences, write_divergences
+    from benchmarks.parity.ladder_report import Report, print_report, write_report
+    from benchmarks.workers.launcher import WorkerFailed
+    from benchmarks.workers.progress import RunProgress, terminal
 
     alone: dict[Part, Climber] = {}
     if options.against:
@@ -139,8 +139,8 @@ class Tracer:
     def trace(self, climber: Climber, steep_clip: float | None) -> Trace:
         """The climber's trace. The truth, torch in float64, runs on the CPU, whatever the device. Raises
         WorkerFailed."""
-        from benchmarks.ladder import Trace
-        from benchmarks.launcher import ask
+        from benchmarks.parity.ladder import Trace
+        from benchmarks.workers.launcher import ask
         from shared.job import TRACE, Job
 
         task, folder = self.question.task, self.folder / climber.name.replace(" ", "-")
@@ -166,7 +166,7 @@ class Tracer:
 
 def _climb(climbers: list[Climber], tracer: Tracer) -> dict[Climber, tuple[Trace, list[Finding]]]:
     """Each climber's trace, of which the summary is kept, and what the ladder finds of it. Raises WorkerFailed."""
-    from benchmarks.ladder import Truth, climb
+    from benchmarks.parity.ladder import Truth, climb
 
     exact = tracer.trace(TRUTH, None)
     clip = exact.summary["steep_clip"]  # every backend clips at the truth's tenth of a norm

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.measure import DISTURBED, quartiles
-from benchmarks.modes import Mode
-from benchmarks.pictures import draw_speed
-from benchmarks.sample import Sample
-from benchmarks.speed_run import Measured, Results
-from benchmarks.tables import print_table
+from benchmarks.reporting.pictures import draw_speed
+from benchmarks.reporting.record_tables import print_table
+from benchmarks.speed.modes import Mode
+from benchmarks.speed.rounds import Measured, Results
+from benchmarks.speed.sample import Sample
+from benchmarks.workers.attempts import DISTURBED, quartiles
 from shared.architecture import Architecture
 from shared.files import write_whole
 from shared.flops import floor_seconds, optimizer_bytes

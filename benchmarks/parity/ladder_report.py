@@ -12,9 +12,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.environments import Environment
-from benchmarks.ladder import NOISE_FACTOR, RUNG, Finding, Trace, likely_causes
-from benchmarks.plan import Question
+from benchmarks.cells.plan import Question
+from benchmarks.parity.ladder import NOISE_FACTOR, RUNG, Finding, Trace, likely_causes
+from benchmarks.workers.environments import Environment
 from shared.checkpoint.sources import shown_model
 from shared.files import write_whole
 
@@ -142,7 +142,7 @@ def _notes(report: Report) -> list[str]:
     return [
         "largest difference from torch in float64 (×: in units of torch's own float32 error, where there is one)",
         f"a rung fails where an error exceeds {NOISE_FACTOR} times torch's own and the rung's floor "
-        "(benchmarks/ladder.py)",
+        "(benchmarks/parity/ladder.py)",
         "steep: learning rate 1e-3, decay 0.1, eps 1e-6, clip at a tenth of the norm, where mistakes show",
         *(
             f"{climber}: dev {_scores(report.dev[climber])}; {found[-1].note}"

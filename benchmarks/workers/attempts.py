@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from benchmarks.environments import CHECKOUT, worker_variables
-from benchmarks.launcher import TAIL_LINES
-from benchmarks.machine import BusyCores
+from benchmarks.workers.environments import CHECKOUT, worker_variables
+from benchmarks.workers.launcher import TAIL_LINES
+from benchmarks.workers.machine import BusyCores
 from shared.encoding import PARTS, Encoded
 
 T = TypeVar("T")

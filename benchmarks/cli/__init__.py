@@ -1,0 +1,1 @@
+"""The command line: parsers and the options that commands share."""

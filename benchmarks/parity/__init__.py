@@ -1,0 +1,1 @@
+"""Parity: the ladder with one seed, equivalence over several."""

@@ -1,0 +1,1 @@
+"""Speed: variants of training side by side."""

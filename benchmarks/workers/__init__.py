@@ -1,0 +1,1 @@
+"""Workers: which interpreter, how a job reaches it, on what machine."""
