@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.cli.options import Parser, check_writable, one_line_errors
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from shared.errors import InputError
 from shared.tasks import TASK_MODULES, get_task
 
@@ -25,7 +25,7 @@ def show_lengths(options: argparse.Namespace) -> None:
     import pandas as pd
 
     from benchmarks.reporting.pictures import draw_lengths
-    from benchmarks.reporting.record_tables import print_table
+    from benchmarks.reporting.tables import print_table
     from benchmarks.workers.progress import terminal
     from shared.checkpoint.sources import resolve_model, shown_model
     from shared.encoding import token_lengths

@@ -8,17 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.options import (
-    Parser,
-    add_backend_option,
-    add_interpreter_options,
-    check_writable,
-    chosen_backends,
-    chosen_pythons,
-    one_line_errors,
-)
-from benchmarks.speed.modes import PRECISIONS
+from benchmarks.cli.options import add_backend_option, add_interpreter_options, chosen_backends, chosen_pythons
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from shared.errors import InputError
+from shared.job import PRECISIONS
 
 EXAMPLES = """example:
   python -m benchmarks.profile --backend torch --model minilm --width 64 --tokens 11
@@ -42,9 +35,10 @@ def run(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from backends import check_precision
-    from benchmarks.cells.plan import choose_threads, find_environments, torch_converter
-    from benchmarks.reporting.record_tables import print_table
-    from benchmarks.workers.attempts import ScriptFailed, run_script
+    from benchmarks.reporting.tables import print_table
+    from benchmarks.workers.environments import find_environments, torch_converter
+    from benchmarks.workers.launcher import ScriptFailed, run_script
+    from benchmarks.workers.machine import choose_threads
     from benchmarks.workers.progress import terminal
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.sources import resolve_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.cli.options import Parser, one_line_errors
+from benchmarks.cli.parser import Parser, one_line_errors
 from shared.errors import InputError
 
 

@@ -7,19 +7,16 @@ import sys
 from pathlib import Path
 
 from benchmarks.cli.options import (
-    Parser,
     add_mode_options,
     add_preset_option,
-    add_recipe_options,
     add_what_options,
     add_where_options,
-    check_writable,
     chosen_backends,
     chosen_pythons,
-    one_line_errors,
     parse_with_preset,
-    recipes,
 )
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
+from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from shared.presets import Preset
 
 EXAMPLES = """examples:

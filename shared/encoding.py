@@ -130,3 +130,24 @@ def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyp
     for start in range(0, len(rows), AT_ONCE):
         columns = [column[start : start + AT_ONCE] for column in (rows.first, rows.second) if column is not None]
         yield from tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
+
+
+def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:
+    """An encoded folder that `shared.encoding.read_encoded` reads, of rows that are encoded already."""
+    for name, split in splits.items():
+        (folder / name).mkdir(parents=True)
+        for part in PARTS:
+            np.save(folder / name / f"{part}.npy", getattr(split, part))
+        (folder / "pad_id").write_text(str(split.pad_id))
+
+
+def take_rows(data: Encoded, rows: np.ndarray) -> Encoded:
+    """These rows (int64 [n]), in this order."""
+    spans = [slice(data.offsets[row], data.offsets[row + 1]) for row in rows]
+    return Encoded(
+        ids=np.concatenate([data.ids[span] for span in spans]),
+        types=np.concatenate([data.types[span] for span in spans]),
+        offsets=np.concatenate([[0], np.cumsum(data.lengths[rows])]).astype(np.int64),
+        labels=data.labels[rows],
+        pad_id=data.pad_id,
+    )

@@ -8,6 +8,7 @@ chatter and means nothing.
 from __future__ import annotations
 
 import json
+import typing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,3 +71,6 @@ class Job:
         for name in ("labels", "metrics", "stock"):
             values[name] = tuple(values[name])
         return cls(**values)
+
+
+PRECISIONS = typing.get_args(Precision)

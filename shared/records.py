@@ -66,3 +66,13 @@ def scores(record: Record, split: str) -> dict[str, float] | None:
     found: dict[str, float] | None
     found = answer["test"] if split == "test" else answer["epochs"][answer["kept_epoch"] - 1]["dev"]
     return found
+
+
+def steady_epoch_seconds(answer: dict[str, Any]) -> list[float]:
+    """Each epoch's training time as if no step had to trace or compile: the first step of the first epoch, which
+    does, is replaced by the mean of that epoch's others."""
+    seconds = [epoch["seconds"] for epoch in answer["epochs"]]
+    steps = answer["epochs"][0]["steps"]
+    if steps > 1:
+        seconds[0] = (seconds[0] - answer["first_step_seconds"]) * steps / (steps - 1)
+    return seconds

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.parity.ladder import RUNGS, Finding, Trace, Truth, climb, likely_causes
+from benchmarks.parity.ladder import Finding, Trace, Truth, climb, likely_causes
+from benchmarks.parity.rungs import RUNGS
 
 Parts = dict[str, dict[str, np.ndarray]]
 NOISE = 1e-7

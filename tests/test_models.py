@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from benchmarks.cells.plan import torch_converter
-from benchmarks.workers.environments import find_python
+from benchmarks.workers.environments import find_python, torch_converter
 from shared.checkpoint import sources as models
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import Convert, resolve_model

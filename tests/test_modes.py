@@ -12,7 +12,8 @@ from backends import BACKENDS, check_precision
 from backends.devices import check_capability
 from backends.parts import check_mode
 from benchmarks.cells.plan import Cell, Request, plan_cells
-from benchmarks.cli.options import Parser, add_mode_options
+from benchmarks.cli.options import add_mode_options
+from benchmarks.cli.parser import Parser
 from shared.architecture import Architecture, Dropout
 from shared.contract import Build
 from shared.errors import InputError

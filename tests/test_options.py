@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cli.options import Parser, add_recipe_options, one_line_errors, recipes
+from benchmarks.cli.parser import Parser, one_line_errors
+from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from benchmarks.workers.environments import CHECKOUT
 from shared.errors import InputError
 from shared.recipe import CHOICES, Recipe

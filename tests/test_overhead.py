@@ -16,19 +16,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from backends import BACKENDS
-from benchmarks.overhead import __main__ as overhead
-from benchmarks.overhead.__main__ import (
-    QUANTITIES,
-    RECIPE,
-    Cost,
-    Round,
-    Setting,
-    main,
-    measure_round,
-    run_bare,
-    summary,
-    write_work,
-)
+from benchmarks.overhead import rounds
+from benchmarks.overhead.__main__ import main
+from benchmarks.overhead.report import QUANTITIES, summary
+from benchmarks.overhead.rounds import RECIPE, Cost, Round, Setting, measure_round, run_bare, write_work
 from benchmarks.workers import attempts as measure
 from benchmarks.workers.attempts import ATTEMPTS, DISTURBED
 from benchmarks.workers.environments import CHECKOUT, find_python
@@ -171,8 +162,8 @@ def sides(monkeypatch: pytest.MonkeyPatch) -> tuple[Setting, list[str], list[flo
         return note
 
     monkeypatch.setattr(measure, "BusyCores", Busy)
-    monkeypatch.setattr(overhead, "run_bare", side("bare"))
-    monkeypatch.setattr(overhead, "run_ours", side("ours"))
+    monkeypatch.setattr(rounds, "run_bare", side("bare"))
+    monkeypatch.setattr(rounds, "run_ours", side("ours"))
     return Setting("torch", Path("python"), Path("checkpoint"), Path("work"), threads=1), ran, busy
 
 

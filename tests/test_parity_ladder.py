@@ -11,7 +11,7 @@ import pytest
 
 from backends.parts import parts_of
 from benchmarks.parity.__main__ import main
-from benchmarks.parity.ladder import RUNGS
+from benchmarks.parity.rungs import RUNGS
 from benchmarks.workers import launcher
 from benchmarks.workers.launcher import Outcome
 

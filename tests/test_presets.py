@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cells.plan import Request, plan_cells
-from benchmarks.cli.options import parse_with_preset, recipes
+from benchmarks.cli.options import parse_with_preset
+from benchmarks.cli.recipe_options import recipes
 from benchmarks.run import _parser
 from shared.errors import InputError
 from shared.presets import differing_fields, get_preset, preset_names

@@ -19,7 +19,8 @@ from benchmarks.speed import rounds as speed_run
 from benchmarks.speed.__main__ import main
 from benchmarks.speed.modes import BASELINES, Mode, choose_modes
 from benchmarks.speed.report import notes, summarize, tables
-from benchmarks.speed.rounds import Measured, Rates, Results, Setting, Took, measure_modes
+from benchmarks.speed.results import Measured, Rates, Results, Took
+from benchmarks.speed.rounds import Setting, measure_modes
 from benchmarks.speed.sample import Sample, make_sample
 from benchmarks.workers import attempts as measure
 from benchmarks.workers.attempts import ATTEMPTS, DISTURBED

@@ -14,10 +14,10 @@ from rich.console import Console
 from scipy.stats import ttest_1samp
 
 from benchmarks.report import report
-from benchmarks.reporting.record_tables import frame, print_tables, steady_epoch_seconds, write_tables
+from benchmarks.reporting.record_tables import frame, print_tables, write_tables
 from shared.errors import InputError
 from shared.recipe import Recipe
-from shared.records import FORMAT, Record, cell_id, write_record
+from shared.records import FORMAT, Record, cell_id, steady_epoch_seconds, write_record
 
 MACHINE = {"cpu": "Toy CPU", "cores": 4, "memory_bytes": 2**34, "system": "Linux", "gpus": ["Toy GPU"]}
 VERSIONS = {"torch": "2.0", "gluon": "1.9", "keras": "3.0"}

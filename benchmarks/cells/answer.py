@@ -15,7 +15,6 @@ from rich.console import Console
 
 from backends import BACKENDS
 from benchmarks.cells.plan import Cell
-from benchmarks.reporting.record_tables import steady_epoch_seconds
 from benchmarks.workers.environments import worker_settings
 from benchmarks.workers.launcher import LOG, run_worker
 from benchmarks.workers.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
@@ -26,7 +25,7 @@ from shared.encoding import read_encoded
 from shared.flops import Work, floor_seconds, optimizer_bytes
 from shared.job import ARRAYS
 from shared.metrics import details, majority_score
-from shared.records import FORMAT, Record, read_records, write_record
+from shared.records import FORMAT, Record, read_records, steady_epoch_seconds, write_record
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import os
-import re
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from backends import BACKENDS, check_precision
-from benchmarks.workers.environments import CHECKOUT, Environment, find_environment, find_python, worker_variables
-from benchmarks.workers.machine import gpus
+from benchmarks.workers.environments import (
+    Environment,
+    find_environments,
+    find_python,
+    torch_converter,
+)
+from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import Convert, resolve_model, shown_model
-from shared.checkpoint.weights import TORCH_WEIGHTS, check_weights, checkpoint_hash
+from shared.checkpoint.sources import resolve_model, shown_model
+from shared.checkpoint.weights import check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job, Precision
@@ -221,33 +222,6 @@ def plan_questions(request: Request) -> list[Question]:
     return questions
 
 
-def choose_device(asked: str) -> str:
-    """`auto` is the first NVIDIA GPU that the driver shows, else the CPU; `cuda` is `cuda:0`. Raises InputError for a
-    GPU that is not there."""
-    if asked == "cpu":
-        return "cpu"
-    found = gpus()
-    if asked == "auto":
-        return "cuda:0" if found else "cpu"
-    match = re.fullmatch(r"cuda(?::(\d+))?", asked)
-    if not match:
-        raise InputError(f"--device {asked!r} is none of auto, cpu, cuda and cuda:N")
-    number = int(match[1] or 0)
-    if number >= len(found):
-        raise InputError(f"--device {asked}: the driver shows {len(found)} NVIDIA GPUs here; pass --device cpu")
-    return f"cuda:{number}"
-
-
-def choose_threads(asked: int | None) -> int:
-    """The number asked for, or one for each processor that this process may use. Raises InputError."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if asked is None:
-        return available
-    if not 1 <= asked <= available:
-        raise InputError(f"--threads {asked}: pass 1 to {available}, the processors here")
-    return asked
-
-
 def check_pairs(architecture: Architecture, model: str, source: str, kind: str) -> None:
     """Raises InputError where the network has no token type for the second text of a pair, and the source, which is of
     this kind, has pairs."""
@@ -264,13 +238,6 @@ def check_token_ids(data: Path, model: str, architecture: Architecture) -> None:
             f"{model}: its tokenizer gives token id {largest}, its config.json has vocab_size "
             f"{architecture.vocab_size}; pass a folder whose files belong together"
         )
-
-
-def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:
-    """Each backend's. Raises InputError."""
-    with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to tell what it has
-        found = pool.map(lambda backend: find_environment(backend, pythons), backends)
-        return dict(zip(backends, found, strict=True))
 
 
 def _named(request: Request, question: Question) -> dict[str, Any] | None:
@@ -297,17 +264,3 @@ def _rows_of_steps(rows: Rows, recipe: Recipe, steps: int) -> Rows:
             f"{len(rows)}; pass fewer"
         )
     return rows.head(wanted)
-
-
-def torch_converter(pythons: dict[str, Path]) -> Convert:
-    """Converts a pytorch_model.bin, for `resolve_model`, in the interpreter that has torch."""
-
-    def convert(source: Path, target: Path) -> None:
-        python = find_environment("torch", pythons).python
-        command = [str(python), "-m", "backends.convert", str(source), str(target)]
-        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
-        if run.returncode:
-            reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
-            raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
-
-    return convert

@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import os
-import signal
-import sys
-import types
-import typing
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
 
 from backends import BACKENDS
+from benchmarks.cli.parser import Parser
+from benchmarks.cli.recipe_options import one_of, reader
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
 from shared.job import TRAINED
 from shared.presets import Preset, get_preset, preset_names
-from shared.recipe import CHOICES, Recipe
+from shared.recipe import Recipe
 from shared.tasks import TASK_MODULES
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with an error of one line, description and examples as they are written, and options by their whole
-    names: a prefix that is clear today may not be when there is one more option."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
-
-
-@contextmanager
-def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
-    """InputError becomes one line on standard error and exit code 2; Ctrl-C, and SIGTERM like it, exit code 130."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except InputError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
-        sys.exit(130)
 
 
 def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:
@@ -132,7 +100,7 @@ def add_mode_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         nargs="+",
-        type=_one_of(TRAINED),
+        type=one_of(TRAINED),
         default=["float32"],
         metavar="|".join(TRAINED),
         help="of matrix products and what lies between them; parameters, the optimizer's moments, the last layer and "
@@ -142,7 +110,7 @@ def add_mode_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--compile",
         nargs="+",
-        type=_reader("compile", bool),
+        type=reader("compile", bool),
         default=[False],
         metavar="yes|no",
         help="torch.compile, XLA for keras, static shapes for gluon. The first step, and with the latter two every "
@@ -167,93 +135,3 @@ def chosen_pythons(pairs: list[str]) -> dict[str, Path]:
             raise InputError(f"--python {pair}: pass BACKEND=PATH with a backend of {', '.join(BACKENDS)}")
         given[name] = Path(path).expanduser()
     return given
-
-
-def check_writable(option: str, folder: Path | None) -> None:
-    """Raises InputError where the folder neither can be written to nor can be made."""
-    if folder is None:
-        return
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise InputError(f"{option} {folder}: {there} is no folder that can be written to; pass another")
-
-
-def add_recipe_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
-    """One option a field of Recipe, each taking one value or several; several make a grid. `defaults` are the command's
-    own where they are not the recipe's."""
-    group = parser.add_argument_group(
-        "recipe", "Defaults are google-research/bert's fine-tuning with torch.optim.AdamW. Several values make a grid."
-    )
-    hints = typing.get_type_hints(Recipe)
-    for f in fields(Recipe):
-        default = defaults.get(f.name, f.default)
-        group.add_argument(
-            f"--{f.name.replace('_', '-')}",
-            nargs="+",
-            type=_reader(f.name, hints[f.name]),
-            default=[default],
-            metavar=_metavar(f.name, hints[f.name]),
-            help=f"{f.metadata['help']} ({_shown(default)})",
-        )
-
-
-def recipes(options: argparse.Namespace) -> list[Recipe]:
-    """The grid of recipes that the options span, in the order given. Raises InputError."""
-    names = [f.name for f in fields(Recipe)]
-    grid = itertools.product(*(getattr(options, name) for name in names))
-    return [Recipe(**dict(zip(names, values, strict=True))) for values in grid]
-
-
-def _reader(name: str, hint: Any) -> Callable[[str], Any]:
-    if name in CHOICES:
-        return _one_of(CHOICES[name])
-
-    def read(text: str) -> Any:
-        if hint is bool:
-            if text not in ("yes", "no"):
-                raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
-            return text == "yes"
-        if typing.get_origin(hint) is tuple:
-            return tuple(part for part in text.split(",") if part)
-        if isinstance(hint, types.UnionType) and text == "none":
-            return None
-        kind = _kind(hint)
-        try:
-            return kind(text)
-        except ValueError:
-            wanted = "a whole number" if kind is int else "a number"
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from None
-
-    return read
-
-
-def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in allowed:
-            raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(allowed)}")
-        return text
-
-    return read
-
-
-def _metavar(name: str, hint: Any) -> str:
-    if name in CHOICES:
-        return "|".join(CHOICES[name])
-    if hint is bool:
-        return "yes|no"
-    if typing.get_origin(hint) is tuple:
-        return "A,B"
-    return {int: "N", float: "X", str: "NAME"}[_kind(hint)]
-
-
-def _kind(hint: Any) -> Any:
-    """What a value of a field of this type is made with, where it is not None."""
-    return next(kind for kind in (typing.get_args(hint) or (hint,)) if kind is not types.NoneType)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return "none" if value is None else str(value)

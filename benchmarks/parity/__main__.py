@@ -15,13 +15,9 @@ import shlex
 import sys
 from pathlib import Path
 
-from benchmarks.cli.options import (
-    Parser,
-    add_recipe_options,
-    add_what_options,
-    add_where_options,
-    one_line_errors,
-)
+from benchmarks.cli.options import add_what_options, add_where_options
+from benchmarks.cli.parser import Parser, one_line_errors
+from benchmarks.cli.recipe_options import add_recipe_options
 from benchmarks.parity.many_seeds import compare_seeds
 from benchmarks.parity.one_seed import FIXED, STEPS, climb_ladder
 

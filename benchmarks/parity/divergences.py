@@ -9,9 +9,10 @@ import pandas as pd
 from rich.console import Console
 
 from backends.parts import Part
-from benchmarks.parity.ladder import RUNG, Finding
+from benchmarks.parity.ladder import Finding
 from benchmarks.parity.ladder_report import Report, short, shown_versions
-from benchmarks.reporting.record_tables import print_table
+from benchmarks.parity.rungs import RUNG
+from benchmarks.reporting.tables import print_table
 from shared.files import write_whole
 
 Divergences = dict[Part, list[Finding]]

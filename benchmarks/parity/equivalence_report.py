@@ -27,7 +27,8 @@ from benchmarks.parity.equivalence import (
     seeds_of,
 )
 from benchmarks.parity.ladder_report import shown_versions
-from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, as_typed, print_table, quality
+from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, quality
+from benchmarks.reporting.tables import as_typed, print_table
 from shared.files import write_whole
 from shared.recipe import Recipe
 from shared.records import Record

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.cells.plan import Question
-from benchmarks.parity.ladder import NOISE_FACTOR, RUNG, Finding, Trace, likely_causes
+from benchmarks.parity.ladder import Finding, Trace, likely_causes
+from benchmarks.parity.rungs import NOISE_FACTOR, RUNG
 from benchmarks.workers.environments import Environment
 from shared.checkpoint.sources import shown_model
 from shared.files import write_whole

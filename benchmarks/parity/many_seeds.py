@@ -8,7 +8,9 @@ import math
 import sys
 from dataclasses import replace
 
-from benchmarks.cli.options import check_writable, chosen_backends, chosen_pythons, recipes
+from benchmarks.cli.options import chosen_backends, chosen_pythons
+from benchmarks.cli.parser import check_writable
+from benchmarks.cli.recipe_options import recipes
 from shared.errors import InputError
 
 FEWEST_SEEDS = 3

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli.options import chosen_backends, chosen_pythons, recipes
+from benchmarks.cli.options import chosen_backends, chosen_pythons
+from benchmarks.cli.recipe_options import recipes
 from shared.errors import InputError
 
 if TYPE_CHECKING:  # slow to import, and --help needs none of it
@@ -45,7 +46,9 @@ def climb_ladder(options: argparse.Namespace, command: str) -> int:
     elif options.document:
         raise InputError("--document is what --against stock writes; pass that too")
 
-    from benchmarks.cells.plan import Request, choose_device, choose_threads, find_environments, plan_questions
+    from benchmarks.cells.plan import Request, plan_questions
+    from benchmarks.workers.environments import find_environments
+    from benchmarks.workers.machine import choose_device, choose_threads
 
     device, threads = choose_device(options.device), choose_threads(options.threads)
     request = Request(

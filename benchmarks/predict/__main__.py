@@ -12,14 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends import BACKENDS
-from benchmarks.cli.options import (
-    Parser,
-    add_backend_option,
-    add_worker_options,
-    chosen_backends,
-    chosen_pythons,
-    one_line_errors,
-)
+from benchmarks.cli.options import add_backend_option, add_worker_options, chosen_backends, chosen_pythons
+from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.predict.texts import read_texts
 from shared.errors import InputError
 
@@ -56,7 +50,7 @@ def predict(options: argparse.Namespace) -> int:
     backends, pythons = chosen_backends(names), chosen_pythons(options.python)
     rows = read_texts(texts, options.file)
 
-    from benchmarks.cells.plan import find_environments
+    from benchmarks.workers.environments import find_environments
 
     with tempfile.TemporaryDirectory(prefix="concord.") as made:
         folder = Path(made)
@@ -77,8 +71,9 @@ def predict(options: argparse.Namespace) -> int:
 def plan_job(rows: Rows, options: argparse.Namespace, backends: list[str], pythons: dict[str, Path], to: Path) -> Job:
     """The question for the first backend, with the texts encoded in a new folder below `to`. Raises InputError for all
     that can be refused before anything runs."""
-    from benchmarks.cells.plan import check_pairs, check_token_ids, choose_device, choose_threads, torch_converter
-    from benchmarks.workers.environments import find_python
+    from benchmarks.cells.plan import check_pairs, check_token_ids
+    from benchmarks.workers.environments import find_python, torch_converter
+    from benchmarks.workers.machine import choose_device, choose_threads
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.saved import read_saved
     from shared.checkpoint.sources import resolve_model

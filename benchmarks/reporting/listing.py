@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from backends import BACKENDS
-from benchmarks.reporting.record_tables import print_table
+from benchmarks.reporting.tables import print_table
 from benchmarks.workers.environments import find_environment
 from shared.checkpoint.untrained import RANDOM
 from shared.errors import InputError

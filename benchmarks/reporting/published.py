@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from backends import BACKENDS
-from benchmarks.reporting.record_tables import SHOWN, as_typed, steady_epoch_seconds
+from benchmarks.reporting.record_tables import SHOWN
+from benchmarks.reporting.tables import as_typed
 from shared.errors import InputError
 from shared.files import write_whole
 from shared.presets import Preset, get_preset
-from shared.records import SPLITS, Record, scores
+from shared.records import SPLITS, Record, scores, steady_epoch_seconds
 
 ENDS = 4
 """Steps whose mean loss is shown at a run's start and end: a single batch's is mostly noise."""

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 from scipy.stats import t as student
 
 from backends import BACKENDS
+from benchmarks.reporting.tables import as_typed, number, print_table
 from shared.files import write_whole
 from shared.recipe import Recipe
-from shared.records import SPLITS, Record, scores
+from shared.records import SPLITS, Record, scores, steady_epoch_seconds
 
 METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 ALWAYS = ("max_len", "batch_size")
@@ -42,16 +40,6 @@ QUALITY_LEGEND = (
     "`–`: not scored: the split has no labels, or the task has no such split or metric",
     "several seeds: mean ± sample standard deviation [95 % interval of the mean, by Student's t]",
 )
-
-
-def steady_epoch_seconds(answer: dict[str, Any]) -> list[float]:
-    """Each epoch's training time as if no step had to trace or compile: the first step of the first epoch, which
-    does, is replaced by the mean of that epoch's others."""
-    seconds = [epoch["seconds"] for epoch in answer["epochs"]]
-    steps = answer["epochs"][0]["steps"]
-    if steps > 1:
-        seconds[0] = (seconds[0] - answer["first_step_seconds"]) * steps / (steps - 1)
-    return seconds
 
 
 def frame(records: list[Record]) -> pd.DataFrame:
@@ -89,29 +77,6 @@ def print_tables(console: Console, records: list[Record]) -> None:
 def quality(records: list[Record]) -> pd.DataFrame:
     """The table of scores for people, every cell a string; QUALITY_LEGEND explains it."""
     return dict(_shown(frame(records)))["Quality"]
-
-
-def print_table(
-    console: Console, title: str, table: pd.DataFrame, styles: dict[str, str] | None = None, names: int | None = None
-) -> None:
-    """A table whose cells are strings, on the terminal: words to the left, numbers to the right. A cell that is a key
-    of `styles` is shown in that style. Where the terminal is narrow, words are cut; with `names`, those of the first so
-    many columns are whole and the others wrap."""
-    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for n, name in enumerate(table.columns):
-        word = bool(table[name].map(_is_word).all())
-        whole = word if names is None else n < names
-        least = table[name].map(len).max() if whole and names else None
-        shown.add_column(
-            name,
-            justify="left" if word else "right",
-            no_wrap=whole,
-            min_width=least,
-            overflow="ellipsis" if names is None else "fold",
-        )
-    for values in table.itertuples(index=False):
-        shown.add_row(*(Text(value, style=(styles or {}).get(value, "")) for value in values))
-    console.print(shown)
 
 
 def _group(record: Record) -> str:
@@ -235,18 +200,18 @@ def _shown(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
             ]
         majority = table[f"{split}_majority"]
         quality[f"{split} accuracy"] += (table[f"{split}_accuracy"] <= majority).map({True: MARK, False: ""})
-        quality[f"{split} majority"] = majority.map(lambda v: _number(v, 3))
+        quality[f"{split} majority"] = majority.map(lambda v: number(v, 3))
     speed = table[keys].map(str)
-    speed["epoch s"] = table["epoch_seconds"].map(lambda v: _number(v, 1))
-    speed["examples/s"] = table["examples_per_second"].map(lambda v: _number(v, 1))
-    speed["real tokens/s"] = table["tokens_per_second"].map(lambda v: _number(v, 0))
+    speed["epoch s"] = table["epoch_seconds"].map(lambda v: number(v, 1))
+    speed["examples/s"] = table["examples_per_second"].map(lambda v: number(v, 1))
+    speed["real tokens/s"] = table["tokens_per_second"].map(lambda v: number(v, 0))
     speed["padded"] = table["padding_share"].map(lambda v: f"{100 * v:.0f} %")
-    speed["floor s"] = table["floor_seconds"].map(lambda v: _number(v, 1))
-    speed["× floor"] = table["times_floor"].map(lambda v: _number(v, 2))
-    speed["first step s"] = table["first_step_seconds"].map(lambda v: _number(v, 2))
-    speed["peak MiB"] = table["peak_memory_bytes"].map(lambda v: _number(v / 2**20, 0))
+    speed["floor s"] = table["floor_seconds"].map(lambda v: number(v, 1))
+    speed["× floor"] = table["times_floor"].map(lambda v: number(v, 2))
+    speed["first step s"] = table["first_step_seconds"].map(lambda v: number(v, 2))
+    speed["peak MiB"] = table["peak_memory_bytes"].map(lambda v: number(v / 2**20, 0))
     speed["device"] = table["device"]
-    speed["others' cores"] = table["cores_busy_with_others"].map(lambda v: _number(v, 2))
+    speed["others' cores"] = table["cores_busy_with_others"].map(lambda v: number(v, 2))
     return [("Quality", quality), ("Speed", speed)]
 
 
@@ -269,27 +234,10 @@ def _legend(records: list[Record]) -> list[str]:
 
 
 def _with_spread(mean: Any, deviation: Any, low: Any, high: Any) -> str:
-    return _number(mean, 3) + (f" ± {deviation:.3f} [{low:.3f}, {high:.3f}]" if pd.notna(deviation) else "")
-
-
-def _number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if pd.notna(value) else "–"
-
-
-def as_typed(value: Any) -> Any:
-    """As the command line has it, but for numbers, which are sorted as such."""
-    if isinstance(value, list):
-        return ",".join(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else value
+    return number(mean, 3) + (f" ± {deviation:.3f} [{low:.3f}, {high:.3f}]" if pd.notna(deviation) else "")
 
 
 def _sortable(value: Any) -> tuple[int, Any]:
     if value in BACKENDS:
         return (1, list(BACKENDS).index(value))
     return (2, value) if isinstance(value, str) else (1, value)
-
-
-def _is_word(text: str) -> bool:
-    return not text[:1].isdigit() and text[:1] not in ("+", "-", "–", "<")

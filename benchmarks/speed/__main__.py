@@ -10,17 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cli.options import (
-    Parser,
-    add_backend_option,
-    add_where_options,
-    check_writable,
-    chosen_backends,
-    chosen_pythons,
-    one_line_errors,
-)
-from benchmarks.speed.modes import PRECISIONS, Mode, choose_modes
+from benchmarks.cli.options import add_backend_option, add_where_options, chosen_backends, chosen_pythons
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
+from benchmarks.speed.modes import Mode, choose_modes
 from shared.errors import InputError
+from shared.job import PRECISIONS
 from shared.recipe import CHOICES, Recipe
 from shared.tasks import TASK_MODULES
 
@@ -55,13 +49,15 @@ def run(options: argparse.Namespace) -> int:
         size = replace(recipe, padding=options.padding[-1], epochs=1, dev_rows=recipe.batch_size)
         recipes = [replace(size, train_rows=rows) for rows in sorted(set(options.scale))]
 
-    from benchmarks.cells.plan import Request, choose_device, choose_threads, find_environments, plan_questions
+    from benchmarks.cells.plan import Request, plan_questions
     from benchmarks.speed.report import notes, print_report, summarize, write_report
-    from benchmarks.speed.rounds import Results, Setting, measure_modes
+    from benchmarks.speed.results import Results
+    from benchmarks.speed.rounds import Setting, measure_modes
     from benchmarks.speed.sample import make_sample
     from benchmarks.speed.scaling import measure_scaling
     from benchmarks.workers.attempts import code_hash
-    from benchmarks.workers.machine import describe_machine
+    from benchmarks.workers.environments import find_environments
+    from benchmarks.workers.machine import choose_device, choose_threads, describe_machine
     from benchmarks.workers.progress import RunProgress, terminal
     from shared.checkpoint.config import read_architecture
     from shared.checkpoint.sources import shown_model

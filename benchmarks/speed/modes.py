@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from backends import BACKENDS
 from shared.errors import InputError
-from shared.job import Precision
+from shared.job import PRECISIONS
 
 Padding = Literal["max_length", "longest", "bucket"]
-
-PRECISIONS = typing.get_args(Precision)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import pandas as pd
 from rich.console import Console
 
 from benchmarks.reporting.pictures import draw_speed
-from benchmarks.reporting.record_tables import print_table
+from benchmarks.reporting.tables import print_table
 from benchmarks.speed.modes import Mode
-from benchmarks.speed.rounds import Measured, Results
+from benchmarks.speed.results import Measured, Results
 from benchmarks.speed.sample import Sample
 from benchmarks.workers.attempts import DISTURBED, quartiles
 from shared.architecture import Architecture

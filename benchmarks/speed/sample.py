@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.workers.attempts import take_rows, write_rows
 from shared.architecture import Architecture
 from shared.batching import training_order
-from shared.encoding import Encoded
+from shared.encoding import Encoded, take_rows, write_rows
 from shared.flops import Work
 from shared.recipe import Recipe
 

@@ -13,19 +13,18 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.cells.plan import Question
-from benchmarks.reporting.record_tables import print_table, steady_epoch_seconds
+from benchmarks.reporting.tables import print_table
 from benchmarks.speed.modes import Mode
-from benchmarks.speed.rounds import ModeFailed
-from benchmarks.workers.attempts import DISTURBED, attempts, write_rows
+from benchmarks.workers.attempts import DISTURBED, attempts
 from benchmarks.workers.environments import Environment
-from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.launcher import ModeFailed, run_worker
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.checkpoint.config import read_architecture
-from shared.encoding import read_encoded, write_encoded
+from shared.encoding import read_encoded, write_encoded, write_rows
 from shared.errors import InputError
 from shared.files import write_whole
 from shared.job import Job
-from shared.records import cell_id
+from shared.records import cell_id, steady_epoch_seconds
 
 Size = dict[str, Any]
 """What one backend took for one number of rows: what `_measure` gives, and `busy_cores`."""

@@ -7,10 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from backends import BACKENDS
+from shared.checkpoint.sources import Convert
+from shared.checkpoint.weights import TORCH_WEIGHTS
 from shared.errors import InputError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -93,3 +96,24 @@ def worker_variables(threads: int = 1) -> dict[str, str]:
     this interpreter's own, and `worker_settings`."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
     return kept | worker_settings(threads) | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:
+    """Each backend's. Raises InputError."""
+    with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to tell what it has
+        found = pool.map(lambda backend: find_environment(backend, pythons), backends)
+        return dict(zip(backends, found, strict=True))
+
+
+def torch_converter(pythons: dict[str, Path]) -> Convert:
+    """Converts a pytorch_model.bin, for `resolve_model`, in the interpreter that has torch."""
+
+    def convert(source: Path, target: Path) -> None:
+        python = find_environment("torch", pythons).python
+        command = [str(python), "-m", "backends.convert", str(source), str(target)]
+        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
+        if run.returncode:
+            reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
+            raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
+
+    return convert

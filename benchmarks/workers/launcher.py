@@ -124,3 +124,39 @@ def _outcome(code: int, folder: Path) -> Outcome:
         why = "; the kernel does this when memory runs out" if name == "SIGKILL" else ""
         return Outcome(None, f"the worker was killed by {name}{why}", tail=tail)
     return Outcome(None, f"the worker ended with exit code {code}", tail=tail)
+
+
+class ScriptFailed(Exception):
+    """A script ended without its answer."""
+
+    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.tail = tail
+        """The last lines that it printed."""
+
+
+def run_script(command: list[Any], answer: Path, threads: int, variables: dict[str, str] | None = None) -> Any:
+    """Runs an interpreter with a script and its arguments, `answer` after them, and gives the JSON that it leaves.
+    Raises ScriptFailed."""
+    process = subprocess.run(
+        [*map(str, command), str(answer)],
+        cwd=CHECKOUT,
+        env=worker_variables(threads) | (variables or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if process.returncode:
+        script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
+        raise ScriptFailed(
+            f"{script} ended with exit code {process.returncode}", tuple(process.stdout.splitlines()[-TAIL_LINES:])
+        )
+    return json.loads(answer.read_text())
+
+
+class ModeFailed(Exception):
+    """A process of this mode ended without an answer."""
+
+    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.tail = tail

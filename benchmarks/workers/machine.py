@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import psutil
+
+from shared.errors import InputError
 
 PRODUCT = 1024
 """Rows of the square matrices whose product is timed: 2.1 GFLOP, tens of milliseconds on two cores."""
@@ -102,3 +105,30 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def choose_device(asked: str) -> str:
+    """`auto` is the first NVIDIA GPU that the driver shows, else the CPU; `cuda` is `cuda:0`. Raises InputError for a
+    GPU that is not there."""
+    if asked == "cpu":
+        return "cpu"
+    found = gpus()
+    if asked == "auto":
+        return "cuda:0" if found else "cpu"
+    match = re.fullmatch(r"cuda(?::(\d+))?", asked)
+    if not match:
+        raise InputError(f"--device {asked!r} is none of auto, cpu, cuda and cuda:N")
+    number = int(match[1] or 0)
+    if number >= len(found):
+        raise InputError(f"--device {asked}: the driver shows {len(found)} NVIDIA GPUs here; pass --device cpu")
+    return f"cuda:{number}"
+
+
+def choose_threads(asked: int | None) -> int:
+    """The number asked for, or one for each processor that this process may use. Raises InputError."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if asked is None:
+        return available
+    if not 1 <= asked <= available:
+        raise InputError(f"--threads {asked}: pass 1 to {available}, the processors here")
+    return asked
