@@ -61,7 +61,7 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
     count(benchmarks.cells.plan, "choose_splits", "splits chosen")
     count(benchmarks.cells.plan, "checkpoint_hash", "checkpoints hashed")
     count(benchmarks.cells.plan, "read_encoded", "encoded splits looked through")
-    count(shared.encoding, "_tokenizer", "tokenizers made")
+    count(shared.encoding, "read_tokenizer", "tokenizers made")
     count(shared.encoding, "_encode_split", "splits encoded")
 
 
