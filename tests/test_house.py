@@ -1,0 +1,72 @@
+"""The house: imports run benchmarks -> backends -> shared, and a framework is imported by its own rooms alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends import BACKENDS
+
+ROOT = Path(__file__).parents[1]
+STOREYS = ("shared", "backends", "benchmarks")
+"""From the ground up."""
+FRAMEWORKS = {module for backend in BACKENDS.values() for module in backend.modules} | {"optax", "tf_keras", "onnx"}
+OUTSIDE = {"backends/convert.py": {"torch"}}
+"""Modules outside the rooms that import a framework: only torch reads a pytorch_model.bin."""
+
+
+def modules(storey: str) -> list[Path]:
+    return sorted((ROOT / storey).rglob("*.py"))
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module that the file imports, inside functions too."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            yield str(node.module)
+
+
+def started(file: Path) -> Iterator[str]:
+    """Every module of this project that the file names as a whole string, as one does to start it with `python -m`."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            first, *others = node.value.split(".")
+            if first in STOREYS and all(part.isidentifier() for part in others):
+                yield node.value
+
+
+@pytest.mark.parametrize("storey", STOREYS)
+def test_nothing_is_imported_from_above(storey: str) -> None:
+    above = STOREYS[STOREYS.index(storey) + 1 :]
+    assert modules(storey)
+    for file in modules(storey):
+        reached = [name for name in (*imports(file), *started(file)) if name.split(".")[0] in above]
+        assert not reached, f"{file.relative_to(ROOT)} reaches up to {', '.join(reached)}"
+
+
+def rooms(framework: str) -> list[Path]:
+    """The folders that may import a framework."""
+    return [ROOT / backend.room.replace(".", "/") for backend in BACKENDS.values() if framework in backend.modules]
+
+
+@pytest.mark.parametrize("storey", STOREYS)
+def test_a_framework_is_imported_by_its_own_rooms_alone(storey: str) -> None:
+    for file in modules(storey):
+        name = file.relative_to(ROOT).as_posix()
+        for framework in {module.split(".")[0] for module in imports(file)} & FRAMEWORKS:
+            inside = any(file.is_relative_to(room) for room in rooms(framework))
+            assert inside or framework in OUTSIDE.get(name, set()), f"{name} imports {framework}"
+
+
+def test_every_room_has_an_adapter_and_what_it_does_not_lack() -> None:
+    for backend in BACKENDS.values():
+        room = ROOT / backend.room.replace(".", "/")
+        assert (room / "adapter.py").is_file()
+        for optional in ("probes", "parts", "trainer", "bare"):
+            assert (room / f"{optional}.py").is_file() == (optional not in backend.lacks), f"{backend.name} {optional}"
