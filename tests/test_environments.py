@@ -72,6 +72,13 @@ def test_else_the_command_that_makes_the_environment_is_named(checkout: Path, ab
         find_python(absent, {})
 
 
+def test_gluons_command_names_the_python_that_it_needs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError) as error:
+        find_python("gluon", {})
+    assert str(error.value) == "no environment for gluon; make it with: tox run -e gluon (needs Python 3.11)"
+
+
 def test_a_given_interpreter_that_is_not_there_is_named_and_nothing_else_is_tried(checkout: Path, backend: str) -> None:
     missing = checkout / "nowhere" / "python"
     with pytest.raises(InputError, match=rf"--python here={missing}: there is no such interpreter"):
@@ -104,7 +111,8 @@ def test_packages_and_versions_are_those_that_pip_lists_there(name: str, distrib
     listed = {package["name"]: package["version"] for package in json.loads(pip.stdout)}
     assert found.packages == listed
     assert found.versions == {module: listed[name] for module, name in distributions.items()}
-    assert found.python_version.startswith("3.11.")
+    version = subprocess.run([found.python, "--version"], capture_output=True, text=True, check=True).stdout
+    assert f"Python {found.python_version}\n" == version
 
 
 def test_an_interpreter_without_the_framework_is_named_with_what_it_lacks(absent: str) -> None:

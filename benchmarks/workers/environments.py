@@ -48,7 +48,17 @@ def find_python(backend: str, given: dict[str, Path]) -> Path:
         return tox
     if importlib.util.find_spec(BACKENDS[backend].modules[0]):
         return Path(sys.executable).absolute()
-    raise InputError(f"no environment for {backend}; make it with: tox run -e {backend}")
+    raise InputError(f"no environment for {backend}; make it with: {making(backend)}")
+
+
+ONE_PYTHON = {"gluon": "3.11"}
+"""Backends that run on one Python only."""
+
+
+def making(backend: str) -> str:
+    """The command that makes a backend's environment, and the Python that it needs if only one will do."""
+    needs = f" (needs Python {ONE_PYTHON[backend]})" if backend in ONE_PYTHON else ""
+    return f"tox run -e {backend}{needs}"
 
 
 def find_environment(backend: str, given: dict[str, Path]) -> Environment:
@@ -63,8 +73,7 @@ def find_environment(backend: str, given: dict[str, Path]) -> Environment:
     missing = [m for m in BACKENDS[backend].modules if m not in found["versions"]]
     if missing:
         raise InputError(
-            f"{python} has no {', '.join(missing)}, which {backend} needs; make its environment with: "
-            f"tox run -e {backend}"
+            f"{python} has no {', '.join(missing)}, which {backend} needs; make its environment with: {making(backend)}"
         )
     versions = {m: found["versions"][m] for m in BACKENDS[backend].modules}
     return Environment(python, found["packages"], versions, found["python"])
