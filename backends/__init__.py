@@ -13,33 +13,34 @@ from shared.job import TRAINED, Precision
 
 @dataclass(frozen=True)
 class Backend:
-    """What is known of a backend without importing its framework."""
+    """A backend, as far as it is known without importing its framework."""
 
     name: str
     room: str
-    """The package that holds all that knows the framework. Its `adapter` has the function `load` of
+    """The package with all code of the framework. Its module `adapter` has the function `load` of
     shared/contract.py."""
     modules: tuple[str, ...]
-    """What the adapter imports; the first is the framework."""
+    """Modules that the adapter imports. The first is the framework."""
     revision: int
-    """Raised when the adapter's arithmetic or speed changes: records of another revision no longer answer."""
+    """Rises when the adapter's arithmetic or speed changes. Records of another revision then no longer answer."""
     cpu: tuple[Precision, ...] = ("float32", "float64")
-    """The precisions that the adapter computes in on a CPU."""
+    """Precisions of the adapter on a CPU."""
     gpu: tuple[Precision, ...] = ("float32", "float64")
+    """Precisions of the adapter on a GPU."""
     traces_widths: bool = False
     """Compiled, each new width of a batch costs a trace."""
     lacks: Mapping[str, str] = field(default_factory=dict)
-    """Optional modules of a room that this one has not, and why."""
+    """Optional modules that the room lacks, each with the reason."""
 
     @property
     def adapter(self) -> str:
-        """The module of the adapter."""
+        """Full name of the adapter's module."""
         return f"{self.room}.adapter"
 
     def module(self, optional: Literal["probes", "parts", "trainer", "bare"]) -> str:
-        """An optional module of the room: `probes` (rates and profiler), `parts` (the framework's own parts), `trainer`
-        (the library's own trainer), `bare` (a script without this project). Raises InputError with the reason if the
-        room lacks it."""
+        """Returns the full name of an optional module of the room: `probes` (rates and profiler), `parts` (the
+        framework's own parts), `trainer` (the library's own trainer), `bare` (a script without this project). Raises
+        InputError with the reason if the room lacks it."""
         if optional in self.lacks:
             raise InputError(f"{self.name} has no {optional}: {self.lacks[optional]}; leave {self.name} out")
         return f"{self.room}.{optional}"
@@ -58,10 +59,10 @@ _ALL = (
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
     ),
-    # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which was
-    # never tried here.
+    # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which is
+    # untried.
     Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, traces_widths=True),
-    # float16 would need the loss to be scaled, which bfloat16 does not.
+    # Unlike bfloat16, float16 would need a scaled loss.
     Backend(
         "keras",
         "backends.keras",
@@ -73,11 +74,11 @@ _ALL = (
     ),
 )
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ALL}
-"""By name, in the order in which they are shown."""
+"""All backends by name, in the order of tables."""
 
 
 def check_precision(backend: str, device: str, precision: Precision) -> None:
-    """Raises InputError where the backend does not compute in this precision on `cpu` or `cuda:n`."""
+    """Raises InputError if the backend does not compute in this precision on the device, `cpu` or `cuda:n`."""
     has = BACKENDS[backend].cpu if device == "cpu" else BACKENDS[backend].gpu
     if precision not in has:
         others = ", ".join(name for name in TRAINED if name in has)

@@ -1,5 +1,10 @@
-"""`python -m backends`: the backends that this interpreter has, and their versions. With `--json`, all that a runner in
-another interpreter asks: every installed package, the version behind each module of the registry, and Python's own."""
+"""Prints the backends that this interpreter has, and their versions:
+
+    python -m backends
+
+With `--json` it prints what a runner in another interpreter needs: every installed package, the version of each module
+in the registry, and Python's version.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +16,21 @@ from backends import BACKENDS
 
 
 def installed() -> dict[str, str]:
-    """The version behind each module of BACKENDS that this interpreter can import."""
+    """Version of each module in BACKENDS that this interpreter can import."""
     providers = importlib.metadata.packages_distributions()
     modules = {module for backend in BACKENDS.values() for module in backend.modules}
     return {m: importlib.metadata.version(providers[m][0]) for m in sorted(modules) if m in providers}
 
 
 def as_json() -> str:
-    """An object with `packages`, `versions` (`installed`) and `python`."""
+    """JSON text of an object with `packages`, `versions` (as `installed` gives them) and `python`."""
     packages = {d.metadata["Name"]: d.version for d in importlib.metadata.distributions()}
     by_name = dict(sorted(packages.items(), key=lambda item: item[0].lower()))
     return json.dumps({"packages": by_name, "versions": installed(), "python": sys.version.split()[0]})
 
 
 def main() -> None:
-    """Prints a line a backend, or the JSON."""
+    """Prints a line for each backend, or the JSON."""
     if "--json" in sys.argv[1:]:
         print(as_json())
         return

@@ -1,6 +1,7 @@
 """Converts a checkpoint's pytorch_model.bin to model.safetensors: python -m backends.convert SRC_FOLDER DST_FOLDER
 
-Run by the interpreter that has torch, which alone reads the old format."""
+Only torch reads the old format, so an interpreter that has torch runs this.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ from shared.checkpoint.weights import TORCH_WEIGHTS, WEIGHTS
 
 
 def convert(source: Path, target: Path) -> None:
-    """Writes every tensor of `source`'s pytorch_model.bin, under its name and in its dtype, to `target`. Nothing but
-    tensors is unpickled."""
+    """Writes every tensor of the pytorch_model.bin in `source`, with its name and dtype, as model.safetensors into
+    `target`. Only tensors are unpickled."""
     import torch
     from safetensors.torch import save_file
 
     stored = torch.load(source / TORCH_WEIGHTS, map_location="cpu", weights_only=True)
-    # Tied weights lie there once under two names, which safetensors refuses.
+    # Tied weights are stored once under two names, which safetensors refuses.
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in stored.items()}
     save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
 

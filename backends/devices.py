@@ -1,4 +1,4 @@
-"""Devices and memory, as every adapter asks of them."""
+"""Checks of devices, and the process's memory, for all adapters."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shared.job import Precision
 
 
 def gpu_number(device: str, seen: int) -> int | None:
-    """The n of `cuda:n`, or None for `cpu`. Raises InputError for any other device, and where the framework does not
-    see that many GPUs."""
+    """Returns the n of `cuda:n`, or None for `cpu`. `seen` is the number of GPUs that the framework sees. Raises
+    InputError for any other device, and if there are too few GPUs."""
     if device == "cpu":
         return None
     match = re.fullmatch(r"cuda:(\d+)", device)
@@ -27,8 +27,8 @@ def gpu_number(device: str, seen: int) -> int | None:
 
 
 def check_capability(device: str, precision: Precision, capability: tuple[int, int]) -> None:
-    """Raises InputError where a GPU of this CUDA compute capability has no arithmetic of this precision: it would be
-    emulated, or float32 in silence. bfloat16 and tf32 came with Ampere, 8.0."""
+    """Raises InputError if a GPU of this CUDA compute capability has no arithmetic in this precision. The framework
+    would emulate it, or compute in float32 without saying so. bfloat16 and tf32 came with Ampere, 8.0."""
     if precision in ("bfloat16", "tf32") and capability < (8, 0):
         raise InputError(
             f"{device} has compute capability {capability[0]}.{capability[1]}, and {precision} needs 8.0; pass "
@@ -37,6 +37,6 @@ def check_capability(device: str, precision: Precision, capability: tuple[int, i
 
 
 def peak_resident_memory() -> int:
-    """The process's largest resident set so far, in bytes."""
+    """Largest resident set of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,38 +1,56 @@
-"""What the operators of a framework take in a training step, by its own profiler, on the CPU:
+"""Measures the operators of a training step by the framework's own profiler, on the CPU:
 
     python -m backends.operators BACKEND CHECKPOINT ROWS WIDTH TOKENS STEPS THREADS PRECISION ANSWER.json
 
-Rows of so many random tokens, padded to the width. The answer has `step`, the median seconds of a step without the
-profiler, and `operators`: of each its name, how often it ran in a step, and its seconds a step, less those of operators
-that it called.
+A step trains on rows of TOKENS random tokens, padded to WIDTH. The answer is a `Profile`.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import time
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+from msgspec import Struct
 
 from backends import BACKENDS
-from backends.probes import Totals
+from backends.probes import load_probes
 from shared.batching import Batch
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.weights import first_weights
 from shared.contract import Build
+from shared.files import to_json, write_whole
 from shared.job import Precision
 from shared.recipe import Recipe
 
 WARM_UP = 3
-"""Steps before any that counts: they trace, and allocate."""
+"""Steps before any that counts: they compile, and allocate."""
+
+
+class Operator(Struct, frozen=True, forbid_unknown_fields=True):
+    """One operator's part of a training step."""
+
+    operator: str
+    """Its name in its framework."""
+    calls: float
+    """Runs a step."""
+    seconds: float
+    """Seconds a step, without those of operators that it calls."""
+
+
+class Profile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A training step by operator."""
+
+    step: float
+    """Median seconds of a step without the profiler."""
+    operators: list[Operator]
 
 
 def random_batch(rows: int, width: int, tokens: int, vocab_size: int) -> Batch:
-    """Rows of `tokens` random ids each, padded to `width`."""
+    """A batch of rows of `tokens` random ids each, padded to `width`; the same at every call."""
     random = np.random.default_rng(0)
     mask = np.repeat((np.arange(width) < tokens).astype(np.int32)[None], rows, axis=0)
     ids = random.integers(1, vocab_size, (rows, width), dtype=np.int32) * mask
@@ -61,9 +79,9 @@ def main() -> None:
         begin = time.perf_counter()
         train(1)
         took.append(time.perf_counter() - begin)
-    totals: Totals = importlib.import_module(BACKENDS[backend].module("probes")).operators(train)
-    operators = [{"operator": name, "calls": n / steps, "seconds": s / steps} for name, (n, s) in totals.items()]
-    answer.write_text(json.dumps({"step": float(np.median(took)), "operators": operators}))
+    totals = load_probes(backend).operators(train)
+    operators = [Operator(name, calls / steps, seconds / steps) for name, (calls, seconds) in totals.items()]
+    write_whole(answer, to_json(Profile(float(np.median(took)), operators)))
 
 
 if __name__ == "__main__":

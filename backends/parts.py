@@ -1,7 +1,7 @@
-"""Each framework's own standard parts, where this project's adapters put others: what a straightforward port meets.
+"""Standard parts of each framework that the adapters replace: a straightforward port would use them.
 
-Importing this imports no framework. The parts themselves are in the module of the adapter's name; one by one they take
-the place of what the adapter does, so that `benchmarks.parity --against stock` can say what each of them changes.
+A room's `parts.py` puts them, one by one, in place of the adapter's code, so that `benchmarks.parity --against stock`
+can tell what each of them changes. Importing this imports no framework.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Part:
     backend: str
     name: str
     what: str
-    """It does, as a sentence."""
+    """A sentence that says what the part does."""
     repair: str
-    """What this project does instead, as a sentence."""
+    """A sentence that says what this project does instead."""
     kinds: tuple[Literal["bert", "distilbert"], ...] = ("bert", "distilbert")
-    """The networks that have it."""
+    """Networks that have the part."""
     usual: bool = True
-    """It belongs to what most ports take; False for an alternative to another part."""
+    """Whether most ports use the part. False for an alternative to another part."""
 
     def __str__(self) -> str:
         return f"{self.backend} {self.name}"
@@ -139,11 +139,14 @@ PARTS: tuple[Part, ...] = (
 
 
 def parts_of(backend: str, kind: str) -> tuple[Part, ...]:
-    """The parts that a kind of network (`bert`, `distilbert`) has in a backend."""
+    """Parts that a kind of network (`bert`, `distilbert`) has in a backend."""
     return tuple(part for part in PARTS if part.backend == backend and kind in part.kinds)
 
 
 def check_mode(build: Build) -> None:
-    """Raises InputError for all but float32 and float64, not compiled: standard parts are compared in these."""
+    """Raises InputError for a precision besides float32 and float64, and for `compile`: standard parts are compared
+    without either."""
     if build.precision != stored(build.precision) or build.compile:
-        raise InputError("a framework's standard parts are run in float32 and not compiled; pass no other mode")
+        raise InputError(
+            "a framework's standard parts are run in float32 and not compiled; leave out --precision and --compile"
+        )

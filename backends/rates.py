@@ -1,28 +1,36 @@
-"""How fast a framework multiplies matrices and moves memory on this machine, now:
+"""Measures how fast a framework multiplies matrices and moves memory on this machine, now:
 
     python -m backends.rates BACKEND THREADS PRECISION,... ANSWER.json
 
-The answer has `product`, FLOP/s by precision (those that the framework can), and `bandwidth`, bytes a second of
-adding two large arrays into a third. On a GPU where one is visible, else on the CPU.
+The answer is a `Rates`. Runs on the first GPU that is visible, else on the CPU.
 """
 
 from __future__ import annotations
 
-import importlib
-import json
 import sys
 import time
 from pathlib import Path
 
-from backends import BACKENDS
-from backends.probes import ARRAY, PRODUCT, Timed
+from msgspec import Struct
+
+from backends.probes import ARRAY, PRODUCT, Timed, load_probes
+from shared.files import to_json, write_whole
 
 SECONDS = 0.5
-"""A thing is repeated for so long, and its best time counts."""
+"""Time over which the work is repeated. The fastest repetition counts."""
+
+
+class Rates(Struct, frozen=True, forbid_unknown_fields=True):
+    """The rates of a framework."""
+
+    product: dict[str, float]
+    """FLOP/s of matrix products, by precision that the framework has."""
+    bandwidth: float
+    """Bytes a second, read and written, of adding two large arrays into a third."""
 
 
 def best_seconds(once: Timed) -> float:
-    """Of the fastest of some repetitions, after one that is not timed."""
+    """Repeats the work for SECONDS after one run that is not timed. Returns the seconds of the fastest."""
     once()
     begin, best = time.perf_counter(), float("inf")
     while time.perf_counter() - begin < SECONDS:
@@ -33,14 +41,12 @@ def best_seconds(once: Timed) -> float:
 
 
 def main(backend: str, threads: str, precisions: str, answer: str) -> None:
-    products, add = importlib.import_module(BACKENDS[backend].module("probes")).rates(
-        int(threads), precisions.split(",")
+    products, add = load_probes(backend).rates(int(threads), precisions.split(","))
+    rates = Rates(
+        product={precision: 2 * PRODUCT**3 / best_seconds(once) for precision, once in products.items()},
+        bandwidth=3 * 4 * ARRAY / best_seconds(add),
     )
-    rates = {
-        "product": {precision: 2 * PRODUCT**3 / best_seconds(once) for precision, once in products.items()},
-        "bandwidth": 3 * 4 * ARRAY / best_seconds(add),
-    }
-    Path(answer).write_text(json.dumps(rates))
+    write_whole(Path(answer), to_json(rates))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
-"""The clock of a library's own trainer: passes synchronised at both ends, the first step told apart.
+"""The clock of a library's own trainer: passes synchronised at both ends, and the first step by itself.
 
-A room's `trainer.py` fine-tunes as users of that library do, and `benchmarks.speed` compares the adapters with it. It
-runs in the backend's environment as a worker does:
+A room's `trainer.py` fine-tunes as users of that library do. `benchmarks.speed` sets it beside the adapter. It runs in
+the backend's environment as a worker does:
 
-    python -m backends.BACKEND.trainer JOB_FOLDER
+    python -m backends.ROOM.trainer JOB_FOLDER
 
-The job is one of shared/job.py. A trainer reads its encoded rows and trains on them in the order in which they lie, as
-many passes as the recipe has epochs. It takes max_len, padding, batch_size, learning_rate, decay and seed from the
-recipe, and leaves all else at the library's own. The answer has a worker's fields about time and memory, and
-`arguments`, all that the library was told.
+The job is one of shared/job.py, the answer a `TrainerAnswer`. A trainer trains on the job's encoded rows in the order
+in which they lie, one pass for each of the recipe's epochs. It takes max_len, padding, batch_size, learning_rate, decay
+and seed from the recipe, and leaves all else as the library has it.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -22,61 +20,75 @@ from pathlib import Path
 from typing import Any
 
 from backends.worker import end_with_the_launcher
-from shared.files import write_whole
-from shared.job import ANSWER, Job
+from shared.answer import Pass, TrainerAnswer
+from shared.errors import InputError
+from shared.files import to_json, write_whole
+from shared.job import ANSWER, ERROR, Job
 
 
 class Passes:
-    """A library's trainer, or its user's loop, tells of each pass over the rows and of each batch and step."""
+    """Times what a library's trainer, or its user's loop, reports: passes over the rows, batches and steps."""
 
     def __init__(self, started: float, synchronize: Callable[[], object]) -> None:
-        """`started`: when the process began, in seconds since the epoch. `synchronize` returns when the device is
-        idle."""
+        """`started` is when the process began, in seconds since 1970. `synchronize` returns once the device is idle."""
         self.started, self.synchronize = started, synchronize
-        self.passes: list[dict[str, Any]] = []
+        self.passes: list[Pass] = []
+        self.steps = self.rows = self.padded_tokens = 0
         self.first_step_at, self.first_step_seconds = 0.0, 0.0
         self.stepping = self.passing = 0.0
 
     def begin_pass(self) -> None:
-        self.passes.append({"steps": 0, "rows": 0, "padded_tokens": 0})
+        """A pass over the rows begins."""
+        self.steps = self.rows = self.padded_tokens = 0
         self.synchronize()
         self.passing = time.perf_counter()
 
     def batch(self, rows: int, width: int) -> None:
-        """A batch of so many rows, each padded to `width` tokens, is about to be trained on."""
-        now = self.passes[-1]
-        now["steps"] += 1
-        now["rows"] += rows
-        now["padded_tokens"] += rows * width
+        """A batch of so many rows, each padded to `width` tokens, comes next."""
+        self.steps += 1
+        self.rows += rows
+        self.padded_tokens += rows * width
 
     def begin_step(self) -> None:
+        """A step begins."""
         if not self.first_step_at:
             self.first_step_at, self.stepping = time.time(), time.perf_counter()
 
     def end_step(self) -> None:
+        """A step is over."""
         if not self.first_step_seconds:
             self.synchronize()
             self.first_step_seconds = time.perf_counter() - self.stepping
 
     def end_pass(self) -> None:
+        """The pass is over."""
         self.synchronize()
-        self.passes[-1]["seconds"] = time.perf_counter() - self.passing
+        seconds = time.perf_counter() - self.passing
+        done = Pass(steps=self.steps, rows=self.rows, padded_tokens=self.padded_tokens, seconds=seconds)
+        self.passes.append(done)
 
-    def answer(self, peak_memory_bytes: int, arguments: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "epochs": self.passes,
-            "first_step_seconds": self.first_step_seconds,
-            "start_seconds": self.first_step_at - self.started,
-            "peak_memory_bytes": peak_memory_bytes,
-            "arguments": arguments,
-        }
+    def answer(self, peak_memory_bytes: int, arguments: dict[str, Any]) -> TrainerAnswer:
+        """The answer to the job. `arguments` are all that the library was told."""
+        return TrainerAnswer(
+            epochs=self.passes,
+            first_step_seconds=self.first_step_seconds,
+            start_seconds=self.first_step_at - self.started,
+            peak_memory_bytes=peak_memory_bytes,
+            arguments=arguments,
+        )
 
 
-def answer_job(train: Callable[[Job], dict[str, Any]]) -> None:
-    """Runs the job whose folder the command line names, and leaves its answer there."""
+def answer_job(train: Callable[[Job], TrainerAnswer]) -> None:
+    """Runs the job in the folder that the command line names, and leaves its answer there. If the trainer raises
+    InputError, leaves the reason and exits with 2."""
     folder = Path(sys.argv[1])
     end_with_the_launcher()
     job = Job.read(folder)
-    # Stock trainers take every GPU that they see. Frameworks look when they first use one.
+    # The libraries' trainers take every GPU that they see. Frameworks look when they first use one.
     os.environ["CUDA_VISIBLE_DEVICES"] = job.device.removeprefix("cuda:").removeprefix("cpu")
-    write_whole(folder / ANSWER, json.dumps(train(job)))
+    try:
+        answer = train(job)
+    except InputError as refusal:
+        write_whole(folder / ERROR, str(refusal))
+        sys.exit(2)
+    write_whole(folder / ANSWER, to_json(answer))

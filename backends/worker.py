@@ -1,6 +1,6 @@
-"""Runs one job inside the backend's own environment: `python -m backends.worker JOB_FOLDER`.
+"""Runs one job inside the backend's own environment: python -m backends.worker JOB_FOLDER
 
-Exit code 0 with an answer, 2 where the job asks for what cannot be done, 1 where the work failed.
+The exit code is 0 with an answer, 2 if the job is refused as bad input, and 1 if the work fails.
 """
 
 # ruff: noqa: E402  the clock is read before anything slow is imported
@@ -11,49 +11,54 @@ import time
 STARTED = time.time()
 
 import importlib
-import json
 import os
 import sys
 import threading
 import traceback
-from dataclasses import asdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from backends import BACKENDS
+from shared.answer import Event, Loaded, Predicted, Traced, Trained
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.weights import first_weights, saved_weights
 from shared.contract import Build, Load, Model
-from shared.encoding import read_encoded
+from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
-from shared.files import write_whole
-from shared.finetune import Event, finetune, predict
+from shared.files import to_json, write_whole
+from shared.finetune import finetune, predict
 from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, TRACE, Job
 from shared.recipe import Recipe
 from shared.trace import trace
 
 
 def run_job(folder: Path) -> None:
-    """Does what the folder's job asks, and leaves events, answer and arrays there. Raises InputError."""
+    """Runs the folder's job, and writes events, answer and arrays into the folder. Raises InputError if the job is bad
+    input."""
     job = Job.read(folder)
     with (folder / EVENTS).open("a", encoding="utf-8", buffering=1) as events:
 
         def on_event(event: Event) -> None:
-            events.write(json.dumps(event) + "\n")
+            events.write(to_json(event) + "\n")
 
         answer, arrays = _answer(job, folder, on_event)
     np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
-    write_whole(folder / ANSWER, json.dumps(answer))
+    write_whole(folder / ANSWER, to_json(answer))
 
 
-def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+Answered = tuple[Trained | Traced | Predicted, dict[str, np.ndarray]]
+"""An answer, and the logits of each split, [rows, labels]."""
+
+
+def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answered:
     data = read_encoded(Path(job.data))
     checkpoint = Path(job.checkpoint)
-    architecture = read_architecture(checkpoint, job.recipe, len(job.labels))  # refused before anything is imported
+    read_architecture(checkpoint, job.recipe, len(job.labels))  # bad input is refused before the slow imports
     begin = time.perf_counter()
     load = _loader(job)
     imported = time.perf_counter()
@@ -67,43 +72,49 @@ def _answer(job: Job, folder: Path, on_event: Any) -> tuple[dict[str, Any], dict
         return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
 
     if job.kind == "trace":
-        found = trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event)
-        return {"trace": found}, {}
+        return trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event), {}
     model = build(job.recipe)
     model.synchronize()
-    answer: dict[str, Any] = {
-        "import_seconds": imported - begin,
-        "load_seconds": time.perf_counter() - imported,
-    }
-    on_event({"event": "loaded"} | answer)
+    loaded = Loaded(import_seconds=imported - begin, load_seconds=time.perf_counter() - imported)
+    on_event(loaded)
     if job.kind == "predict":
-        arrays = {name: predict(model, split, job.recipe) for name, split in data.items()}
-    else:
-        run = finetune(model, data, job.recipe, job.metrics, on_event)
-        arrays = run.logits
-        answer |= {name: value for name, value in asdict(run).items() if name not in ("logits", "first_step_at")}
-        answer["start_seconds"] = run.first_step_at - STARTED
-        answer["predictions"] = {name: logits.argmax(-1).tolist() for name, logits in arrays.items()}
-        if job.save:
-            write_folder(
-                Path(job.save), model.weights(), architecture, checkpoint, job.task, job.labels, job.recipe.max_len
-            )
-    return answer, arrays
+        logits = {name: predict(model, split, job.recipe) for name, split in data.items()}
+        return Predicted(import_seconds=loaded.import_seconds, load_seconds=loaded.load_seconds), logits
+    return _train(job, model, data, loaded, on_event)
+
+
+def _train(
+    job: Job, model: Model, data: dict[str, Encoded], loaded: Loaded, on_event: Callable[[Event], None]
+) -> Answered:
+    run = finetune(model, data, job.recipe, job.metrics, on_event)
+    if job.save:
+        source = Path(job.checkpoint)
+        architecture = read_architecture(source, job.recipe, len(job.labels))
+        write_folder(Path(job.save), model.weights(), architecture, source, job.task, job.labels, job.recipe.max_len)
+    answer = Trained(
+        **structs.asdict(run.fit),
+        import_seconds=loaded.import_seconds,
+        load_seconds=loaded.load_seconds,
+        start_seconds=run.first_step_at - STARTED,
+        predictions={name: array.argmax(-1).tolist() for name, array in run.logits.items()},
+    )
+    return answer, run.logits
 
 
 def _loader(job: Job) -> Load:
     backend = BACKENDS[job.backend]
-    if job.stock:
-        return partial(importlib.import_module(backend.module("parts")).load, parts=job.stock)
+    if job.parts:
+        return partial(importlib.import_module(backend.module("parts")).load, parts=job.parts)
     load: Load = importlib.import_module(backend.adapter).load
     return load
 
 
 def end_with_the_launcher() -> None:
-    """The launcher holds the other end of standard input: when it goes, however it goes, so does this process."""
+    """Ends this process when the launcher ends, for whatever reason. The launcher holds the other end of standard
+    input, so that this end is then closed."""
 
     def wait() -> None:
-        while os.read(0, 1):  # not through sys.stdin, whose lock would be held when the interpreter ends
+        while os.read(0, 1):  # sys.stdin would hold its lock when the interpreter ends
             pass
         os._exit(1)
 
@@ -111,12 +122,13 @@ def end_with_the_launcher() -> None:
 
 
 def main() -> int:
+    """Runs the job whose folder the command line names, and returns the exit code."""
     folder = Path(sys.argv[1])
     end_with_the_launcher()
     try:
         run_job(folder)
     except InputError as error:
-        write_whole(folder / ERROR, json.dumps({"message": str(error)}))
+        write_whole(folder / ERROR, str(error))
         return 2
     except Exception:
         traceback.print_exc()

@@ -1,1 +1,1 @@
-"""The common task, data and recipe interface. Imports no framework: numpy, at heart."""
+"""Tasks, data, recipes and the training loop, common to all backends. Imports no framework."""

@@ -1,18 +1,23 @@
-"""Answers of a worker."""
+"""A worker's events while it works, and its answer at the end. Writer and reader use the same types.
+
+Seconds are of wall time, memory is in bytes, losses are in nats.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
+from msgspec import Struct
+
+Scores = dict[str, float]
+"""`loss` and each metric of the task, by name."""
 
 
-@dataclass
-class Epoch:
-    """One pass over the training split, and the look at dev after it."""
+class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One pass over the training split, and the evaluation on dev after it."""
 
     seconds: float
-    """Wall time of the epoch's training, the device synchronised at both ends."""
+    """Time of the epoch's training, with the device synchronised at both ends."""
     steps: int
     rows: int
     tokens: int
@@ -20,35 +25,176 @@ class Epoch:
     padded_tokens: int
     """Tokens computed on, padding included."""
     train_loss: float
-    """Mean over the epoch's rows, nats, dropout on."""
+    """Mean over the epoch's rows, dropout on."""
     train_accuracy: float
-    dev: dict[str, float] | None
-    """Scores after the epoch; None where dev has no labels."""
+    dev: Scores | None
+    """Scores after the epoch; None if dev has no labels."""
     dev_seconds: float
     dev_batch_accuracy: float | None = None
-    """See `shared.metrics.batch_accuracy`; None where dev has no labels."""
+    """See `shared.metrics.batch_accuracy`; None if dev has no labels."""
 
 
-@dataclass
-class Run:
-    """What a fine-tuning run answers."""
+class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """More scores of one split, which published recipes print."""
+
+    confusion: list[list[int]]
+    """Counts of rows, indexed [label][prediction]."""
+    report: dict[str, Any]
+    """scikit-learn's classification report, under the labels' names."""
+    batch_mcc: list[float]
+    """Matthews correlation of each batch."""
+    batch_accuracy: float
+    """See `shared.metrics.batch_accuracy`."""
+
+
+class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result of a fine-tuning, without the weights."""
 
     total_steps: int
-    received: str = ""
-    """sha256 over what each train_step was given, in order: shapes, ids, types, mask, labels, learning rate."""
-    first_step_seconds: float = 0.0
-    """The first train_step, tracing and compilation in it; it is part of the first epoch's seconds too."""
-    first_step_at: float = 0.0
-    """When the first train_step was called, in seconds since the epoch."""
-    step_loss: list[float] = field(default_factory=list)
-    step_accuracy: list[float] = field(default_factory=list)
-    dev_before: dict[str, float] | None = None
-    epochs: list[Epoch] = field(default_factory=list)
-    kept_epoch: int = 0
-    """The epoch, from 1, whose weights were tested."""
-    test: dict[str, float] | None = None
-    """None where the task has no test split, or one without labels."""
-    test_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    logits: dict[str, np.ndarray] = field(default_factory=dict)
-    """For `dev` and, where there is one, `test`: float32 [rows, labels] under the kept weights."""
+    received: str
+    """sha256, hex, over the arguments of each train_step in order: shapes, ids, types, mask, labels, learning rate."""
+    first_step_seconds: float
+    """Time of the first train_step, compilation included. The first epoch's seconds include it too."""
+    step_loss: list[float]
+    step_accuracy: list[float]
+    dev_before: Scores | None
+    """Scores before the first step. None unless the recipe asks for them."""
+    epochs: list[Epoch]
+    kept_epoch: int
+    """The epoch, from 1, whose weights were tested; 0 if none was kept."""
+    test: Scores | None
+    """None if the task has no test split, or one without labels."""
+    test_seconds: float
+    peak_memory_bytes: int
+
+    @property
+    def kept(self) -> Epoch:
+        """The epoch whose weights were tested."""
+        return self.epochs[self.kept_epoch - 1]
+
+    def steady_epoch_seconds(self) -> list[float]:
+        """Training time of each epoch without compilation. The first step of the first epoch counts as the mean of that
+        epoch's other steps; if there are none, the epoch counts as measured."""
+        seconds = [epoch.seconds for epoch in self.epochs]
+        steps = self.epochs[0].steps
+        if steps > 1:
+            seconds[0] = (seconds[0] - self.first_step_seconds) * steps / (steps - 1)
+        return seconds
+
+
+class Programs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Programs that a framework's compiler made in this process, one for each shape."""
+
+    compiled: int
+    from_cache: int
+    """Read from disk instead: an earlier process left them there."""
+    seconds: float
+    """The host's time on them, part of the calls that needed them."""
+
+
+class Trained(Fit, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to a `train` job."""
+
+    import_seconds: float
+    load_seconds: float
+    start_seconds: float
+    """From the process's first line to the first step."""
+    predictions: dict[str, list[int]]
+    """Labels predicted for `dev` and, if there is one, `test`, in the split's order."""
+    details: dict[str, Details] = {}
+    """More scores of each split that has labels. The runner adds them, as it knows the labels' names."""
+    programs: Programs | None = None
+    """None for a backend that compiles no program for each shape."""
+
+
+class Predicted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to a `predict` job; the logits are in the job's arrays."""
+
+    import_seconds: float
+    load_seconds: float
+
+
+class Dropped(Struct, frozen=True, forbid_unknown_fields=True):
+    """Effect of dropout on the embeddings of a batch's real tokens."""
+
+    share: float
+    """Share of entries that are zero."""
+    entries: int
+    """Number of entries."""
+
+
+class Received(Struct, frozen=True, forbid_unknown_fields=True):
+    """Arguments of one train_step: the sha256 of four arrays, and the learning rate."""
+
+    ids: str
+    types: str
+    mask: str
+    labels: str
+    rate: float
+
+
+class Traced(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to a `trace` job; the arrays are in the job's folder `trace` (shared.trace)."""
+
+    dropped: Dropped
+    received: list[Received]
+    """One for each step."""
+    steep_clip: float
+    """The clip at the steep settings."""
+    dev: Scores
+    """Scores after the last step."""
+
+
+class Pass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One pass of a library's own trainer over the rows."""
+
+    steps: int
+    rows: int
+    padded_tokens: int
+    seconds: float
+
+
+class TrainerAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer of a library's own trainer (backends.trainer_clock) to a `train` job."""
+
+    epochs: list[Pass]
+    first_step_seconds: float
+    start_seconds: float
+    peak_memory_bytes: int
+    arguments: dict[str, Any]
+    """All arguments that the library was given."""
+
+
+class Loaded(Struct, frozen=True, tag_field="event", tag="loaded"):
+    """The model is ready."""
+
+    import_seconds: float
+    load_seconds: float
+
+
+class DevScored(Struct, frozen=True, tag_field="event", tag="dev_before"):
+    """Dev was evaluated before the first step."""
+
+    dev: Scores | None
+
+
+class Stepped(Struct, frozen=True, tag_field="event", tag="step"):
+    """A step of training is done."""
+
+    epoch: int
+    step: int
+    """Counted from 1, over all epochs."""
+    of: int
+    loss: float
+
+
+class EpochEnded(Struct, frozen=True, tag_field="event", tag="epoch"):
+    """An epoch and the evaluation on dev after it are done."""
+
+    number: int
+    """Counted from 1."""
+    of: int
+    epoch: Epoch
+
+
+Event = Loaded | DevScored | Stepped | EpochEnded

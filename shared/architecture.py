@@ -1,4 +1,4 @@
-"""What config.json says of a model, and the parameters that follow from it, under HuggingFace's names."""
+"""A model's architecture, as config.json gives it, and the parameters that follow from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 
 Weights = dict[str, np.ndarray]
-"""Parameters, or their gradients, float32 under HuggingFace's names: exactly those of `Architecture.shapes`."""
+"""Parameters or their gradients, by HuggingFace's names: exactly those of `Architecture.shapes`. float32, or float64 if
+the precision is float64."""
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """A rate for each place where transformers drops out, in [0, 1)."""
+    """Dropout rates, from 0 to below 1, one for each place where transformers has dropout."""
 
     embeddings: float = 0.1
     """After the embeddings' LayerNorm."""
@@ -41,7 +42,7 @@ class Architecture:
     type_vocab_size: int
     """0 for DistilBERT, which has no token types."""
     activation: Literal["gelu", "gelu_new", "relu"]
-    """Of the feed-forward: `gelu` is the exact one (erf), `gelu_new` the tanh approximation."""
+    """Activation of the feed-forward. `gelu` is exact (erf), `gelu_new` the tanh approximation."""
     layer_norm_eps: float
     dropout: Dropout
     num_labels: int
@@ -49,9 +50,11 @@ class Architecture:
     pad_id: int = 0
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every parameter's name and shape in the order of the forward pass: what `weights` and `gradients` of every
-        backend hold. Names are those of transformers' `BertForSequenceClassification` and
-        `DistilBertForSequenceClassification`; linear weights are [out, in]."""
+        """Names and shapes of all parameters, in the order of the forward pass.
+
+        Names are those of transformers' `BertForSequenceClassification` and `DistilBertForSequenceClassification`;
+        linear weights are [out, in]. `weights` and `gradients` of every backend hold exactly these.
+        """
         return _distilbert_shapes(self) if self.model_type == "distilbert" else _bert_shapes(self)
 
 

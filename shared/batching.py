@@ -1,4 +1,5 @@
-"""Which rows make up each batch of each epoch, and the batch's arrays. The order is a pure function of the recipe."""
+"""Rows of each batch of each epoch, and the arrays of a batch. The order depends on the recipe and the rows' lengths
+alone."""
 
 from __future__ import annotations
 
@@ -12,27 +13,26 @@ from shared.encoding import Encoded
 from shared.recipe import Recipe
 
 BUCKET_WINDOW = 50
-"""Batches among which `bucket` sorts by length: enough that a batch's rows have nearly one length, and few enough that
-batches differ from epoch to epoch."""
-
+"""Number of batches that `bucket` sorts by length together. With more, batches would hardly differ from epoch to epoch;
+with fewer, the rows of a batch would differ more in length."""
 
 REPEATED_WIDTHS = 8
-"""What the width of a batch is rounded up to a multiple of where each new width costs a trace: at most max_len / 8
-widths are left, and on average 3.5 tokens more a row are computed on."""
+"""The width of a batch is rounded up to a multiple of this if each new width costs a compilation. At most max_len / 8
+widths are left, and a row has 3.5 tokens more on average."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded rows, as every adapter receives them. `b` rows of `s` tokens."""
+    """Rows with padding on the right, as every adapter receives them: `b` rows of `s` tokens."""
 
     input_ids: np.ndarray
-    """int32 [b, s], padded with the checkpoint's pad id."""
+    """int32 [b, s]. Padding has the checkpoint's pad id."""
     token_type_ids: np.ndarray
-    """int32 [b, s], zero where padded."""
+    """int32 [b, s]. Padding has 0."""
     attention_mask: np.ndarray
-    """int32 [b, s], one for each real token, which precede all padding."""
+    """int32 [b, s]: 1 for real tokens, which come first, and 0 for padding."""
     labels: np.ndarray
-    """int64 [b]; -1 where the split has no labels."""
+    """int64 [b]; -1 if the split has no labels."""
 
     def update_hash(self, digest: hashlib._Hash) -> None:
         """Adds shape and content of all four arrays to a running hash."""
@@ -42,15 +42,15 @@ class Batch:
 
 
 def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> Batch:
-    """The batch of these rows, as wide as `batch_width` says. Raises ValueError for a row of more tokens than max_len:
-    the data was encoded for another."""
+    """Makes the batch of these rows (int64 [b]), `batch_width` tokens wide. Raises ValueError if a row has more tokens
+    than max_len: the data was encoded for a larger one."""
     lengths = data.lengths[rows]
     longest = int(lengths.max())
     if longest > recipe.max_len:
         raise ValueError(f"a row has {longest} tokens, max_len is {recipe.max_len}; encode for this max_len")
     width = batch_width(lengths, recipe, width_multiple)
     real = np.arange(width) < lengths[:, None]
-    tokens = (data.offsets[rows][:, None] + np.arange(width))[real]  # where in `data.ids` each real token lies
+    tokens = (data.offsets[rows][:, None] + np.arange(width))[real]  # position of each real token in `data.ids`
     ids = np.full(real.shape, data.pad_id, dtype=np.int32)
     types = np.zeros_like(ids)
     ids[real], types[real] = data.ids[tokens], data.types[tokens]
@@ -58,18 +58,18 @@ def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: 
 
 
 def batch_width(lengths: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> int:
-    """Tokens that rows of these lengths (int64 [b]) are padded to in one batch: max_len, or their own longest and from
-    there to the next multiple of `width_multiple` that is not above max_len, as the recipe says."""
+    """Width in tokens of a batch with rows of these lengths (int64 [b]). It is max_len, or, unless the recipe pads to
+    max_length, the longest row rounded up to a multiple of `width_multiple`, but at most max_len."""
     if recipe.padding == "max_length":
         return recipe.max_len
     return min(recipe.max_len, -(-int(lengths.max()) // width_multiple) * width_multiple)
 
 
 def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """For each epoch, its batches as arrays of row numbers (int64). `lengths` are the rows' tokens.
+    """Yields each epoch's batches, as arrays of row numbers (int64). `lengths` (int64 [n]) are the rows' tokens.
 
-    The stream is `numpy.random.RandomState`, frozen across numpy's versions. With `rollover` the rows left over at an
-    epoch's end open the next epoch; those of the last epoch are not trained on.
+    Random numbers come from `numpy.random.RandomState`, which is the same in every version of numpy. With `rollover`,
+    rows left over at the end of an epoch open the next one; those of the last epoch are not trained on.
     """
     random = np.random.RandomState(recipe.seed)
     carried: np.ndarray = np.empty(0, dtype=np.int64)
@@ -90,7 +90,8 @@ def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndar
 
 
 def evaluation_order(recipe: Recipe, lengths: np.ndarray) -> list[np.ndarray]:
-    """Every row once; by length where padding follows the batch, as order does not matter and padding costs time."""
+    """Batches with every row once, as arrays of row numbers (int64). Rows go from long to short unless the recipe pads
+    to max_length: their order does not matter, and less padding takes less time."""
     rows: np.ndarray = np.arange(len(lengths))
     if recipe.padding != "max_length":
         rows = np.argsort(-lengths, kind="stable")
@@ -98,7 +99,7 @@ def evaluation_order(recipe: Recipe, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def total_steps(recipe: Recipe, rows: int) -> int:
-    """Optimizer steps of the whole run."""
+    """Number of optimizer steps in the whole run, for this many training rows."""
     if recipe.last_batch == "rollover":
         return recipe.epochs * rows // recipe.batch_size
     if recipe.last_batch == "drop":

@@ -1,27 +1,28 @@
-"""What a backend must do, and must not.
+"""The contract of a backend: what it must do, and what it must not.
 
 An adapter is a module with a function `load` that returns a `Model`. It holds only what differs between frameworks:
 building the network, a training step, the optimizer's arithmetic. Order, padding, schedule, evaluation, metrics, timing
 and files belong to `shared/` and are the same for all. An adapter
 
 - imports its framework, and no other adapter does;
-- takes and gives parameters under HuggingFace's names in HuggingFace's layout (`Architecture.shapes`), and keeps no
-  weights of its own making: the head's first weights arrive with the others;
+- takes and returns parameters under HuggingFace's names and in HuggingFace's layout (`Architecture.shapes`), and makes
+  no weights itself: the head's first weights arrive with the others;
 - does what `Architecture` and `Recipe` say in every field that concerns a network or an optimizer, or raises
   `InputError` naming the field and the backend;
-- takes dropout rates from `Architecture.dropout` alone, where the recipe's are already, and draws it from
+- takes dropout rates from `Architecture.dropout` alone, which already has the recipe's, and draws dropout from
   `recipe.seed`: the same seed twice gives bit-equal weights on the CPU;
 - computes the last layer, the loss, the clipping and the optimizer's step in float32, and keeps parameters and moments
-  in it, where a lower precision is asked for;
-- gives the pad token's word embedding no gradient, as transformers does by `padding_idx`, even where a text holds it;
+  in float32, even if a lower precision is asked for;
+- gives the pad token's word embedding no gradient, even if a text holds that token, as transformers does by
+  `padding_idx`;
 - never makes the host wait for the device inside `train_step`, and prints nothing.
 
-Train steps see batches of changing width and, at an epoch's end, of changing size.
+The width of batches changes from step to step, and so does the number of their rows at the end of an epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,14 +34,14 @@ from shared.job import Precision
 from shared.recipe import Recipe
 
 Lazy = Callable[[], tuple[float, int]]
-"""Called, waits for the device and gives a step's mean cross-entropy (nats) and its number of correct rows. It may be
-called after later steps, and in any order."""
+"""Waits for the device and returns a step's mean cross-entropy (nats) and its number of correct rows. May be called
+after later steps, and in any order."""
 
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """What a forward pass computes on its way. `b` rows of `s` tokens, in the type that `shared.job.stored` names. Rows
-    of padded tokens mean nothing: backends differ there."""
+    """States of a forward pass over `b` rows of `s` tokens, in the type that `shared.job.stored` names. States of
+    padding mean nothing: backends differ there."""
 
     embeddings: np.ndarray
     """[b, s, width], after LayerNorm and dropout."""
@@ -54,21 +55,21 @@ class HiddenStates:
 
 @dataclass(frozen=True)
 class Gradients:
-    """What one backward pass gives, dropout off."""
+    """The result of one backward pass, dropout off."""
 
     loss: float
     """Mean cross-entropy of the batch, nats."""
     raw: Weights
-    """Of every parameter."""
+    """Gradient of every parameter."""
     norm: float
-    """The global norm, as the clipping takes it."""
+    """Global norm of the gradients, as the clipping computes it."""
     clipped: Weights
-    """What the optimizer would receive: `raw`, scaled where the norm exceeds `recipe.clip`."""
+    """Gradients that the optimizer would receive: `raw`, scaled if the norm exceeds `recipe.clip`."""
 
 
 @dataclass(frozen=True)
 class Build:
-    """What a model is made of."""
+    """All that a model is built from."""
 
     architecture: Architecture
     weights: Weights
@@ -79,11 +80,11 @@ class Build:
     threads: int = 1
     """CPU threads."""
     precision: Precision = "float32"
-    """Of the arithmetic. `shared.job.stored` of it is the type of parameters, moments, loss and of every array that the
-    model gives; one process uses one of these types."""
+    """Precision of the arithmetic. `shared.job.stored` gives the type of parameters, moments, loss and of every array
+    that the model returns; one process uses one of these types."""
     compile: bool = False
-    """The framework's compiler makes `train_step`, `predict` and `gradients`. They compute the same up to rounding, and
-    may draw other dropout."""
+    """Compile `train_step`, `predict` and `gradients` with the framework's compiler. Results are the same up to
+    rounding; dropout may be drawn otherwise."""
 
 
 class Model(Protocol):
@@ -91,30 +92,29 @@ class Model(Protocol):
 
     @property
     def width_multiple(self) -> int:
-        """What the width of batches is to be a multiple of, where that is not above max_len: 1, or more where each new
-        width costs a trace."""
+        """The width of batches is a multiple of this, or max_len. Above 1 if each new width costs a compilation."""
         ...
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
-        """One optimizer step on the mean cross-entropy of the batch, dropout on: gradients, clipping by global norm at
+        """Takes one optimizer step on the batch's mean cross-entropy, dropout on: gradients, clipping by global norm at
         `recipe.clip`, then `recipe.optimizer` as `torch.optim.AdamW` (or `Adam`) defines it, at this rate."""
         ...
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Logits, [b, num_labels], dropout off."""
+        """Returns the logits, [b, num_labels], dropout off."""
         ...
 
     def gradients(self, batch: Batch) -> Gradients:
-        """The batch's loss and its gradients before and after clipping, by the code that `train_step` runs, dropout
-        off; changes no weights."""
+        """Returns the batch's loss, and its gradients before and after clipping, dropout off. Runs the code that
+        `train_step` runs; changes no weights."""
         ...
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
-        """What one forward pass computes, with dropout on if asked."""
+        """Returns the states of one forward pass, with dropout on if asked."""
         ...
 
     def weights(self) -> Weights:
-        """A copy of every parameter."""
+        """Returns a copy of every parameter."""
         ...
 
     def set_weights(self, weights: Weights) -> None:
@@ -122,11 +122,12 @@ class Model(Protocol):
         ...
 
     def synchronize(self) -> None:
-        """Returns when the device has done all that was asked of it."""
+        """Waits until the device has finished all its work."""
         ...
 
     def peak_memory(self) -> int:
-        """Bytes at the peak: of the process on a CPU (`peak_resident_memory`), of the device's allocator on a GPU."""
+        """Peak memory in bytes: of the process on a CPU (`peak_resident_memory`), of the device's allocator on a
+        GPU."""
         ...
 
 
@@ -134,8 +135,19 @@ class Load(Protocol):
     """The signature of every adapter's function `load`."""
 
     def __call__(self, build: Build) -> Model:
-        """The model that `build` describes.
+        """Builds the model that `build` describes.
 
         Raises InputError if this backend cannot do what the architecture, recipe, device, precision or compile asks.
+        """
+        ...
+
+
+class LoadParts(Protocol):
+    """The signature of the function `load` in a room's optional module `parts`."""
+
+    def __call__(self, build: Build, parts: Collection[str]) -> Model:
+        """Builds the adapter's model with these standard parts of the framework, by their names in backends/parts.py.
+
+        Raises InputError as `Load` does, and for a precision besides float32 and float64 or `compile`.
         """
         ...

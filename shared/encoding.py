@@ -1,5 +1,5 @@
-"""Text to token ids, once, with the checkpoint's own tokenizer; arrays on disk, reused while nothing they follow from
-has changed."""
+"""Encoding of text as token ids with the checkpoint's tokenizer. The arrays are kept on disk, and used again as long as
+text, tokenizer and length are the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.tasks import Rows
 
 @dataclass(frozen=True)
 class Encoded:
-    """The encoded rows of one split, end to end without padding. `n` rows of `t` tokens together."""
+    """Encoded rows of one split, end to end without padding: `n` rows with `t` tokens in all."""
 
     ids: np.ndarray
     """int32 [t]."""
@@ -33,16 +33,17 @@ class Encoded:
     offsets: np.ndarray
     """int64 [n + 1]: row i is ids[offsets[i]:offsets[i + 1]]."""
     labels: np.ndarray
-    """int64 [n]; -1 throughout where the split has no labels."""
+    """int64 [n]; -1 in every row if the split has no labels."""
     pad_id: int
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """int64 [n], tokens of each row."""
+        """Number of tokens of each row, int64 [n]."""
         return np.diff(self.offsets)
 
     @property
     def labelled(self) -> bool:
+        """Whether every row has a label."""
         return bool((self.labels >= 0).all())
 
     def __len__(self) -> int:
@@ -50,8 +51,8 @@ class Encoded:
 
 
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
-    """Encodes every split as `write_encoded` does. Returns the folder that `read_encoded` reads, in the cache; one
-    already made is returned at once."""
+    """Encodes every split as `write_encoded` does, unless the cache has the result already. Returns the folder in the
+    cache, which `read_encoded` reads. Raises InputError as `write_encoded` does."""
     digest = hashlib.sha256(json.dumps({"format": 1, "max_len": max_len, "pad_id": pad_id}).encode())
     for file in tokenizer_files(folder):
         digest.update(file.name.encode() + file.read_bytes())
@@ -66,9 +67,11 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
 
 
 def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int, target: Path) -> None:
-    """Encodes every split with the tokenizer of the checkpoint `folder`, each row cut at max_len tokens, the longer
-    text of a pair first, into the empty folder `target`. Raises InputError where the tokenizer's files cannot be
-    honoured."""
+    """Encodes every split into the empty folder `target`, with the tokenizer of the checkpoint in `folder`.
+
+    Rows are cut at max_len tokens; in a pair the longer text is cut first. Raises InputError if a file of the tokenizer
+    cannot be read, or asks for something that is not supported.
+    """
     tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_len, strategy="longest_first")
@@ -78,7 +81,8 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
 
 
 def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
-    """int64 [n]: each row's tokens before anything is cut, special ones included, by the checkpoint's tokenizer."""
+    """Number of tokens of each row, int64 [n], special tokens included and nothing cut, by the tokenizer of the
+    checkpoint in `folder`."""
     tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -86,27 +90,27 @@ def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:
-    """Every split of an encoded folder, memory-mapped."""
+    """Reads every split of an encoded folder. The arrays are memory-mapped."""
     pad_id = int((folder / "pad_id").read_text())
     return {
-        split.name: Encoded(**{part: _mapped(split / f"{part}.npy") for part in PARTS}, pad_id=pad_id)
+        split.name: Encoded(**{name: _mapped(split / f"{name}.npy") for name in ARRAY_NAMES}, pad_id=pad_id)
         for split in sorted(folder.iterdir())
         if split.is_dir()
     }
 
 
 def _mapped(file: Path) -> np.ndarray:
-    # A plain view of the same pages: numpy's class for them makes each look-up several times as slow.
+    # A plain view of the same pages: numpy.memmap makes each access several times slower.
     mapped: np.ndarray = np.load(file, mmap_mode="r").view(np.ndarray)
     return mapped
 
 
-PARTS = ("ids", "types", "offsets", "labels")
-
+ARRAY_NAMES = ("ids", "types", "offsets", "labels")
+"""Arrays of an encoded split, which are also names of its files."""
 
 AT_ONCE = 8192
-"""Rows that the tokenizer is given in one call: enough for all its threads, and few enough that memory does not grow
-with a split. What it returns of a row is kilobytes, of which a few bytes a token are kept."""
+"""Rows given to the tokenizer in one call: enough for all its threads, and few enough that memory does not grow with
+the split. The tokenizer returns kilobytes for each row, and a few bytes a token are kept."""
 
 
 def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[no-untyped-def]
@@ -122,8 +126,8 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
         "offsets": np.asarray(offsets, np.int64),
         "labels": np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64),
     }
-    for part in PARTS:
-        np.save(target / f"{part}.npy", arrays[part])
+    for name in ARRAY_NAMES:
+        np.save(target / f"{name}.npy", arrays[name])
 
 
 def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyped-def]
@@ -133,16 +137,16 @@ def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyp
 
 
 def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:
-    """An encoded folder that `shared.encoding.read_encoded` reads, of rows that are encoded already."""
+    """Writes splits that are encoded already into a folder that `read_encoded` reads."""
     for name, split in splits.items():
         (folder / name).mkdir(parents=True)
-        for part in PARTS:
-            np.save(folder / name / f"{part}.npy", getattr(split, part))
+        for array_name in ARRAY_NAMES:
+            np.save(folder / name / f"{array_name}.npy", getattr(split, array_name))
         (folder / "pad_id").write_text(str(split.pad_id))
 
 
 def take_rows(data: Encoded, rows: np.ndarray) -> Encoded:
-    """These rows (int64 [n]), in this order."""
+    """Selects these rows (int64 [n]), in this order."""
     spans = [slice(data.offsets[row], data.offsets[row + 1]) for row in rows]
     return Encoded(
         ids=np.concatenate([data.ids[span] for span in spans]),

@@ -1,22 +1,25 @@
-"""Files: the cache, whole writes, hashes, JSON."""
+"""Files: the cache folder, writes that are whole or not at all, hashes, JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from shared.errors import InputError
 
 
 def cache_dir() -> Path:
-    """$CONCORD_CACHE, else `concord` under $XDG_CACHE_HOME or ~/.cache."""
+    """The cache folder: $CONCORD_CACHE, else `concord` under $XDG_CACHE_HOME or ~/.cache."""
     if chosen := os.environ.get("CONCORD_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "concord"
@@ -24,8 +27,8 @@ def cache_dir() -> Path:
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
-    """An empty folder to fill, which becomes `target` when the block ends well and vanishes when it does not. Another
-    process that made `target` meanwhile wins."""
+    """Gives an empty folder to fill. It becomes `target` if the block succeeds, and is removed if the block fails. If
+    another process has made `target` meanwhile, that one stays."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
@@ -41,7 +44,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
 
 def write_whole(target: Path, content: str) -> None:
-    """Writes a text file so that no reader, and no interruption, sees half of it."""
+    """Writes a text file in UTF-8, whole or not at all: no reader sees half of it, and no interruption leaves half."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     partial.write_text(content, encoding="utf-8")
@@ -49,7 +52,7 @@ def write_whole(target: Path, content: str) -> None:
 
 
 def hash_files(files: Iterable[Path]) -> str:
-    """sha256, hex, over the names and contents of files."""
+    """sha256, hex, over names and contents of the files."""
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
@@ -58,6 +61,8 @@ def hash_files(files: Iterable[Path]) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
+    """Reads the JSON object of a checkpoint's file. Raises InputError if the file is missing, is not JSON or holds no
+    object."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -70,4 +75,29 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Writes a JSON object in UTF-8, indented by two spaces."""
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+T = TypeVar("T")
+
+
+def to_json(value: Any, indent: int | None = None, finite: bool = False) -> str:
+    """Returns the JSON text of a typed structure, its fields in their order. With `finite`, null stands for NaN and
+    infinity, which other programs' JSON does not have."""
+    content = msgspec.to_builtins(value)
+    return json.dumps(_finite(content) if finite else content, indent=indent, ensure_ascii=False)
+
+
+def from_json(text: str | bytes, kind: type[T]) -> T:
+    """Reads JSON text as a value of this type. Raises ValueError if the text is not one."""
+    # msgspec's own reader refuses NaN, which a loss becomes if it diverges.
+    return msgspec.convert(json.loads(text), kind)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(part) for name, part in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(part) for part in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -7,12 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from shared.answer import Epoch, Run
+from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Scores, Stepped
 from shared.architecture import Weights
 from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
 from shared.contract import Lazy, Model
@@ -22,20 +23,18 @@ from shared.metrics import batch_accuracy, score
 from shared.prefetch import prefetch
 from shared.recipe import Recipe, learning_rate_at
 
-Event = dict[str, Any]
-
 STEPS_AHEAD = 8
-"""How far the host may run ahead of the device. A step's loss is read this many steps later, so that reading it never
-leaves a device idle, and an asynchronous framework never queues an epoch's batches in memory."""
+"""Number of steps that the host may run ahead of the device. A step's loss is read this many steps later: reading it
+then leaves no device idle, and an asynchronous framework does not queue a whole epoch in memory."""
 
 PROGRESS_SECONDS = 0.2
-"""Shortest time between two progress events."""
+"""Shortest time between two events of progress."""
 
 
 def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[tuple[np.ndarray, float]]]:
-    """For each epoch its steps: the batch's row numbers (int64) and the learning rate.
+    """Yields the steps of each epoch: the batch's row numbers (int64) and the learning rate.
 
-    Raises InputError where the training split is too small for a step in each epoch.
+    Raises InputError if the training split is too small for one step an epoch.
     """
     total = total_steps(recipe, len(data))
     if recipe.last_batch != "keep" and len(data) < recipe.batch_size:
@@ -49,6 +48,17 @@ def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[tuple[np.ndarray, flo
         step += len(batches)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A finished fine-tuning."""
+
+    fit: Fit
+    logits: dict[str, np.ndarray]
+    """Logits with the kept weights, [rows, labels], of `dev` and, if there is one, `test`."""
+    first_step_at: float
+    """Start of the first train_step, in seconds since 1970."""
+
+
 def finetune(
     model: Model,
     data: dict[str, Encoded],
@@ -58,81 +68,202 @@ def finetune(
 ) -> Run:
     """Trains on `train`, evaluates on `dev` after each epoch and on `test` at the end.
 
-    `metrics` are names of shared.metrics; the first decides which epoch is best. `on_event` is told of progress.
-    Raises InputError where the best epoch is wanted and dev has no labels, and what `epochs` does.
+    `metrics` are names in shared.metrics; the first decides which epoch is best. `on_event` receives the progress.
+    Raises InputError if the best epoch is to be kept and dev has no labels, and as `epochs` does.
     """
     train, dev = data["train"], data["dev"]
     if recipe.keep == "best" and not dev.labelled:
         raise InputError("keep best needs a dev split with labels; pass keep last")
-    run = Run(total_steps(recipe, len(train)))
-    report = _Progress(on_event, run.total_steps)
+    meter = Meter(model, total_steps(recipe, len(train)), on_event)
+    dev_before = None
     if recipe.eval_before:
-        _, run.dev_before, _ = _evaluate(model, dev, recipe, metrics)
-        on_event({"event": "eval_before", "dev": run.dev_before})
-    received = hashlib.sha256()
-    best: tuple[float, Weights] | None = None
+        dev_before = _look(model, dev, recipe, metrics).scores
+        on_event(DevScored(dev_before))
+    kept = _Kept(recipe, metrics[0])
+    done: list[Epoch] = []
     for number, steps in enumerate(epochs(train, recipe), 1):
-        losses: list[float] = []
-        correct: list[int] = []
-        tokens = padded_tokens = 0
-        pending: deque[Lazy] = deque()
-        model.synchronize()
-        start = time.perf_counter()
-        with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
-            for batch, (rows, rate) in zip(batches, steps, strict=True):
-                batch.update_hash(received)
-                received.update(float(rate).hex().encode())
-                first = not run.first_step_at
-                if first:
-                    run.first_step_at, first_start = time.time(), time.perf_counter()
-                pending.append(model.train_step(batch, rate))
-                if first:
-                    model.synchronize()
-                    run.first_step_seconds = time.perf_counter() - first_start
-                if len(pending) > STEPS_AHEAD:
-                    _collect(pending, losses, correct)
-                    report.step(number, len(run.step_loss) + len(losses), losses[-1])
-                tokens += int(train.lengths[rows].sum())
-                padded_tokens += batch.input_ids.size
-        model.synchronize()
-        seconds = time.perf_counter() - start
-        while pending:
-            _collect(pending, losses, correct)
-        sizes = [len(rows) for rows, _ in steps]
-        run.step_loss += losses
-        run.step_accuracy += [c / n for c, n in zip(correct, sizes, strict=True)]
-        logits, scores, dev_seconds = _evaluate(model, dev, recipe, metrics)
-        by_batch = batch_accuracy(dev.labels, logits.argmax(1), recipe.batch_size) if dev.labelled else None
-        epoch = Epoch(
-            seconds=seconds,
-            steps=len(steps),
-            rows=sum(sizes),
-            tokens=tokens,
-            padded_tokens=padded_tokens,
-            train_loss=float(np.average(losses, weights=sizes)) if losses else float("nan"),
-            train_accuracy=sum(correct) / max(1, sum(sizes)),
-            dev=scores,
-            dev_seconds=dev_seconds,
-            dev_batch_accuracy=by_batch,
-        )
-        run.epochs.append(epoch)
-        on_event({"event": "epoch", "epoch": number, "of": recipe.epochs} | vars(epoch))
-        if recipe.keep == "last":
-            run.kept_epoch, run.logits["dev"] = number, logits
-        elif scores is not None and (best is None or scores[metrics[0]] > best[0]):
-            best = scores[metrics[0]], model.weights()
-            run.kept_epoch, run.logits["dev"] = number, logits
-    run.received = received.hexdigest()
-    run.peak_memory_bytes = model.peak_memory()
-    if best is not None and run.kept_epoch != recipe.epochs:
-        model.set_weights(best[1])
-    if "test" in data:
-        run.logits["test"], run.test, run.test_seconds = _evaluate(model, data["test"], recipe, metrics)
-    return run
+        trained = _train_epoch(model, train, steps, recipe, meter, number)
+        look = _look(model, dev, recipe, metrics)
+        done.append(_epoch(trained, look, dev, recipe))
+        on_event(EpochEnded(number, recipe.epochs, done[-1]))
+        kept.consider(number, look, model)
+    peak = model.peak_memory()
+    kept.restore(model)
+    logits = {"dev": kept.logits} if kept.logits is not None else {}
+    test = _look(model, data["test"], recipe, metrics) if "test" in data else None
+    if test is not None:
+        logits["test"] = test.logits
+    fit = Fit(
+        total_steps=meter.total,
+        received=meter.received.hexdigest(),
+        first_step_seconds=meter.first_step_seconds,
+        step_loss=meter.losses,
+        step_accuracy=[correct / rows for correct, rows in zip(meter.correct, meter.rows, strict=True)],
+        dev_before=dev_before,
+        epochs=done,
+        kept_epoch=kept.epoch,
+        test=test.scores if test else None,
+        test_seconds=test.seconds if test else 0.0,
+        peak_memory_bytes=peak,
+    )
+    return Run(fit, logits, meter.first_step_at)
+
+
+@dataclass
+class Meter:
+    """Counts and times train steps, and hashes their arguments."""
+
+    model: Model
+    total: int
+    """Number of steps in the whole run."""
+    on_event: Callable[[Event], None]
+    received: Any = field(default_factory=hashlib.sha256)
+    first_step_at: float = 0.0
+    first_step_seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)
+    """Loss of each step whose result has arrived."""
+    correct: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    told: float = 0.0
+    """Time of the last event of a step, on the clock of `time.perf_counter`."""
+    pending: deque[tuple[Lazy, int]] = field(default_factory=deque)
+    """Results not waited for yet, each with its batch's number of rows."""
+
+    def step(self, batch: Batch, rate: float, epoch: int) -> None:
+        """Runs one train_step, and collects the result of an earlier one."""
+        batch.update_hash(self.received)
+        self.received.update(float(rate).hex().encode())
+        if self.first_step_at:
+            lazy = self.model.train_step(batch, rate)
+        else:
+            self.first_step_at, start = time.time(), time.perf_counter()
+            lazy = self.model.train_step(batch, rate)
+            self.model.synchronize()
+            self.first_step_seconds = time.perf_counter() - start
+        self.pending.append((lazy, len(batch.labels)))
+        if len(self.pending) > STEPS_AHEAD:
+            self._collect()
+            self._tell(epoch)
+
+    def drain(self) -> None:
+        """Waits for all pending results."""
+        while self.pending:
+            self._collect()
+
+    def _collect(self) -> None:
+        lazy, rows = self.pending.popleft()
+        loss, correct = lazy()
+        self.losses.append(loss)
+        self.correct.append(correct)
+        self.rows.append(rows)
+
+    def _tell(self, epoch: int) -> None:
+        """Sends an event of the latest step, unless the last event was a moment ago."""
+        now = time.perf_counter()
+        if now - self.told >= PROGRESS_SECONDS:
+            self.told = now
+            self.on_event(Stepped(epoch, len(self.losses), self.total, self.losses[-1]))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """One pass over the training split."""
+
+    seconds: float
+    losses: list[float]
+    """Loss of each step."""
+    correct: list[int]
+    rows: list[int]
+    tokens: int
+    padded_tokens: int
+
+
+def _train_epoch(
+    model: Model, train: Encoded, steps: list[tuple[np.ndarray, float]], recipe: Recipe, meter: Meter, number: int
+) -> _Trained:
+    before, padded_tokens = len(meter.losses), 0
+    model.synchronize()
+    start = time.perf_counter()
+    with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
+        for batch, (_, rate) in zip(batches, steps, strict=True):
+            meter.step(batch, rate, number)
+            padded_tokens += batch.input_ids.size
+    model.synchronize()
+    seconds = time.perf_counter() - start
+    meter.drain()
+    return _Trained(
+        seconds=seconds,
+        losses=meter.losses[before:],
+        correct=meter.correct[before:],
+        rows=meter.rows[before:],
+        tokens=sum(int(train.lengths[rows].sum()) for rows, _ in steps),
+        padded_tokens=padded_tokens,
+    )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An evaluation of one split."""
+
+    logits: np.ndarray
+    scores: Scores | None
+    """None if the split has no labels."""
+    seconds: float
+    """Time of the predictions."""
+
+
+def _look(model: Model, data: Encoded, recipe: Recipe, metrics: tuple[str, ...]) -> _Look:
+    model.synchronize()
+    start = time.perf_counter()
+    logits = predict(model, data, recipe)
+    seconds = time.perf_counter() - start
+    return _Look(logits, score(metrics, logits, data.labels) if data.labelled else None, seconds)
+
+
+def _epoch(trained: _Trained, look: _Look, dev: Encoded, recipe: Recipe) -> Epoch:
+    by_batch = batch_accuracy(dev.labels, look.logits.argmax(1), recipe.batch_size) if dev.labelled else None
+    return Epoch(
+        seconds=trained.seconds,
+        steps=len(trained.losses),
+        rows=sum(trained.rows),
+        tokens=trained.tokens,
+        padded_tokens=trained.padded_tokens,
+        train_loss=float(np.average(trained.losses, weights=trained.rows)) if trained.losses else float("nan"),
+        train_accuracy=sum(trained.correct) / max(1, sum(trained.rows)),
+        dev=look.scores,
+        dev_seconds=look.seconds,
+        dev_batch_accuracy=by_batch,
+    )
+
+
+@dataclass
+class _Kept:
+    """The epoch whose weights are tested: the last one, or the best one on dev by the first metric."""
+
+    recipe: Recipe
+    metric: str
+    epoch: int = 0
+    logits: np.ndarray | None = None
+    """Logits of dev after that epoch."""
+    best: tuple[float, Weights] | None = None
+
+    def consider(self, number: int, look: _Look, model: Model) -> None:
+        """Keeps this epoch in place of an earlier one: always, or if it is better."""
+        if self.recipe.keep == "best":
+            if look.scores is None or (self.best is not None and not look.scores[self.metric] > self.best[0]):
+                return
+            self.best = look.scores[self.metric], model.weights()
+        self.epoch, self.logits = number, look.logits
+
+    def restore(self, model: Model) -> None:
+        """Puts the kept weights back into the model, if it was trained further since."""
+        if self.best is not None and self.epoch != self.recipe.epochs:
+            model.set_weights(self.best[1])
 
 
 def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
-    """Logits, [rows, labels] of the model's precision, in the split's own order."""
+    """Returns the logits, [rows, labels] in the type that `shared.job.stored` names, in the split's own order. Raises
+    InputError if the split has no rows."""
     logits: np.ndarray | None = None
     order = evaluation_order(recipe, data.lengths)
     with _batches(data, order, recipe, model) as batches:
@@ -149,35 +280,5 @@ def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
 def _batches(
     data: Encoded, rows: list[np.ndarray], recipe: Recipe, model: Model
 ) -> AbstractContextManager[Iterator[Batch]]:
-    """The batch of each of these, assembled ahead of its use."""
+    """Gives the batch of each of these groups of rows, assembled ahead of its use."""
     return prefetch(partial(make_batch, data, recipe=recipe, width_multiple=model.width_multiple), rows)
-
-
-def _evaluate(
-    model: Model, data: Encoded, recipe: Recipe, metrics: tuple[str, ...]
-) -> tuple[np.ndarray, dict[str, float] | None, float]:
-    """Logits, scores (None without labels) and the seconds that predicting took."""
-    model.synchronize()
-    start = time.perf_counter()
-    logits = predict(model, data, recipe)
-    seconds = time.perf_counter() - start
-    return logits, score(metrics, logits, data.labels) if data.labelled else None, seconds
-
-
-def _collect(pending: deque[Lazy], losses: list[float], correct: list[int]) -> None:
-    loss, right = pending.popleft()()
-    losses.append(loss)
-    correct.append(right)
-
-
-class _Progress:
-    """Tells of steps, but not so often that telling costs time."""
-
-    def __init__(self, on_event: Callable[[Event], None], total: int) -> None:
-        self.on_event, self.total, self.last = on_event, total, 0.0
-
-    def step(self, epoch: int, step: int, loss: float) -> None:
-        now = time.perf_counter()
-        if now - self.last >= PROGRESS_SECONDS:
-            self.last = now
-            self.on_event({"event": "step", "epoch": epoch, "step": step, "of": self.total, "loss": loss})

@@ -1,5 +1,5 @@
-"""What training asks of a machine: floating-point operations of the matrix products, bytes of the optimizer, and the
-least time that both can take."""
+"""The cost of training: floating-point operations of the matrix products, bytes that the optimizer moves, and the least
+time that both can take."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from shared.batching import batch_width
 from shared.recipe import Recipe
 
 TRAINING = 3
-"""A training step's operations over a forward pass's: behind each matrix product stand two of its size, one for either
-factor's gradient. There is no exception at the first layer, as embeddings are trained too."""
+"""Operations of a training step, divided by those of a forward pass. Backward costs two products for each forward one,
+one for the gradient of either factor. The first layer is no exception, as embeddings are trained too."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Of some batches of training rows, each trained on once."""
+    """The work of training once on each of some batches."""
 
     steps: int
     rows: int
     tokens: int
-    """Real ones."""
+    """Real tokens."""
     padded_tokens: int
-    """Padding included."""
+    """Tokens computed on, padding included."""
     real_flops: int
-    """Of training, were each row computed at its own length."""
+    """Operations if each row were computed at its own length."""
     all_flops: int
-    """Of training at the batches' widths."""
+    """Operations at the widths of the batches."""
 
     @classmethod
     def of(
@@ -41,8 +41,11 @@ class Work:
         recipe: Recipe,
         width_multiple: int = 1,
     ) -> Work:
-        """`lengths` int64 [n]: tokens of each training row. `batches`: their row numbers, int64 [b] each, which are as
-        wide as `shared.batching.batch_width` says."""
+        """Counts the work of these batches.
+
+        `lengths`, int64 [n], are the tokens of each training row. `batches` are the row numbers of each batch, int64
+        [b]. A batch is as wide as `shared.batching.batch_width` says.
+        """
         own = [lengths[rows] for rows in batches]
         widths = [np.full(len(part), batch_width(part, recipe, width_multiple)) for part in own]
         real, computed = (np.concatenate([np.empty(0, np.int64), *parts]) for parts in (own, widths))
@@ -57,12 +60,14 @@ class Work:
 
 
 def forward_flops(a: Architecture, lengths: np.ndarray) -> int:
-    """Of one forward pass over rows of these tokens (int64 [n]), a multiplication and an addition counted as two.
+    """Operations of one forward pass over rows of these numbers of tokens (int64 [n]). A multiplication and an addition
+    count as two.
 
-    Matrix products alone: embeddings, LayerNorm, softmax, activations and dropout are left out, as is usual (Kaplan et
-    al. 2020, table 1, has the same terms for a decoder). For a row of s tokens, width w and feed-forward f each layer
-    takes 2s(4w² + 2wf) for its six linear maps, and 2 · 2s²w for the scores and for what they weigh; then come the
-    pooler (in DistilBERT pre_classifier), 2w², and the classifier, 2w · labels, for one token a row."""
+    Only matrix products count. Embeddings, LayerNorm, softmax, activations and dropout are left out, as is usual
+    (Kaplan et al. 2020, table 1, has the same terms for a decoder). For a row of s tokens, width w and feed-forward f
+    each layer takes 2s(4w² + 2wf) for its six linear maps, and 2 · 2s²w for the attention scores and the weighted sum
+    of values. The pooler (in DistilBERT pre_classifier) adds 2w² and the classifier 2w · labels, for one token a row.
+    """
     s = lengths.astype(np.int64)
     linear = 2 * s * (4 * a.width**2 + 2 * a.width * a.feed_forward)
     attention = 4 * s**2 * a.width
@@ -71,21 +76,25 @@ def forward_flops(a: Architecture, lengths: np.ndarray) -> int:
 
 
 def training_flops(a: Architecture, lengths: np.ndarray) -> int:
-    """Of forward and backward passes over rows of these tokens (int64 [n]), the optimizer left out."""
+    """Operations of forward and backward pass over rows of these numbers of tokens (int64 [n]), without the
+    optimizer."""
     return TRAINING * forward_flops(a, lengths)
 
 
 def optimizer_bytes(a: Architecture, recipe: Recipe, bytes_each: int = 4) -> int:
-    """That Adam must move in a step: it reads weight, gradient and both moments and writes weight and moments, seven of
-    `bytes_each` a parameter. Clipping reads every gradient once more, as no weight can change before the norm is
-    known; its factor costs nothing, as the update can apply it. Nor does zeroing: gradients are made anew. Weights
-    are float32 in every precision but float64."""
+    """Bytes that Adam must move in one step.
+
+    Adam reads weight, gradient and both moments and writes weight and moments: seven numbers of `bytes_each` bytes a
+    parameter. Clipping reads every gradient once more, as no weight can change before the norm is known. Its factor
+    costs nothing, as the update can apply it. Zeroing gradients costs nothing either, as backward overwrites them.
+    Weights are float32 in every precision but float64.
+    """
     parameters = sum(int(np.prod(shape)) for shape in a.shapes().values())
     return parameters * bytes_each * (7 + (recipe.clip is not None))
 
 
 def floor_seconds(work: Work, step_bytes: int, rate: float, bandwidth: float) -> float:
-    """The least time for this work without its padding: operations by the machine's FLOP/s, and each step's optimizer
-    bytes by its bytes a second. The two are summed, as no update can start before the whole backward pass has
-    ended when gradients are clipped."""
+    """The least time for this work without its padding, in seconds: the operations at `rate` FLOP/s, plus the
+    optimizer's bytes of every step at `bandwidth` bytes a second. The two are summed because, with clipping, no update
+    can start before the whole backward pass has ended."""
     return work.real_flops / rate + work.steps * step_bytes / bandwidth

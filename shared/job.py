@@ -1,42 +1,40 @@
-"""A job folder: how the runner asks a worker, in another interpreter, and how the worker answers.
+"""The job folder: the runner's question to a worker in another interpreter, and the worker's answer.
 
-`job.json` is the question. The worker appends to `events.jsonl` as it goes and leaves `answer.json` and `arrays.npz`,
-or `error.json`; a `trace` leaves the folder `trace` too (shared.trace). Standard output belongs to the frameworks' own
-chatter and means nothing.
+`job.json` is the question. The worker appends to `events.jsonl` as it works, and leaves `answer.json` and `arrays.npz`,
+or `error.txt`. A `trace` leaves the folder `trace` too (shared.trace). Standard output is left to the frameworks'
+messages, and nobody reads it.
 """
 
 from __future__ import annotations
 
-import json
-import typing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from shared.files import write_whole
+from shared.files import from_json, to_json, write_whole
 from shared.recipe import Recipe
 
 Precision = Literal["float32", "bfloat16", "float16", "tf32", "float64"]
-"""Of arithmetic: with bfloat16, float16 (whose loss is scaled) and tf32 that of matrix products and what lies between
-them, while the last layer, the loss, gradients, moments and parameters are float32 (see `stored`). float64, in all of
-it, is what parity takes as the truth."""
+"""Precision of the arithmetic. bfloat16, float16 (whose loss is scaled) and tf32 apply to matrix products and what lies
+between them; the last layer, the loss, gradients, moments and parameters stay float32 (see `stored`). float64 applies
+to everything; parity takes its results as the truth."""
 
 TRAINED: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "tf32")
-"""What trainings are compared in."""
+"""Precisions that trainings are compared in."""
 
 
 def stored(precision: Precision) -> Literal["float32", "float64"]:
-    """The type of parameters, gradients, moments and loss, and of every array that a model gives."""
+    """The type of parameters, gradients, moments and loss, and of every array that a model returns."""
     return "float64" if precision == "float64" else "float32"
 
 
-JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.json"
+JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
 TRACE = "trace"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know. Paths are absolute."""
+    """The work that a worker is asked to do. Paths are absolute."""
 
     kind: Literal["train", "trace", "predict"]
     backend: str
@@ -44,33 +42,27 @@ class Job:
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     data: str
-    """An encoded folder (shared.encoding) with the splits train, dev and, where there is one, test."""
+    """An encoded folder (shared.encoding) with the splits train, dev and, if there is one, test."""
     checkpoint: str
-    """A folder in HuggingFace's layout; for `predict` one with the head too."""
+    """A folder in HuggingFace's layout. For `predict` it has the head too."""
     recipe: Recipe
     device: str
     threads: int
     precision: Precision = "float32"
     compile: bool = False
-    """The framework's compiler is to make one program of a training step (see `shared.contract.Load`)."""
+    """Whether to compile with the framework's compiler (see `shared.contract.Build`)."""
     steep_clip: float | None = None
-    """`trace`: the clip at the steep settings (shared.trace); None to take a tenth of the gradient's norm."""
-    stock: tuple[str, ...] = ()
-    """`trace`: names of the framework's own parts (backends.parts) that take the place of the adapter's."""
+    """For `trace`: the clip at the steep settings (shared.trace); None for a tenth of the gradient's norm."""
+    parts: tuple[str, ...] = ()
+    """For `trace`: names of the framework's own parts (backends.parts) to use in place of the adapter's."""
     save: str | None = None
-    """`train`: where to leave the fine-tuned model."""
+    """For `train`: folder to save the fine-tuned model in; None to save none."""
 
     def write(self, folder: Path) -> None:
-        values = asdict(self) | {"recipe": self.recipe.to_json()}
-        write_whole(folder / JOB, json.dumps(values, indent=1))
+        """Writes the job into its folder."""
+        write_whole(folder / JOB, to_json(self, indent=1))
 
     @classmethod
     def read(cls, folder: Path) -> Job:
-        values: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        values["recipe"] = Recipe.from_json(values["recipe"])
-        for name in ("labels", "metrics", "stock"):
-            values[name] = tuple(values[name])
-        return cls(**values)
-
-
-PRECISIONS = typing.get_args(Precision)
+        """Reads the job of a folder."""
+        return from_json((folder / JOB).read_bytes(), cls)

@@ -1,23 +1,24 @@
-"""Scores of predictions against labels. scikit-learn is imported by the functions that need it: it takes longer to
-import than all else that a worker needs before its framework."""
+"""Scores of predictions against labels. Functions import scikit-learn themselves: it takes longer to import than
+everything else that a worker needs before its framework."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import numpy as np
 
+from shared.answer import Details, Scores
+
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """The share of rows that are right."""
+    """Share of rows predicted correctly."""
     from sklearn.metrics import accuracy_score
 
     return float(accuracy_score(labels, predictions))
 
 
 def mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Matthews' correlation, in [-1, 1], for any number of labels (Gorodkin 2004); 0 where either side is constant."""
+    """Matthews correlation, from -1 to 1, for any number of labels (Gorodkin 2004). 0 if either side is constant."""
     from sklearn.metrics import matthews_corrcoef
 
     if (labels == labels[0]).all():  # scikit-learn gives the same, with a warning
@@ -26,22 +27,22 @@ def mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """F1 of label 1, for tasks of two labels (as GLUE has it for MRPC); 0 where 1 is neither there nor predicted.
-    Raises ValueError where there are other labels than 0 and 1."""
+    """F1 of label 1, for tasks of two labels (GLUE's metric for MRPC). 0 if label 1 neither occurs nor is predicted.
+    Raises ValueError if there are labels besides 0 and 1."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """The unweighted mean of each label's F1, over the labels that occur or are predicted."""
+    """Unweighted mean of the labels' F1, over the labels that occur or are predicted."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
 
 
 def micro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """F1 of the hits and misses of all labels together. Where each row has one label, as here, that is the accuracy."""
+    """F1 of the hits and misses of all labels together. As each row has one label here, it equals the accuracy."""
     from sklearn.metrics import f1_score
 
     return float(f1_score(labels, predictions, average="micro", zero_division=0.0))
@@ -54,12 +55,12 @@ METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "macro_f1": macro_f1,
     "micro_f1": micro_f1,
 }
-"""By name, of labels and predictions, both int64 [n]."""
+"""Metrics by name, each a function of labels and predictions, both int64 [n]."""
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean over rows of -log softmax(logits)[label], in nats, computed in float64. `logits` [n, k] of any float
-    type, `labels` int64 [n]. Raises ValueError where a label is not from 0 to k - 1."""
+    """Mean over rows of -log softmax(logits)[label], in nats, computed in float64. `logits` [n, k] of any float type,
+    `labels` int64 [n]. Raises ValueError if a label is not from 0 to k - 1."""
     if not ((labels >= 0) & (labels < logits.shape[1])).all():
         raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}")
     shifted = _shifted(logits)
@@ -68,49 +69,48 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """softmax of each row, float64 [n, k], computed in float64. `logits` [n, k] of any float type."""
+    """Softmax of each row, float64 [n, k], computed in float64. `logits` [n, k] of any float type."""
     exponentials: np.ndarray = np.exp(_shifted(logits))
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _shifted(logits: np.ndarray) -> np.ndarray:
-    """float64, each row's largest 0, so that exp overflows nowhere."""
+    """Converts to float64 and makes each row's largest number 0, so that exp cannot overflow."""
     return logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
 
 
-def score(task_metrics: Iterable[str], logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`loss`, the mean cross-entropy, and each metric named, of the labels with the largest logits (the lowest label
-    where some are equal)."""
+def score(task_metrics: Iterable[str], logits: np.ndarray, labels: np.ndarray) -> Scores:
+    """Computes `loss`, the mean cross-entropy (nats), and each metric named. `logits` [n, k], `labels` int64 [n]. The
+    prediction is the label with the largest logit, the lowest label if several are equal."""
     predictions = logits.argmax(axis=1)
     return {"loss": cross_entropy(logits, labels)} | {name: METRICS[name](labels, predictions) for name in task_metrics}
 
 
 def majority_score(labels: np.ndarray) -> float:
-    """The share of the commonest label: the accuracy of always guessing it."""
+    """Share of the commonest label, int64 [n]: the accuracy of always guessing it."""
     return float(np.bincount(labels).max() / len(labels))
 
 
 def batch_accuracy(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> float:
-    """The plain mean of the accuracies of batches of so many rows, which weighs the rows of a short last batch more:
-    what many tutorials print. Of labels and predictions, both int64 [n], in the split's own order."""
+    """Plain mean of the accuracies of batches of `batch_size` rows, which many tutorials print. It weighs the rows of a
+    short last batch more. Labels and predictions are int64 [n], in the split's own order."""
     return float(np.mean([np.mean(one == other) for one, other in _batches(labels, predictions, batch_size)]))
 
 
-def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], batch_size: int) -> dict[str, Any]:
-    """What else published recipes print, JSON-ready, of labels and predictions, both int64 [n] in the split's order:
-    `confusion`, rows [label][prediction]; `report`, scikit-learn's classification report, under the labels' names;
-    `batch_mcc`, of each batch of so many rows; `batch_accuracy`."""
+def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], batch_size: int) -> Details:
+    """Computes more scores of labels and predictions, both int64 [n] in the split's own order, under the labels'
+    names."""
     from sklearn.metrics import classification_report, confusion_matrix
 
     indices = range(len(names))
-    return {
-        "confusion": confusion_matrix(labels, predictions, labels=indices).tolist(),
-        "report": classification_report(
+    return Details(
+        confusion=confusion_matrix(labels, predictions, labels=indices).tolist(),
+        report=classification_report(
             labels, predictions, labels=indices, target_names=names, output_dict=True, zero_division=0.0
         ),
-        "batch_mcc": [mcc(*batch) for batch in _batches(labels, predictions, batch_size)],
-        "batch_accuracy": batch_accuracy(labels, predictions, batch_size),
-    }
+        batch_mcc=[mcc(*batch) for batch in _batches(labels, predictions, batch_size)],
+        batch_accuracy=batch_accuracy(labels, predictions, batch_size),
+    )
 
 
 def _batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,4 +1,4 @@
-"""What a loop will need next, made in a thread while it works on what it has."""
+"""Makes what a loop needs next in a thread, while the loop works."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 AHEAD = 2
-"""Batches that wait at most: one would do where all take alike to make, and they are small."""
+"""Size of the buffer. Two batches smooth out uneven times of making them, and batches are small."""
 
 Argument = TypeVar("Argument")
 Made = TypeVar("Made")
@@ -19,10 +19,11 @@ Made = TypeVar("Made")
 def prefetch(
     make: Callable[[Argument], Made], arguments: Iterable[Argument], ahead: int = AHEAD
 ) -> Iterator[Iterator[Made]]:
-    """`with prefetch(make, arguments) as made:` gives `make` of each argument, in order. One thread makes them, at most
-    `ahead` (1 or more) beyond the one that is taken, so that a long loop holds few.
+    """Gives an iterator over `make(argument)` for each argument, in order: `with prefetch(make, arguments) as made:`.
 
-    What `make` raises is raised where its result would be taken. The thread ends with the block, however that is left.
+    One thread makes them, at most `ahead` (1 or more) beyond the one in use, so that a long loop holds few of them. If
+    `make` raises an error, the loop gets it in place of that result. The thread ends with the block, even if the block
+    fails.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as thread:
 

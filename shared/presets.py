@@ -1,4 +1,4 @@
-"""Presets: recipes that somebody published, each one TOML file in `shared/recipes/`."""
+"""Presets: published recipes, each a TOML file in `shared/recipes/`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Preset:
-    """What a publication fixes, and what it reports."""
+    """A published recipe, and the results that its authors report."""
 
     name: str
     title: str
@@ -23,22 +23,23 @@ class Preset:
     model: str
     recipe: Recipe
     reported: str
-    """Its own scores and times, on its own model and machine."""
+    """Scores and times that the authors report, with their model and machine."""
     keeps: tuple[str, ...]
-    """Choices of it that one would not make today, and that the preset keeps."""
+    """Choices of the authors that one would not make today, and that the preset keeps."""
     source: str | None
-    """Its address, where that is known."""
+    """Web address; None if unknown."""
     fixes: str | None
-    """The preset that this one corrects; None for what was published."""
+    """The preset that this one corrects; None for a recipe as published."""
 
 
 def preset_names() -> list[str]:
-    """Every preset's, in alphabetical order."""
+    """Names of all presets, in alphabetical order."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def get_preset(name: str) -> Preset:
-    """Raises InputError for a name that is none, and for a file with a field or value that Recipe does not know."""
+    """Reads the preset of this name. Raises InputError if there is none, or if its file has a field or value that
+    Recipe does not accept."""
     if name not in preset_names():
         raise InputError(f"unknown recipe {name!r}; known: {', '.join(preset_names())}")
     values = _read(name)
@@ -57,7 +58,7 @@ def get_preset(name: str) -> Preset:
 
 
 def _read(name: str) -> dict[str, Any]:
-    """What the file says, on top of what that of the preset says which it fixes."""
+    """Reads the file's values, merged over those of the preset that it corrects."""
     values: dict[str, Any] = tomllib.loads((FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
     if "fixes" not in values:
         return values
@@ -66,7 +67,8 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def differing_fields(preset: Preset, recipe: Recipe) -> list[str]:
-    """The names of the fields in which a recipe is not the preset's, the seed apart: several seeds are still it."""
+    """Names of the fields in which a recipe differs from the preset's. The seed does not count, as a preset may be run
+    with several seeds."""
     return [
         f.name for f in fields(Recipe) if f.name != "seed" and getattr(recipe, f.name) != getattr(preset.recipe, f.name)
     ]

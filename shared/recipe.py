@@ -1,4 +1,4 @@
-"""A recipe: the whole of what a published fine-tuning run fixes, and the learning rate that follows from it."""
+"""A recipe: every hyper-parameter of a published fine-tuning run, and the learning rate that follows from them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ def _option(default: Any, help: str) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The default is `bert`: google-research/bert's fine-tuning (Devlin et al. 2018, A.3, and run_classifier.py) with
-    `torch.optim.AdamW` in place of its optimizer, which has no bias correction and eps 1e-6.
+    """Hyper-parameters of a fine-tuning.
 
-    Field types and help texts become command-line options; a value at its default is no part of a cell's identity.
+    The default is `bert`: google-research/bert's fine-tuning (Devlin et al. 2018, A.3, and run_classifier.py) with
+    `torch.optim.AdamW` in place of its optimizer, which has no bias correction and eps 1e-6. Field types and help texts
+    become command-line options. A value at its default is no part of a cell's identity.
     """
 
-    max_len: int = _option(128, "tokens of a row, special tokens included; longer ones are cut, longest first")
+    max_len: int = _option(128, "tokens of a row, special tokens included; longer rows are cut, the longer text first")
     padding: Literal["max_length", "longest", "bucket"] = _option(
         "max_length", "pad to max_len, to the longest row of a random batch, or batch rows of similar length"
     )
     batch_size: int = _option(32, "rows of a batch")
-    shuffle: bool = _option(True, "a new seeded order each epoch")
+    shuffle: bool = _option(True, "draw a new order for each epoch, from the seed")
     last_batch: Literal["keep", "drop", "rollover"] = _option(
-        "keep", "a short last batch is trained on, dropped, or rolled over into the next epoch"
+        "keep", "train on a short last batch, drop it, or roll its rows over into the next epoch"
     )
     epochs: int = _option(3, "passes over the training split")
     learning_rate: float = _option(2e-5, "peak learning rate")
-    schedule: Literal["linear", "constant"] = _option("linear", "after warm-up: linear to zero, or constant")
-    warm_up: float = _option(0.1, "share of all steps over which the rate climbs linearly from zero")
+    schedule: Literal["linear", "constant"] = _option("linear", "rate after warm-up: linear to zero, or constant")
+    warm_up: float = _option(0.1, "share of all steps in which the rate rises linearly from zero")
     optimizer: Literal["adamw", "adam"] = _option(
         "adamw", "weight decay decoupled (adamw) or added to the gradient (adam)"
     )
@@ -40,7 +41,7 @@ class Recipe:
     beta2: float = _option(0.999, "decay of the second moment")
     eps: float = _option(1e-8, "the optimizer's epsilon")
     eps_place: Literal["after", "before"] = _option(
-        "after", "epsilon is added after the second moment's bias correction (torch), or before (Keras, MXNet)"
+        "after", "add epsilon after the second moment's bias correction (torch), or before it (Keras, MXNet)"
     )
     bias_correction: bool = _option(True, "correct Adam's moments for their start at zero")
     decay: float = _option(0.01, "weight decay")
@@ -50,21 +51,21 @@ class Recipe:
     clip: float | None = _option(1.0, "bound on the gradient's global norm; 'none' for no clipping")
     dropout: float | None = _option(None, "every dropout rate, the head's too; 'none' for the checkpoint's own")
     head_init: Literal["normal", "uniform"] = _option(
-        "normal", "the head's first weights: normal(0, 0.02) with zero bias, or uniform +-1/sqrt(width) as nn.Linear"
+        "normal", "the head's first weights: normal(0, 0.02) with zero bias, or uniform +-1/sqrt(width) as in nn.Linear"
     )
     head_dropout: float | None = _option(None, "dropout before the last layer; 'none' for the checkpoint's own")
     train_split: str = _option("train", "the task's split to train on")
     dev_split: str = _option("dev", "the task's split to evaluate after each epoch")
     test_split: str = _option("test", "the task's split to score at the end")
-    held_out: float = _option(0.0, "share of the training split that becomes dev instead (scikit-learn's split)")
+    held_out: float = _option(0.0, "share of the training split to use as dev (scikit-learn's train_test_split)")
     held_out_seed: int = _option(0, "seed of that split")
-    held_out_test: float = _option(0.0, "share of the held-out rows that becomes test, by a second such split")
-    train_rows: int | None = _option(None, "so many training rows; 'none' for all")
-    dev_rows: int | None = _option(None, "so many dev rows; 'none' for all")
+    held_out_test: float = _option(0.0, "share of the held-out rows to use as test, by a second such split")
+    train_rows: int | None = _option(None, "number of training rows; 'none' for all")
+    dev_rows: int | None = _option(None, "number of dev rows; 'none' for all")
     rows_seed: int | None = _option(
-        None, "which rows these are: the first of datasets' shuffle with this seed; 'none' for the first as they stand"
+        None, "take these rows after datasets' shuffle with this seed; 'none' for the first rows without a shuffle"
     )
-    num_labels: int | None = _option(None, "labels of the head, if more than the task has; 'none' for the task's")
+    num_labels: int | None = _option(None, "labels of the head, if more than the task has; 'none' for the task's own")
     eval_before: bool = _option(False, "evaluate on dev before the first step too")
     keep: Literal["last", "best"] = _option("last", "test the last epoch's weights, or those of the best dev epoch")
     seed: int = _option(1, "seed of order, head and dropout")
@@ -98,11 +99,12 @@ class Recipe:
             require(getattr(self, name) in allowed, name, "one of " + ", ".join(allowed))
 
     def decays(self, parameter: str) -> bool:
-        """Whether weight decay acts on the parameter of this HuggingFace name."""
+        """Whether weight decay applies to the parameter of this HuggingFace name."""
         return self.decay > 0 and not any(part in parameter for part in self.decay_exempt)
 
     def label_names(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """The task's, and a name for each that the head has beyond them. Raises InputError where it has fewer."""
+        """Names of the head's labels: the task's, and one for each label that the head has beyond them. Raises
+        InputError if the head has fewer labels than the task."""
         if self.num_labels is None:
             return labels
         if self.num_labels < len(labels):
@@ -110,14 +112,17 @@ class Recipe:
         return labels + tuple(f"unused {n}" for n in range(len(labels), self.num_labels))
 
     def asked(self) -> dict[str, Any]:
-        """The fields that differ from the default, JSON-ready: what a cell's identity holds."""
+        """Fields that differ from the default, as JSON values. A cell's identity holds these."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default}
 
     def to_json(self) -> dict[str, Any]:
+        """All fields, as JSON values."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """Makes a recipe of JSON values; absent fields get their default. Raises InputError for an unknown field or a
+        value that is not accepted."""
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
@@ -138,9 +143,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
-    """The rate of the 0-based step, as `transformers.get_linear_schedule_with_warmup` (and `get_constant_schedule_
-    with_warmup`) has it: step 0 of a warm-up has rate zero. Warm-up lasts int(share * total_steps) steps, as in
-    google-research/bert's run_classifier.py."""
+    """Learning rate of a step, counted from 0.
+
+    The schedules are `get_linear_schedule_with_warmup` and `get_constant_schedule_with_warmup` of transformers: step 0
+    of a warm-up has rate zero. Warm-up lasts int(share * total_steps) steps, as in google-research/bert's
+    run_classifier.py.
+    """
     warm_up_steps = int(recipe.warm_up * total_steps)
     if step < warm_up_steps:
         return recipe.learning_rate * step / max(1, warm_up_steps)

@@ -1,4 +1,4 @@
-"""From a task's rows to the train, dev and test of one recipe."""
+"""Chooses the rows that a recipe trains on, evaluates on and tests on."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ CHOOSING = (
     *("train_split", "dev_split", "test_split", "held_out", "held_out_seed", "held_out_test"),
     *("train_rows", "dev_rows", "rows_seed", "keep"),
 )
-"""The fields of a recipe that `choose_splits` looks at."""
+"""Fields of a recipe that `choose_splits` depends on."""
 
 
 def choosing(recipe: Recipe) -> Recipe:
-    """The default recipe with this one's fields of CHOOSING: recipes that are alike in it have the same splits."""
+    """Keeps the fields in CHOOSING and sets all others to their defaults. Recipes that are equal then have the same
+    splits."""
     return replace(Recipe(), **{name: getattr(recipe, name) for name in CHOOSING})
 
 
 def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int | None) -> dict[str, Rows]:
-    """The rows to train on, to evaluate after each epoch and to test, each cut to its first `limit` rows.
+    """Returns `train`, `dev` and, if there is one, `test`, each cut to its first `limit` rows (None for all).
 
     With `held_out`, dev is that share of the training split, drawn by scikit-learn's train_test_split with
-    `held_out_seed`: a task whose only split is for training needs it; with `held_out_test`, such a share of those rows
-    is test. `train_rows` and `dev_rows` take so many of what there is then. A task without the default test split has
-    none. Raises InputError for a split that the task does not have, for training rows without labels, for a best epoch
-    to be chosen without dev labels, and for a share or number of rows that cannot be had.
+    `held_out_seed`; a task that has only a training split needs it. With `held_out_test`, that share of the held-out
+    rows is test. `train_rows` and `dev_rows` then limit the number of rows. If the task lacks the default test split,
+    there is no test.
+
+    Raises InputError if the task lacks a split, if training rows have no labels, if the best epoch is to be kept and
+    dev has no labels, and if there are too few rows for a share or number.
     """
     chosen = {"train": recipe.train_split, "dev": recipe.dev_split, "test": recipe.test_split}
     if recipe.held_out:
@@ -67,8 +70,8 @@ def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int
 
 
 def rows_of_steps(recipe: Recipe, steps: int) -> int:
-    """How many training rows make one epoch of so many steps and half a batch more: the last batch is short where the
-    recipe keeps such a one, and left over where it does not."""
+    """Number of training rows that make one epoch of `steps` steps, with half a batch at the end. If the recipe keeps a
+    short last batch, the half batch is the last step; else it comes after the last step and is left over."""
     half = recipe.batch_size // 2
     if recipe.last_batch == "keep":
         return (steps - 1) * recipe.batch_size + max(1, half)
@@ -90,7 +93,7 @@ def _hold_out(rows: Rows, share: float, recipe: Recipe) -> tuple[Rows, Rows]:
 
 
 def _draw(rows: Rows, count: int, role: str, seed: int | None) -> Rows:
-    """So many rows: the first, or the first of what `datasets.Dataset.shuffle(seed)` gives."""
+    """Takes the first `count` rows, after `datasets.Dataset.shuffle(seed)` if there is a seed."""
     if count > len(rows):
         raise InputError(f"{role}_rows is {count}; {role} has {len(rows)} rows: pass that or fewer")
     if seed is None:

@@ -1,19 +1,19 @@
-"""What parity compares: everything a model computes on its way, over its first training steps.
+"""Traces: recordings of all that a model computes in its first training steps, which parity compares.
 
-A trace is a folder with one .npz file a part. From `loss` on, dropout is 0.
+A trace is a folder with one .npz file for each part. From `loss` on, dropout is 0.
 
     parameters              every parameter as loaded, the head's too
-    states                  of the first batch in evaluation, at the recipe's dropout rates: `embeddings`, `layers/N`,
-                            `pooled`, `logits`; and the batch's `attention_mask`
-    loss                    `value`, of the first batch
-    gradients               of the first batch, by parameter
+    states                  states of the first batch in evaluation, at the recipe's dropout rates: `embeddings`,
+                            `layers/N`, `pooled`, `logits`; and the batch's `attention_mask`
+    loss                    `value`, the loss of the first batch
+    gradients               gradients of the first batch, by parameter
     norm, clipped           `value`, the gradients' global norm; the gradients after clipping
     first_step, last_step   every parameter after the first and the last step of the loop
     losses                  `value`, the loss of each step
     dev                     `logits` of the dev split after the last step
 
-`norm`, `clipped`, `first_step`, `losses` and `last_step` are there a second time, as `steep_norm` and so on, from
-settings at which the mistakes of an optimizer show.
+`norm`, `clipped`, `first_step`, `losses` and `last_step` occur a second time, as `steep_norm` and so on, at settings
+that make the mistakes of an optimizer visible.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from shared.answer import Dropped, Event, Received, Traced
 from shared.architecture import Weights
 from shared.batching import Batch, make_batch
 from shared.contract import Gradients, HiddenStates, Lazy, Model
 from shared.encoding import Encoded
-from shared.finetune import Event, epochs, finetune
+from shared.errors import InputError
+from shared.finetune import epochs, finetune
 from shared.recipe import Recipe
 
 STEEP_STEPS = 10
-"""At most so many steps are taken at the steep settings: rounding errors grow from step to step."""
+"""Largest number of steps at the steep settings: rounding errors grow from step to step."""
 
 
 def steep(recipe: Recipe, clip: float) -> Recipe:
-    """The recipe with a large constant rate, a large decay and epsilon, and a clip that acts: each mistake of an
-    optimizer then moves weights by far more than rounding does."""
+    """Sets a large constant rate, a large decay and epsilon, and this clip. If the clip is below the gradients' norm,
+    each mistake of an optimizer moves weights far more than rounding does."""
     return replace(recipe, learning_rate=1e-3, schedule="constant", warm_up=0.0, decay=0.1, eps=1e-6, clip=clip)
 
 
@@ -52,14 +53,11 @@ def trace(
     steep_clip: float | None,
     folder: Path,
     on_event: Callable[[Event], None],
-) -> dict[str, Any]:
-    """Runs the recipe on `data` (`train` and `dev`) and writes the trace into the folder. `build` makes a model of the
-    checkpoint for a recipe; `steep_clip` is the clip at the steep settings, None for a tenth of the gradients' norm;
-    `on_event` is told of progress.
+) -> Traced:
+    """Runs the recipe on `data` (`train` and `dev`), writes the trace into the folder and returns its summary.
 
-    Returns `dropped`, the share of zeros among so many entries of the first batch's embeddings with dropout on (valid
-    tokens alone); `received`, what the loop gave each train_step (see `Watched`); the `steep_clip`; and the scores of
-    `dev` after the last step.
+    `build` makes a model of the checkpoint for a recipe. `steep_clip` is the clip at the steep settings, None for a
+    tenth of the gradients' norm. `on_event` receives the progress. Raises InputError if dev has no labels.
     """
     train = data["train"]
     rows, _ = next(epochs(train, recipe))[0]
@@ -77,31 +75,34 @@ def trace(
     _save_clipping(folder, "", gradients)
     watched = Watched(model)
     run = finetune(watched, data, still, metrics, on_event)
-    _save_steps(folder, "", watched, run.step_loss)
+    dev = run.fit.epochs[-1].dev
+    if dev is None:
+        raise InputError("a trace scores dev, and dev has no labels; pass a split that has")
+    _save_steps(folder, "", watched, run.fit.step_loss)
     _save(folder, "dev", {"logits": run.logits["dev"]})
 
-    sharp = steep(still, gradients.norm / 10 if steep_clip is None else steep_clip)
+    clip = gradients.norm / 10 if steep_clip is None else steep_clip
+    sharp = steep(still, clip)
     model = build(sharp)
     _save_clipping(folder, "steep_", model.gradients(first))
     on_slope = Watched(model)
     steps = islice(chain.from_iterable(epochs(train, sharp)), STEEP_STEPS)
     losses = [on_slope.train_step(make_batch(train, rows, sharp), rate)()[0] for rows, rate in steps]
     _save_steps(folder, "steep_", on_slope, losses)
-    return {
-        "dropped": {"share": float(np.mean(dropped == 0)), "entries": dropped.size},
-        "received": watched.received,
-        "steep_clip": sharp.clip,
-        "dev": run.epochs[-1].dev,
-    }
+    return Traced(
+        dropped=Dropped(float(np.mean(dropped == 0)), dropped.size),
+        received=watched.received,
+        steep_clip=clip,
+        dev=dev,
+    )
 
 
 @dataclass
 class Watched:
-    """A model that notes what each train_step is given and the parameters after the first."""
+    """A model that notes the arguments of each train_step, and the parameters after the first one."""
 
     model: Model
-    received: list[dict[str, Any]] = field(default_factory=list)
-    """For each step the sha256 of `ids`, `types`, `mask` and `labels`, and the `rate`."""
+    received: list[Received] = field(default_factory=list)
     after_first: Weights = field(default_factory=dict)
 
     @property
@@ -109,13 +110,15 @@ class Watched:
         return self.model.width_multiple
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
-        arrays = {
-            "ids": batch.input_ids,
-            "types": batch.token_type_ids,
-            "mask": batch.attention_mask,
-            "labels": batch.labels,
-        }
-        self.received.append({name: _hash(array) for name, array in arrays.items()} | {"rate": learning_rate})
+        self.received.append(
+            Received(
+                ids=_hash(batch.input_ids),
+                types=_hash(batch.token_type_ids),
+                mask=_hash(batch.attention_mask),
+                labels=_hash(batch.labels),
+                rate=learning_rate,
+            )
+        )
         lazy = self.model.train_step(batch, learning_rate)
         if len(self.received) == 1:
             self.after_first = self.model.weights()

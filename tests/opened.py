@@ -1,4 +1,4 @@
-"""What transformers itself, in torch's environment, makes of a saved folder."""
+"""Saved folders, opened by transformers itself in torch's environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from benchmarks.workers.environments import find_python
 
@@ -29,8 +29,18 @@ for folder in sys.argv[1:]:
 """
 
 
-def opened(folders: Iterable[Path], *columns: list[str]) -> list[list[Any]]:
-    """For each folder: logits of the texts, or pairs where there are two columns; label names; the input's shape."""
+class Opened(NamedTuple):
+    """A folder's answer to some texts, or to pairs if there are two columns of them."""
+
+    logits: list[list[float]]
+    """[texts, labels]."""
+    labels: list[str]
+    shape: list[int]
+    """[texts, tokens], of the input."""
+
+
+def opened(folders: Iterable[Path], *columns: list[str]) -> list[Opened]:
+    """Opens each folder and asks it about the texts. Raises AssertionError if transformers finds a weight missing."""
     finished = subprocess.run(
         [find_python("torch", {}), "-c", TRANSFORMERS, *folders],
         input=json.dumps(columns),
@@ -40,4 +50,4 @@ def opened(folders: Iterable[Path], *columns: list[str]) -> list[list[Any]]:
     )
     assert finished.returncode == 0, finished.stderr
     lines = [line for line in finished.stdout.splitlines() if line.startswith("ANSWER ")]
-    return [json.loads(line.removeprefix("ANSWER ")) for line in lines]
+    return [Opened(*json.loads(line.removeprefix("ANSWER "))) for line in lines]

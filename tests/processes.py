@@ -1,4 +1,4 @@
-"""Watching processes that tests start."""
+"""Processes that tests start, watch, and make fail."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.workers.environments import find_python
+
 PATIENCE = 120
-"""Seconds after which a test gives up: far more than a busy machine needs."""
+"""Longest wait of a test in seconds: far more than a busy machine needs."""
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Returns once the condition holds. Raises AssertionError where it never does."""
+    """Waits until the condition holds. Raises AssertionError with `what` if it never does."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -22,7 +24,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 def ended(process: psutil.Process) -> bool:
-    """Whether the process runs no more, be it waited for by its parent or not."""
+    """Whether the process has ended. It may still wait for its parent to ask how."""
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -30,7 +32,7 @@ def ended(process: psutil.Process) -> bool:
 
 
 def workers_of(folder: Path) -> list[psutil.Process]:
-    """Every worker that runs on a job in this folder or one below it."""
+    """Finds every worker that runs a job in this folder or in one below it."""
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
@@ -40,5 +42,22 @@ def workers_of(folder: Path) -> list[psutil.Process]:
 
 
 def obey_interrupts() -> None:
-    """For `preexec_fn`: what a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    """Makes a process obey Ctrl-C; pass it as `preexec_fn`. A process that a shell starts in the background ignores
+    Ctrl-C, and so do all its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def broken_python(path: Path, backend: str, module: str, says: str, runs: int = 0) -> Path:
+    """Writes an interpreter that runs all that the backend's own does, but this module or script only so many times:
+    then it prints a line and exits with 3."""
+    path.write_text(
+        f'''#!/bin/sh
+case "$*" in *{module}*)
+    echo >> "{path}.runs"
+    if [ $(wc -l < "{path}.runs") -gt {runs} ]; then echo "{says}"; exit 3; fi;;
+esac
+exec "{find_python(backend, {})}" "$@"
+'''
+    )
+    path.chmod(0o755)
+    return path

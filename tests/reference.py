@@ -1,9 +1,9 @@
-"""What transformers and torch themselves compute for the cases of tests/backends, without this project's adapters.
+"""Computes the cases of tests/backends with transformers and torch themselves, without this project's adapters:
 
     python -m tests.reference OUT
 
-writes an .npz for each case into the folder OUT, with the interpreter of torch's environment. Names inside: `PART`, or
-`PART/PARAMETER`; parts of a trajectory begin with the precision it was computed in.
+writes an .npz for each case into the folder OUT, and runs in torch's environment. Arrays are named `PART` or
+`PART/PARAMETER`. Parts of a trajectory begin with the precision of its computation.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Arrays = dict[str, Any]
 
 
 def main(folder: Path) -> None:
+    """Writes the arrays of every case."""
     torch.set_num_threads(1)
     for name, case in TRAINED.items():
         np.savez(folder / f"{name}.npz", **_trained(case))
@@ -46,7 +47,7 @@ def main(folder: Path) -> None:
 
 
 def network(a: Architecture, weights: Weights, dtype: torch.dtype, attention: str = "sdpa") -> Any:
-    """transformers' model in evaluation mode, without dropout."""
+    """Makes transformers' model, in evaluation mode and without dropout."""
     common = {
         "vocab_size": a.vocab_size,
         "max_position_embeddings": a.max_positions,
@@ -83,7 +84,7 @@ def network(a: Architecture, weights: Weights, dtype: torch.dtype, attention: st
                 **common,
             )
         )
-        if a.layer_norm_eps != 1e-12:  # transformers knows no other; this is for what a mistaken backend would compute.
+        if a.layer_norm_eps != 1e-12:  # transformers has no other; a mistaken backend might.
             for module in model.modules():
                 if isinstance(module, torch.nn.LayerNorm):
                     module.eps = a.layer_norm_eps
@@ -92,6 +93,7 @@ def network(a: Architecture, weights: Weights, dtype: torch.dtype, attention: st
 
 
 def inputs(a: Architecture, batch: Batch) -> dict[str, torch.Tensor]:
+    """The arguments of transformers' model for a batch."""
     tensors = {
         "input_ids": torch.tensor(batch.input_ids, dtype=torch.long),
         "attention_mask": torch.tensor(batch.attention_mask, dtype=torch.long),
@@ -121,7 +123,7 @@ def _trained(case: Case) -> Arrays:
 
 
 def _evaluated(case: Case) -> Arrays:
-    """States, logits, loss and gradients of the first batch, in float64."""
+    """Computes states, logits, loss and gradients of the first batch, in float64."""
     model = network(case.architecture, case.weights, torch.float64)
     batch = case.batches[0]
     output = model(**inputs(case.architecture, batch), labels=torch.tensor(batch.labels), output_hidden_states=True)
@@ -144,7 +146,8 @@ def _evaluated(case: Case) -> Arrays:
 
 
 def _trajectory(case: Case, dtype: torch.dtype, clip: float, per_tensor: bool = False) -> Arrays:
-    """The loss of each batch before its step, and of the last batch after all; weights after 1 and all steps."""
+    """Trains, and returns the loss of each batch before its step, the loss of the last batch after all steps, and the
+    weights after the first and the last step."""
     model = network(case.architecture, case.weights, dtype).train()
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.AdamW(
@@ -184,10 +187,10 @@ def _clipped_together(parameters: Iterable[torch.Tensor], per_tensor: bool) -> l
 
 
 def _dropped(kind: Any, place: dropout.Place) -> np.ndarray:
-    """The very tensor that transformers drops out at rate 0.5 at this place, behind the dropout, in training mode."""
+    """The output of transformers' own dropout at this place, at rate 0.5 in training mode."""
     torch.manual_seed(0)
     a = dropout.network(kind)
-    # Eager attention is the one that gives its probabilities, behind their dropout.
+    # Only eager attention returns its probabilities, after their dropout.
     model = network(a, dropout.revealing_weights(kind, place), torch.float32, "eager").train()
     layer = (model.bert.encoder if kind == "bert" else model.distilbert.transformer).layer[0]
     module = {

@@ -1,4 +1,4 @@
-"""Which rows make up each batch, and the arrays they become."""
+"""Rows of each batch, and the arrays of a batch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECIPES = st.builds(
 
 
 def encoded(lengths: Sequence[int], pad_id: int = 0) -> Encoded:
-    """Rows of these lengths; no token is 0, and each row's second half is its second segment."""
+    """Makes rows of these lengths. No token is 0, and the second half of a row is its second segment."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     types = np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.uint8)
     labels = np.arange(len(lengths), dtype=np.int64) % 2
@@ -46,9 +46,11 @@ def rows_of(batches: list[list[int]]) -> list[int]:
 
 
 def permutation(key: int, count: int) -> list[int]:
-    """numpy.random.RandomState(key).permutation(count), written from its specification: the MT19937 generator of
-    Matsumoto and Nishimura (1998) with their init_genrand, and Fisher and Yates's shuffle from the last element down,
-    each position drawn by rejection from the lowest bits that can hold it."""
+    """numpy.random.RandomState(key).permutation(count), written from its specification.
+
+    The generator is the MT19937 of Matsumoto and Nishimura (1998) with their init_genrand. The shuffle is Fisher and
+    Yates's, from the last element down; each position is drawn by rejection from the lowest bits that can hold it.
+    """
     state = [key]
     for i in range(1, 624):
         state.append((1812433253 * (state[-1] ^ (state[-1] >> 30)) + i) & 0xFFFFFFFF)
@@ -81,13 +83,14 @@ def permutation(key: int, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 12345, 2**32 - 1])
-def test_the_first_epochs_order_is_random_states_by_its_specification(seed: int) -> None:
+def test_the_first_order_is_that_of_random_state(seed: int) -> None:
+    """The expected order follows from the generator's specification, not from numpy."""
     recipe = Recipe(seed=seed, batch_size=7, epochs=1)
     assert rows_of(epochs(recipe, np.full(1000, 5))[0]) == permutation(seed, 1000)
 
 
 @given(RECIPES, LENGTHS)
-def test_each_epoch_has_every_row_once_where_the_last_batch_is_kept(recipe: Recipe, lengths: np.ndarray) -> None:
+def test_an_epoch_that_keeps_its_last_batch_has_every_row_once(recipe: Recipe, lengths: np.ndarray) -> None:
     for batches in epochs(recipe, lengths):
         assert sorted(rows_of(batches)) == list(range(len(lengths)))
         sizes = sorted(map(len, batches))
@@ -95,7 +98,7 @@ def test_each_epoch_has_every_row_once_where_the_last_batch_is_kept(recipe: Reci
 
 
 @given(RECIPES, LENGTHS)
-def test_a_dropped_last_batch_leaves_whole_batches_of_different_rows(recipe: Recipe, lengths: np.ndarray) -> None:
+def test_dropping_the_last_batch_leaves_whole_batches(recipe: Recipe, lengths: np.ndarray) -> None:
     for batches in epochs(replace(recipe, last_batch="drop"), lengths):
         assert len(batches) == len(lengths) // recipe.batch_size
         assert {len(batch) for batch in batches} <= {recipe.batch_size}
@@ -151,7 +154,8 @@ def test_total_steps_counts_the_batches(recipe: Recipe, lengths: np.ndarray, las
 # --- buckets
 
 
-def test_buckets_hold_rows_of_like_length_in_a_random_order_of_batches() -> None:
+def test_buckets_hold_rows_of_similar_length() -> None:
+    """Their batches come in random order, and padding is below 5 %."""
     lengths = np.random.RandomState(0).randint(3, 60, 900)
     recipe = Recipe(padding="bucket", batch_size=16, epochs=1)
     batches = epochs(recipe, lengths)[0]
@@ -174,7 +178,7 @@ def test_buckets_differ_from_epoch_to_epoch_and_follow_the_seed() -> None:
 
 @st.composite
 def bucketed(draw: Any) -> tuple[Recipe, np.ndarray]:
-    """A recipe of small batches, and rows that fill a few windows, the last not wholly."""
+    """A recipe of small batches, and rows that fill a few windows, the last one in part."""
     recipe = replace(draw(RECIPES), padding="bucket", batch_size=draw(st.integers(1, 4)), epochs=2)
     rows = draw(st.integers(1, 3 * BUCKET_WINDOW * recipe.batch_size))
     lengths = np.random.RandomState(draw(st.integers(0, 1000))).randint(3, 40, rows)
@@ -182,7 +186,8 @@ def bucketed(draw: Any) -> tuple[Recipe, np.ndarray]:
 
 
 @given(bucketed())
-def test_buckets_leave_one_short_batch_an_epoch_however_many_windows(case: tuple[Recipe, np.ndarray]) -> None:
+def test_buckets_leave_one_short_batch_an_epoch(case: tuple[Recipe, np.ndarray]) -> None:
+    """Even if an epoch has several windows."""
     recipe, lengths = case
     for batches in epochs(recipe, lengths):
         assert sorted(rows_of(batches)) == list(range(len(lengths)))
@@ -191,7 +196,7 @@ def test_buckets_leave_one_short_batch_an_epoch_however_many_windows(case: tuple
 
 
 @given(bucketed())
-def test_no_batch_of_a_window_reaches_into_the_lengths_of_another(case: tuple[Recipe, np.ndarray]) -> None:
+def test_batches_of_a_window_have_lengths_of_their_own(case: tuple[Recipe, np.ndarray]) -> None:
     recipe, lengths = case
     lengths = lengths[: BUCKET_WINDOW * recipe.batch_size]
     for batches in epochs(recipe, lengths):
@@ -211,10 +216,8 @@ def test_a_window_holds_the_next_rows_from_short_to_long(case: tuple[Recipe, np.
 
 
 @given(bucketed(), st.sampled_from(["keep", "drop", "rollover"]))
-def test_buckets_train_on_the_rows_that_another_padding_trains_on(
-    case: tuple[Recipe, np.ndarray], last_batch: Any
-) -> None:
-    # Of one epoch: the order of batches takes numbers from the stream that orders the next.
+def test_buckets_train_on_the_same_rows_as_other_paddings(case: tuple[Recipe, np.ndarray], last_batch: Any) -> None:
+    # One epoch only: drawing the order of batches changes the random numbers of the next epoch.
     bucket = replace(case[0], last_batch=last_batch, epochs=1)
     (one,), (other,) = (epochs(replace(bucket, padding=padding), case[1]) for padding in ("bucket", "longest"))
     assert sorted(rows_of(one)) == sorted(rows_of(other))
@@ -231,7 +234,8 @@ def test_evaluation_has_every_row_once(recipe: Recipe, lengths: np.ndarray) -> N
     assert all(len(batch) == recipe.batch_size for batch in batches[:-1])
 
 
-def test_evaluation_goes_from_long_to_short_where_padding_follows_the_batch() -> None:
+def test_evaluation_goes_from_long_rows_to_short_ones() -> None:
+    """Unless the recipe pads to max_length."""
     lengths = np.array([5, 9, 7, 9, 3])
     whole = evaluation_order(Recipe(batch_size=2), lengths)
     assert [batch.tolist() for batch in whole] == [[0, 1], [2, 3], [4]]
@@ -251,9 +255,7 @@ def test_a_batch_is_padded_to_its_longest_row() -> None:
 
 
 @given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.data())
-def test_every_token_stands_where_a_loop_over_rows_and_tokens_puts_it(
-    lengths: np.ndarray, padding: Any, drawn: Any
-) -> None:
+def test_every_token_is_where_a_plain_loop_puts_it(lengths: np.ndarray, padding: Any, drawn: Any) -> None:
     data = encoded(lengths.tolist(), pad_id=drawn.draw(st.integers(0, 500)))
     rows = np.array(drawn.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=40)))
     batch = make_batch(data, rows, Recipe(padding=padding, max_len=48))
@@ -267,7 +269,7 @@ def test_every_token_stands_where_a_loop_over_rows_and_tokens_puts_it(
         assert batch.labels[i] == data.labels[row]
 
 
-def test_rows_that_were_cut_at_a_larger_max_len_are_refused() -> None:
+def test_rows_cut_at_a_larger_max_len_are_refused() -> None:
     with pytest.raises(ValueError, match="a row has 9 tokens, max_len is 8; encode for this max_len"):
         make_batch(encoded([4, 9]), np.array([0, 1]), Recipe(max_len=8))
 
@@ -289,7 +291,7 @@ def test_arrays_have_the_contracts_types_and_widths(lengths: np.ndarray, padding
 
 
 @given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.integers(1, 16), st.integers(40, 64))
-def test_widths_go_up_to_the_next_multiple_but_not_above_max_len(
+def test_widths_are_rounded_up_but_not_above_max_len(
     lengths: np.ndarray, padding: Any, multiple: int, max_len: int
 ) -> None:
     data, rows = encoded(lengths.tolist(), pad_id=99), np.arange(len(lengths))
@@ -308,7 +310,7 @@ def test_widths_go_up_to_the_next_multiple_but_not_above_max_len(
     assert (wide.labels == tight.labels).all()
 
 
-def test_a_hash_tells_apart_batches_that_differ_in_any_array_or_in_shape() -> None:
+def test_a_hash_depends_on_every_array_and_its_shape() -> None:
     batch = make_batch(encoded([4, 4]), np.array([0, 1]), Recipe(padding="longest"))
     others = [
         replace(batch, **{name: getattr(batch, name) + 1})

@@ -1,5 +1,4 @@
-"""Reading and writing HuggingFace folders. The tensors' names below are those of published checkpoints, spelled out;
-files are written and read back by the safetensors library."""
+"""Reading and writing of HuggingFace folders: config.json, weights, the head's first weights, saved folders, hashes."""
 
 from __future__ import annotations
 
@@ -25,112 +24,19 @@ from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.recipe import Recipe
 from shared.tasks import Rows
-
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##a", "##b", "A"]
-RECIPE = Recipe(max_len=8)
-
-BERT: dict[str, Any] = {
-    "architectures": ["BertForMaskedLM"],
-    "attention_probs_dropout_prob": 0.15,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.25,
-    "hidden_size": 6,
-    "initializer_range": 0.02,
-    "intermediate_size": 8,
-    "layer_norm_eps": 1e-11,
-    "max_position_embeddings": 9,
-    "model_type": "bert",
-    "num_attention_heads": 2,
-    "num_hidden_layers": 1,
-    "pad_token_id": 0,
-    "position_embedding_type": "absolute",
-    "torch_dtype": "float16",
-    "type_vocab_size": 2,
-    "vocab_size": len(PIECES),
-}
-DISTILBERT: dict[str, Any] = {
-    "activation": "gelu",
-    "architectures": ["DistilBertForMaskedLM"],
-    "attention_dropout": 0.15,
-    "dim": 6,
-    "dropout": 0.25,
-    "hidden_dim": 8,
-    "initializer_range": 0.02,
-    "max_position_embeddings": 9,
-    "model_type": "distilbert",
-    "n_heads": 2,
-    "n_layers": 1,
-    "pad_token_id": 0,
-    "qa_dropout": 0.1,
-    "seq_classif_dropout": 0.35,
-    "sinusoidal_pos_embds": False,
-    "tie_weights_": True,
-    "vocab_size": len(PIECES),
-}
-
-BERT_SHAPES: dict[str, tuple[int, ...]] = {
-    "embeddings.word_embeddings.weight": (10, 6),
-    "embeddings.position_embeddings.weight": (9, 6),
-    "embeddings.token_type_embeddings.weight": (2, 6),
-    "embeddings.LayerNorm.weight": (6,),
-    "embeddings.LayerNorm.bias": (6,),
-    "encoder.layer.0.attention.self.query.weight": (6, 6),
-    "encoder.layer.0.attention.self.query.bias": (6,),
-    "encoder.layer.0.attention.self.key.weight": (6, 6),
-    "encoder.layer.0.attention.self.key.bias": (6,),
-    "encoder.layer.0.attention.self.value.weight": (6, 6),
-    "encoder.layer.0.attention.self.value.bias": (6,),
-    "encoder.layer.0.attention.output.dense.weight": (6, 6),
-    "encoder.layer.0.attention.output.dense.bias": (6,),
-    "encoder.layer.0.attention.output.LayerNorm.weight": (6,),
-    "encoder.layer.0.attention.output.LayerNorm.bias": (6,),
-    "encoder.layer.0.intermediate.dense.weight": (8, 6),
-    "encoder.layer.0.intermediate.dense.bias": (8,),
-    "encoder.layer.0.output.dense.weight": (6, 8),
-    "encoder.layer.0.output.dense.bias": (6,),
-    "encoder.layer.0.output.LayerNorm.weight": (6,),
-    "encoder.layer.0.output.LayerNorm.bias": (6,),
-    "pooler.dense.weight": (6, 6),
-    "pooler.dense.bias": (6,),
-}
-DISTILBERT_SHAPES: dict[str, tuple[int, ...]] = {
-    "embeddings.word_embeddings.weight": (10, 6),
-    "embeddings.position_embeddings.weight": (9, 6),
-    "embeddings.LayerNorm.weight": (6,),
-    "embeddings.LayerNorm.bias": (6,),
-    "transformer.layer.0.attention.q_lin.weight": (6, 6),
-    "transformer.layer.0.attention.q_lin.bias": (6,),
-    "transformer.layer.0.attention.k_lin.weight": (6, 6),
-    "transformer.layer.0.attention.k_lin.bias": (6,),
-    "transformer.layer.0.attention.v_lin.weight": (6, 6),
-    "transformer.layer.0.attention.v_lin.bias": (6,),
-    "transformer.layer.0.attention.out_lin.weight": (6, 6),
-    "transformer.layer.0.attention.out_lin.bias": (6,),
-    "transformer.layer.0.sa_layer_norm.weight": (6,),
-    "transformer.layer.0.sa_layer_norm.bias": (6,),
-    "transformer.layer.0.ffn.lin1.weight": (8, 6),
-    "transformer.layer.0.ffn.lin1.bias": (8,),
-    "transformer.layer.0.ffn.lin2.weight": (6, 8),
-    "transformer.layer.0.ffn.lin2.bias": (6,),
-    "transformer.layer.0.output_layer_norm.weight": (6,),
-    "transformer.layer.0.output_layer_norm.bias": (6,),
-}
-SHAPES = {"bert": BERT_SHAPES, "distilbert": DISTILBERT_SHAPES}
-
-
-def encoder(model_type: str, prefix: str = "") -> Weights:
-    """Random weights of a one-layer encoder, under the names of published files."""
-    random = np.random.RandomState(0)
-    return {prefix + name: random.normal(size=s).astype(np.float32) for name, s in SHAPES[model_type].items()}
-
-
-def write_checkpoint(folder: Path, config: dict[str, Any], tensors: Weights | None = None) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "vocab.txt").write_text("\n".join(PIECES))
-    tensors = encoder(config.get("model_type", "bert")) if tensors is None else tensors
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
+from tests.checkpoints import (
+    BERT,
+    BERT_SHAPES,
+    DISTILBERT,
+    PIECES,
+    PRETRAINING_HEADS,
+    PUBLISHED,
+    RECIPE,
+    assert_encoder,
+    encoder,
+    shard,
+    write_checkpoint,
+)
 
 
 def read(folder: Path, recipe: Recipe = RECIPE) -> Weights:
@@ -141,42 +47,34 @@ def read(folder: Path, recipe: Recipe = RECIPE) -> Weights:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "attribute"),
+    ("config", "field", "value", "attribute"),
     [
-        ("vocab_size", 77, "vocab_size"),
-        ("hidden_size", 16, "width"),
-        ("num_hidden_layers", 5, "layers"),
-        ("num_attention_heads", 3, "heads"),
-        ("intermediate_size", 11, "feed_forward"),
-        ("max_position_embeddings", 99, "max_positions"),
-        ("type_vocab_size", 4, "type_vocab_size"),
-        ("hidden_act", "relu", "activation"),
-        ("hidden_act", "gelu_new", "activation"),
-        ("layer_norm_eps", 1e-5, "layer_norm_eps"),
-        ("initializer_range", 0.05, "initializer_range"),
-        ("pad_token_id", 1, "pad_id"),
+        (BERT, "vocab_size", 77, "vocab_size"),
+        (BERT, "hidden_size", 16, "width"),
+        (BERT, "num_hidden_layers", 5, "layers"),
+        (BERT, "num_attention_heads", 3, "heads"),
+        (BERT, "intermediate_size", 11, "feed_forward"),
+        (BERT, "max_position_embeddings", 99, "max_positions"),
+        (BERT, "type_vocab_size", 4, "type_vocab_size"),
+        (BERT, "hidden_act", "relu", "activation"),
+        (BERT, "hidden_act", "gelu_new", "activation"),
+        (BERT, "layer_norm_eps", 1e-5, "layer_norm_eps"),
+        (BERT, "initializer_range", 0.05, "initializer_range"),
+        (BERT, "pad_token_id", 1, "pad_id"),
+        (DISTILBERT, "vocab_size", 77, "vocab_size"),
+        (DISTILBERT, "dim", 16, "width"),
+        (DISTILBERT, "n_layers", 5, "layers"),
+        (DISTILBERT, "n_heads", 3, "heads"),
+        (DISTILBERT, "hidden_dim", 11, "feed_forward"),
+        (DISTILBERT, "max_position_embeddings", 99, "max_positions"),
+        (DISTILBERT, "activation", "relu", "activation"),
+        (DISTILBERT, "pad_token_id", 1, "pad_id"),
     ],
 )
-def test_each_field_of_berts_config_is_read(tmp_path: Path, field: str, value: Any, attribute: str) -> None:
-    folder = write_checkpoint(tmp_path / "m", BERT | {field: value})
-    assert getattr(read_architecture(folder, RECIPE, 2), attribute) == value
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "attribute"),
-    [
-        ("vocab_size", 77, "vocab_size"),
-        ("dim", 16, "width"),
-        ("n_layers", 5, "layers"),
-        ("n_heads", 3, "heads"),
-        ("hidden_dim", 11, "feed_forward"),
-        ("max_position_embeddings", 99, "max_positions"),
-        ("activation", "relu", "activation"),
-        ("pad_token_id", 1, "pad_id"),
-    ],
-)
-def test_each_field_of_distilberts_config_is_read(tmp_path: Path, field: str, value: Any, attribute: str) -> None:
-    folder = write_checkpoint(tmp_path / "m", DISTILBERT | {field: value})
+def test_each_field_of_the_config_is_read(
+    tmp_path: Path, config: dict[str, Any], field: str, value: Any, attribute: str
+) -> None:
+    folder = write_checkpoint(tmp_path / "m", config | {field: value})
     assert getattr(read_architecture(folder, RECIPE, 2), attribute) == value
 
 
@@ -212,7 +110,7 @@ def test_gelu_pytorch_tanh_is_another_name_of_gelu_new(tmp_path: Path) -> None:
         (DISTILBERT, Recipe(max_len=8, head_dropout=0.3), Dropout(0.25, 0.15, 0.0, 0.25, 0.3)),
     ],
 )
-def test_dropout_is_the_configs_unless_the_recipe_says_otherwise(
+def test_the_recipe_overrides_the_configs_dropout(
     tmp_path: Path, config: dict[str, Any], recipe: Recipe, expected: Dropout
 ) -> None:
     assert read_architecture(write_checkpoint(tmp_path / "m", config), recipe, 2).dropout == expected
@@ -225,7 +123,7 @@ def test_dropout_is_the_configs_unless_the_recipe_says_otherwise(
         ({"model_type": "distilbert"}, Dropout(0.1, 0.1, 0.0, 0.1, 0.2)),
     ],
 )
-def test_absent_fields_have_transformers_documented_defaults(
+def test_missing_fields_have_the_defaults_of_transformers(
     tmp_path: Path, config: dict[str, Any], expected: Dropout
 ) -> None:
     folder = write_checkpoint(tmp_path / "m", config)
@@ -261,7 +159,7 @@ def test_absent_fields_have_transformers_documented_defaults(
         (DISTILBERT, "attention_dropout", "0.1"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused_with_field_and_value(
+def test_an_unsupported_value_is_refused_with_its_field(
     tmp_path: Path, config: dict[str, Any], field: str, value: Any
 ) -> None:
     folder = write_checkpoint(tmp_path / "m", config, {})
@@ -301,38 +199,14 @@ def test_a_missing_config_is_named(tmp_path: Path) -> None:
 # --- weights
 
 
-def assert_encoder(weights: Weights, model_type: str) -> None:
-    for name, array in encoder(model_type, f"{model_type}.").items():
-        np.testing.assert_array_equal(weights[name], array)
-
-
-def test_the_hubs_old_bert_with_gamma_beta_and_pretraining_heads_is_read(tmp_path: Path) -> None:
-    tensors = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): array
-        for name, array in encoder("bert", "bert.").items()
-    } | {
-        "cls.predictions.bias": np.ones(10, np.float32),
-        "cls.predictions.transform.LayerNorm.gamma": np.ones(6, np.float32),
-        "cls.predictions.transform.dense.weight": np.ones((6, 6), np.float32),
-        "cls.seq_relationship.weight": np.ones((2, 6), np.float32),
-    }
-    assert_encoder(read(write_checkpoint(tmp_path / "m", BERT, tensors)), "bert")
-
-
-def test_a_bert_without_prefix_and_with_position_ids_is_read(tmp_path: Path) -> None:
-    position_ids: Any = np.arange(9, dtype=np.int64)[None]
-    tensors = encoder("bert") | {"embeddings.position_ids": position_ids}
-    assert_encoder(read(write_checkpoint(tmp_path / "m", BERT, tensors)), "bert")
-
-
-@pytest.mark.parametrize("prefix", ["", "distilbert."])
-def test_a_distilbert_with_its_pretraining_head_is_read(tmp_path: Path, prefix: str) -> None:
-    tensors = encoder("distilbert", prefix) | {
-        "vocab_transform.weight": np.ones((6, 6), np.float32),
-        "vocab_layer_norm.bias": np.ones(6, np.float32),
-        "vocab_projector.bias": np.ones(10, np.float32),
-    }
-    assert_encoder(read(write_checkpoint(tmp_path / "m", DISTILBERT, tensors)), "distilbert")
+@pytest.mark.parametrize(
+    ("config", "tensors"),
+    [*PUBLISHED.values(), (DISTILBERT, encoder("distilbert") | PRETRAINING_HEADS["distilbert"])],
+    ids=[*PUBLISHED, "distilbert without prefix"],
+)
+def test_the_names_of_published_checkpoints_are_read(tmp_path: Path, config: dict[str, Any], tensors: Weights) -> None:
+    """With or without the model's prefix, with old names, pre-training heads and buffers."""
+    assert_encoder(read(write_checkpoint(tmp_path / "m", config, tensors)), config["model_type"])
 
 
 @pytest.mark.parametrize("config", [BERT, DISTILBERT])
@@ -350,7 +224,8 @@ def test_the_heads_of_another_task_are_not_taken(tmp_path: Path, config: dict[st
 
 
 @pytest.mark.parametrize("config", [BERT, DISTILBERT])
-def test_weights_come_as_writable_float32_in_the_order_of_the_shapes(tmp_path: Path, config: dict[str, Any]) -> None:
+def test_weights_are_float32_in_the_order_of_the_shapes(tmp_path: Path, config: dict[str, Any]) -> None:
+    """Their arrays can be written to."""
     folder = write_checkpoint(tmp_path / "m", config)
     weights = read(folder)
     shapes = read_architecture(folder, RECIPE, 3).shapes()
@@ -387,20 +262,6 @@ def _write_raw(file: Path, tensors: dict[str, tuple[np.ndarray, str]]) -> None:
         data += array.tobytes()
     encoded = json.dumps(header).encode()
     file.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
-
-
-def shard(folder: Path) -> Path:
-    """Splits the folder's weights in two files with an index, as transformers does above some size."""
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    weight_map: dict[str, str] = {}
-    for number in (1, 2):
-        file = f"model-0000{number}-of-00002.safetensors"
-        part = {name: array for i, (name, array) in enumerate(sorted(tensors.items())) if i % 2 == number - 1}
-        save_file(part, folder / file)
-        weight_map |= dict.fromkeys(part, file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    return folder
 
 
 def test_weights_in_shards_are_read(tmp_path: Path) -> None:
@@ -530,9 +391,8 @@ def test_a_normal_head_has_deviation_002_and_no_bias(tmp_path: Path, config: dic
 
 
 @pytest.mark.parametrize(("config", "name"), [(BERT, "classifier"), (DISTILBERT, "pre_classifier")])
-def test_a_uniform_head_lies_within_one_over_the_root_of_the_width(
-    tmp_path: Path, config: dict[str, Any], name: str
-) -> None:
+def test_a_uniform_head_is_within_its_bound(tmp_path: Path, config: dict[str, Any], name: str) -> None:
+    """The bound is one over the root of the width."""
     drawn = head(tmp_path, config, Recipe(max_len=8, head_init="uniform"))
     bound = 1 / np.sqrt(400)
     for part in ("weight", "bias"):
@@ -579,7 +439,7 @@ def test_a_written_folder_names_task_labels_and_length(tmp_path: Path) -> None:
     assert read_saved(tmp_path / "saved") == Saved("colours", ("red", "green", "blue"), 7)
 
 
-def test_a_written_config_says_what_transformers_needs_to_open_a_classifier(tmp_path: Path) -> None:
+def test_a_written_config_is_that_of_a_classifier(tmp_path: Path) -> None:
     save(tmp_path / "saved", write_checkpoint(tmp_path / "m", BERT), Recipe(max_len=8, dropout=0.5, head_dropout=0.3))
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
     assert config["architectures"] == ["BertForSequenceClassification"]
@@ -624,14 +484,15 @@ def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
         read_saved(write_checkpoint(tmp_path / "m", config))
 
 
-def test_a_tokenizer_without_bound_is_bounded_by_the_positions(tmp_path: Path) -> None:
+def test_without_a_bound_the_length_is_the_positions(tmp_path: Path) -> None:
+    """The tokenizer has 10^30 for "no bound"."""
     config = BERT | {"architectures": ["BertForSequenceClassification"], "id2label": {"0": "no", "1": "yes"}}
     folder = write_checkpoint(tmp_path / "m", config)
     (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 10**30}))
     assert read_saved(folder) == Saved(None, ("no", "yes"), 9)
 
 
-def test_a_tokenizer_without_bound_takes_512_tokens_of_more_positions(tmp_path: Path) -> None:
+def test_without_a_bound_the_length_is_at_most_512(tmp_path: Path) -> None:
     config = BERT | {"architectures": ["BertForSequenceClassification"], "max_position_embeddings": 1024}
     assert read_saved(write_checkpoint(tmp_path / "m", config)).max_len == 512
 
@@ -699,7 +560,8 @@ def test_a_folder_that_holds_no_model_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "thesis" / "chapter").exists()
 
 
-def test_a_save_that_fails_leaves_the_old_model_and_nothing_half_written(tmp_path: Path) -> None:
+def test_a_failed_save_changes_nothing(tmp_path: Path) -> None:
+    """The old model stays, and there is nothing half written."""
     source = write_checkpoint(tmp_path / "m", BERT)
     save(tmp_path / "saved", source)
     before = checkpoint_hash(tmp_path / "saved")

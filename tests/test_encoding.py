@@ -1,4 +1,5 @@
-"""Text to token ids: what the tokenizer's files say is done or refused, and what is encoded once is used again."""
+"""Encoding of text as token ids. Each setting in the tokenizer's files is honoured or refused, and nothing is encoded
+twice."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def test_rows_lie_end_to_end_without_padding(folder: Path) -> None:
     )  # fmt: skip
 
 
-def test_the_second_text_of_a_pair_has_type_one_with_its_separator(folder: Path) -> None:
+def test_the_second_text_and_its_separator_have_type_one(folder: Path) -> None:
     data = encoded(folder, ["the cat"], ["sat"])
     assert data.ids.tolist() == [*ids("the", "cat"), ID["sat"], ID["[SEP]"]]
     assert data.types.tolist() == [0, 0, 0, 0, 1, 1]
@@ -104,18 +105,18 @@ def test_a_single_text_is_cut_at_its_end(folder: Path) -> None:
         ("a a", "b b b b", (2, 3)),
     ],
 )
-def test_of_a_pair_the_longer_text_is_cut_first_and_the_first_of_two_alike(
-    folder: Path, first: str, second: str, kept: tuple[int, int]
-) -> None:
+def test_the_longer_text_of_a_pair_is_cut_first(folder: Path, first: str, second: str, kept: tuple[int, int]) -> None:
+    """If both are equally long, the first one is cut."""
     data = encoded(folder, [first], [second], max_len=8)
     assert data.ids.tolist() == [*ids(*"a" * kept[0]), *ids(*"b" * kept[1])[1:]]
 
 
 @pytest.mark.parametrize("pairs", [False, True])
 @pytest.mark.parametrize(("count", "calls"), [(0, []), (1, [1]), (3, [3]), (10, [3, 3, 3, 1])])
-def test_the_tokenizer_gets_a_few_rows_at_once_and_each_is_encoded_as_it_is_alone(
+def test_rows_encoded_together_are_as_encoded_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, calls: list[int], pairs: bool
 ) -> None:
+    """The tokenizer gets a few rows in each call."""
     texts = [" ".join(["the", "cat", "sat", "a", "b"][: 1 + n % 5]) for n in range(count)]
     tokenizer, given = read_tokenizer(folder), []
 
@@ -143,7 +144,7 @@ def test_the_tokenizer_gets_a_few_rows_at_once_and_each_is_encoded_as_it_is_alon
 # --- what the tokenizer's files say
 
 
-def test_a_vocabulary_alone_is_lower_cased_and_loses_its_accents(folder: Path) -> None:
+def test_a_vocabulary_alone_means_no_case_and_no_accents(folder: Path) -> None:
     assert tokens(folder, "Cat Café 中文") == ids("cat", "caf", "##e", "中", "文")
 
 
@@ -166,14 +167,14 @@ def test_the_casing_of_tokenizer_config_is_honoured(
     assert tokens(folder, "Cat Café 中文") == ids(*wanted)
 
 
-def test_truncation_and_padding_in_tokenizer_json_are_overridden(folder: Path) -> None:
+def test_truncation_and_padding_of_the_json_are_overridden(folder: Path) -> None:
     add_tokenizer_json(folder, truncation={"max_length": 4, "direction": "left"})
     assert tokens(folder, "a b a b a") == ids("a", "b", "a", "b", "a")
     assert encoded(folder, ["a b a b a"], max_len=5).ids.tolist() == ids("a", "b", "a")
     assert encoded(folder, ["a"]).ids.tolist() == ids("a")
 
 
-def test_casing_in_tokenizer_json_that_transformers_would_ignore_is_refused(folder: Path) -> None:
+def test_casing_that_transformers_would_ignore_is_refused(folder: Path) -> None:
     add_tokenizer_json(folder, lowercase=False)
     with pytest.raises(InputError, match=r"tokenizer.json has lowercase False, and .* no do_lower_case; add it there"):
         tokens(folder, "Cat")
@@ -228,7 +229,8 @@ def test_what_is_encoded_is_used_again(folder: Path, monkeypatch: pytest.MonkeyP
     assert encode(splits, folder, 16, pad_id=0) == first
 
 
-def test_another_text_label_length_padding_or_tokenizer_is_encoded_anew(folder: Path) -> None:
+def test_anything_else_is_encoded_again(folder: Path) -> None:
+    """Another text, label, split, length, pad id or tokenizer."""
     splits = {"train": Rows(["the cat"], None, [1])}
     made = [encode(splits, folder, 16, pad_id=0)]
     made.append(encode({"train": Rows(["the cat."], None, [1])}, folder, 16, pad_id=0))

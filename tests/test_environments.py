@@ -1,4 +1,4 @@
-"""Which interpreter runs a backend, and what is found in it."""
+"""The interpreter that runs a backend, and what is installed in it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ def test_gluons_command_names_the_python_that_it_needs(checkout: Path, monkeypat
     assert str(error.value) == "no environment for gluon; make it with: tox run -e gluon (needs Python 3.11)"
 
 
-def test_a_given_interpreter_that_is_not_there_is_named_and_nothing_else_is_tried(checkout: Path, backend: str) -> None:
+def test_a_given_interpreter_that_is_missing_is_named(checkout: Path, backend: str) -> None:
+    """No other is tried."""
     missing = checkout / "nowhere" / "python"
     with pytest.raises(InputError, match=rf"--python here={missing}: there is no such interpreter"):
         find_python(backend, {backend: missing})
@@ -100,7 +101,7 @@ def test_a_given_file_that_cannot_be_executed_is_refused(checkout: Path, backend
         ("keras", {"tensorflow": "tensorflow_cpu", "keras": "keras", "keras_hub": "keras-hub"}),
     ],
 )
-def test_packages_and_versions_are_those_that_pip_lists_there(name: str, distributions: dict[str, str]) -> None:
+def test_packages_and_versions_are_those_that_pip_lists(name: str, distributions: dict[str, str]) -> None:
     found = find_environment(name, {})
     pip = subprocess.run(
         [found.python, "-m", "pip", "list", "--format", "json", "--disable-pip-version-check"],
@@ -115,7 +116,7 @@ def test_packages_and_versions_are_those_that_pip_lists_there(name: str, distrib
     assert f"Python {found.python_version}\n" == version
 
 
-def test_an_interpreter_without_the_framework_is_named_with_what_it_lacks(absent: str) -> None:
+def test_an_interpreter_is_named_with_the_module_it_lacks(absent: str) -> None:
     with pytest.raises(InputError) as error:
         find_environment(absent, {absent: Path(sys.executable)})
     assert str(error.value) == (
@@ -123,14 +124,14 @@ def test_an_interpreter_without_the_framework_is_named_with_what_it_lacks(absent
     )
 
 
-def test_an_interpreter_that_does_not_run_is_named_with_its_last_word(tmp_path: Path, backend: str) -> None:
+def test_an_interpreter_that_fails_is_named_with_its_last_line(tmp_path: Path, backend: str) -> None:
     broken = executable(tmp_path / "python", "#!/bin/sh\necho first >&2\necho 'libfoo.so not found' >&2\nexit 127\n")
     with pytest.raises(InputError) as error:
         find_environment(backend, {backend: broken})
     assert str(error.value) == f"{broken} does not run (libfoo.so not found)"
 
 
-def test_an_interpreter_inside_the_checkout_is_shown_without_the_checkouts_path(checkout: Path) -> None:
+def test_an_interpreter_in_the_checkout_has_a_short_path(checkout: Path) -> None:
     def shown(python: Path) -> str:
         return Environment(python, packages={}, versions={}, python_version="3.11.7").shown
 
@@ -138,7 +139,8 @@ def test_an_interpreter_inside_the_checkout_is_shown_without_the_checkouts_path(
     assert shown(Path("/somewhere/venv/bin/python")) == "/somewhere/venv/bin/python"
 
 
-def test_another_interpreter_finds_the_project_and_nothing_of_this_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_interpreter_finds_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets nothing of this interpreter's own."""
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "of this one")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
@@ -149,9 +151,7 @@ def test_another_interpreter_finds_the_project_and_nothing_of_this_ones(monkeypa
     assert variables["CUDA_VISIBLE_DEVICES"] == "1"
 
 
-def test_the_settings_of_a_worker_are_among_its_variables_and_the_users_come_first_but_for_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_users_settings_come_first_except_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MALLOC_ARENA_MAX", "OMP_WAIT_POLICY", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     usual = worker_settings(2)
@@ -180,7 +180,8 @@ print(faults() - before)
     platform.libc_ver()[0] != "glibc",
     reason="MALLOC_* are settings of glibc; musl and macOS have other allocators, which never read them",
 )
-def test_memory_that_a_step_frees_serves_the_next_one_without_a_page_zeroed_anew() -> None:
+def test_memory_that_a_step_frees_serves_the_next_one() -> None:
+    """The kernel zeroes hardly a page of it again."""
     run = subprocess.run([sys.executable, "-c", TAKE_AND_FREE], env=worker_variables(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) < 100  # of the 41,000 pages of 4 KiB that are taken

@@ -1,4 +1,4 @@
-"""Whether two arms score the same, over seeds, on made-up scores: what is called equivalent, what different."""
+"""The comparison of two variants over seeds, on made-up scores: which are called equivalent, and which different."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from benchmarks.parity.equivalence import (
-    Arms,
     Comparison,
+    Variants,
     compare,
     deviation,
     difference_p,
@@ -23,22 +23,22 @@ from benchmarks.parity.equivalence import (
     verdict_of,
 )
 from shared.recipe import Recipe
-from tests.test_tables import epoch, record
+from tests.factories import epoch, record
 
 NOISE = [0.013, -0.004, 0.021, -0.017, 0.002, -0.009, 0.011, 0.006, -0.012, 0.003]
-"""Of ten seeds."""
+"""Differences of ten seeds."""
 
 
 @pytest.fixture(autouse=True)
 def no_warnings() -> Iterator[None]:
-    """numpy and scipy warn where they compute what is not defined."""
+    """Turns warnings into errors: numpy and scipy warn if a value is not defined."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
 
 
-def records(test: dict[str, Any], dev: dict[str, Any] | None = None) -> Arms:
-    """Of each backend's test and dev accuracies over seeds 1, 2, ...; mcc is accuracy - 0.1, f1 accuracy + 0.1."""
+def records(test: dict[str, Any], dev: dict[str, Any] | None = None) -> Variants:
+    """Records with each backend's test and dev accuracies over seeds 1, 2, ...; mcc is 0.1 less, f1 0.1 more."""
     dev = dev or test
     return {
         backend: [
@@ -58,10 +58,11 @@ def only(comparisons: list[Comparison], split: str = "test", metric: str = "accu
     return found
 
 
-# --- what is compared
+# --- comparisons
 
 
-def test_every_pair_in_the_order_given_is_compared_on_every_metric_of_dev_and_test() -> None:
+def test_every_pair_is_compared_on_every_metric_of_dev_and_test() -> None:
+    """Pairs come in the order in which the variants are given."""
     found = compare(records({"torch": around(0.8), "gluon": around(0.8), "keras": around(0.8)}))
     pairs = [("torch", "gluon"), ("torch", "keras"), ("gluon", "keras")]
     assert [(c.first, c.second, c.split, c.metric) for c in found] == [
@@ -94,7 +95,8 @@ def test_the_order_of_the_records_changes_nothing() -> None:
     assert compare(mixed) == compare(made)
 
 
-def test_the_margin_is_the_firsts_deviation_of_that_very_split_and_metric_unless_one_is_given() -> None:
+def test_the_margin_is_the_first_variants_deviation() -> None:
+    """It is that of the same split and metric, unless a margin is given."""
     test = {"torch": around(0.8), "gluon": around(0.7, 3 * np.array(NOISE)), "keras": around(0.8)}
     dev = {name: around(0.6, 5 * np.array(NOISE)) for name in test}
     for found in compare(records(test, dev)):
@@ -113,7 +115,7 @@ def test_records_that_cannot_be_paired_are_refused() -> None:
         compare({name: mine[:1] for name, mine in made.items()})
 
 
-def test_scores_are_told_by_rising_seed() -> None:
+def test_scores_come_by_rising_seed() -> None:
     found = scores_by_seed({"torch": records({"torch": [0.7, 0.8, 0.9]})["torch"][::-1]})
     assert found["torch"]["test", "accuracy"].tolist() == [0.7, 0.8, 0.9]
     assert found["torch"]["dev", "f1"] == pytest.approx([0.8, 0.9, 1.0])
@@ -134,7 +136,8 @@ def test_p_values_are_those_of_the_paired_t_statistic(seeds: int, mean: float, m
     assert difference_p(d) == pytest.approx(2 * student.sf(abs(d.mean() / error), df=seeds - 1), abs=1e-12)
 
 
-def test_equivalence_is_accepted_when_the_90_percent_t_interval_lies_within_the_margin() -> None:
+def test_equivalent_means_a_90_percent_interval_in_the_margin() -> None:
+    """It is the interval of the mean by Student's t."""
     d = np.array(NOISE) + 0.004
     half = student.ppf(0.95, df=9) * np.std(d, ddof=1) / np.sqrt(10)
     edge = d.mean() + half
@@ -162,7 +165,7 @@ def draws(difference: float, seeds: int, number: int) -> np.ndarray:
 
 
 def equivalents(drawn: np.ndarray, margin: float) -> float:
-    """The share that is called equivalent."""
+    """The share of draws that is called equivalent."""
     return float(np.mean([verdict_of(equivalence_p(d, margin), difference_p(d)) == "equivalent" for d in drawn]))
 
 
@@ -174,18 +177,17 @@ def test_a_difference_of_two_margins_is_never_called_equivalent(sign: int, margi
 
 @pytest.mark.parametrize("sign", [-1, 1])
 @pytest.mark.parametrize("seeds", [5, 20])
-def test_a_difference_of_exactly_the_margin_is_called_equivalent_as_rarely_as_the_level_says(
-    sign: int, seeds: int
-) -> None:
+def test_a_difference_of_the_margin_is_seldom_called_equivalent(sign: int, seeds: int) -> None:
+    """It is as rare as the level says."""
     share = equivalents(draws(sign * 3.0, seeds, number=1000), margin=3.0)
     assert share == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / 1000))
 
 
-def test_a_difference_far_within_the_margin_is_called_equivalent() -> None:
+def test_a_difference_far_within_the_margin_is_equivalent() -> None:
     assert equivalents(draws(0.0, seeds=10, number=200), margin=3.0) == 1
 
 
-def test_a_planted_difference_of_two_torch_deviations_is_not_called_equivalent_either() -> None:
+def test_two_of_torchs_deviations_are_not_called_equivalent() -> None:
     """The margin is torch's own deviation here, measured on the same seeds."""
     random = np.random.default_rng(1)
     verdicts = []
@@ -197,7 +199,7 @@ def test_a_planted_difference_of_two_torch_deviations_is_not_called_equivalent_e
     assert verdicts.count("different") > 30
 
 
-def test_a_difference_that_is_plain_but_small_is_equivalent_and_noted() -> None:
+def test_a_plain_but_small_difference_is_equivalent_and_noted() -> None:
     found = only(compare(records({"torch": around(0.8), "gluon": around(0.805, 1.01 * np.array(NOISE))})))
     assert found.p_different < 0.05
     assert (found.verdict, found.note) == ("equivalent", "not equal, but within the margin")
@@ -207,7 +209,7 @@ def test_a_difference_that_is_plain_but_small_is_equivalent_and_noted() -> None:
 
 
 def test_the_interval_is_efrons_bca() -> None:
-    """Against the formula, written out here, on other resamples."""
+    """The formula is written out here, on other resamples."""
     d = np.array([0.01, 0.012, -0.004, 0.05, 0.002, 0.003, 0.02, -0.001])
     n, random = len(d), np.random.default_rng(5)
     resampled = np.sort(d[random.integers(0, n, (200_000, n))].mean(axis=1))
@@ -241,7 +243,7 @@ def test_equal_scores_are_equivalent() -> None:
     ("difference", "verdict"),
     [(0.004, "equivalent"), (-0.004, "equivalent"), (0.01, "different"), (-0.01, "different"), (0.02, "different")],
 )
-def test_the_same_difference_at_every_seed_is_judged_by_its_size(difference: float, verdict: str) -> None:
+def test_a_constant_difference_is_judged_by_its_size(difference: float, verdict: str) -> None:
     found = only(compare(records({"torch": around(0.8), "gluon": around(0.8 + difference)}), margin=0.01))
     assert found.verdict == verdict
     assert (found.low, found.high) == pytest.approx((difference, difference))
@@ -249,13 +251,14 @@ def test_the_same_difference_at_every_seed_is_judged_by_its_size(difference: flo
     assert found.note == "the same difference at every seed"
 
 
-def test_a_difference_that_is_the_margin_but_for_rounding_is_not_within_it() -> None:
+def test_the_margin_up_to_rounding_is_not_within_the_margin() -> None:
     assert equivalence_p(np.full(5, 0.01 - 1e-15), 0.01) == 1
     assert equivalence_p(np.full(5, 0.0099), 0.01) == 0
 
 
-def test_where_torch_scores_the_same_at_every_seed_nothing_is_shown_to_be_equivalent() -> None:
-    majority = [0.684, 0.1 + 0.584, 0.684]  # equal but for rounding
+def test_without_a_deviation_of_torch_nothing_is_equivalent() -> None:
+    """Torch scores the same at every seed, and gives no margin."""
+    majority = [0.684, 0.1 + 0.584, 0.684]  # equal up to rounding
     found = only(compare(records({"torch": majority, "gluon": majority, "keras": [0.684, 0.69, 0.684]}))[:6])
     assert found.margin == 0
     assert found.verdict == "undecided"
@@ -266,12 +269,13 @@ def test_where_torch_scores_the_same_at_every_seed_nothing_is_shown_to_be_equiva
     assert given.verdict == "equivalent"
 
 
-def test_where_torch_has_no_deviation_another_that_clearly_has_learned_is_still_different() -> None:
+def test_without_a_deviation_of_torch_others_can_be_different() -> None:
+    """Gluon has clearly learned, and torch has not."""
     found = only(compare(records({"torch": [0.684] * 10, "gluon": around(0.75)})))
     assert (found.verdict, found.margin) == ("different", 0)
 
 
-def test_a_score_that_is_no_number_is_named_and_shows_nothing() -> None:
+def test_a_score_of_nan_is_named_and_shows_nothing() -> None:
     nan = float("nan")
     made = records({"torch": [0.7, 0.8, 0.9], "gluon": [0.7, nan, 0.9], "keras": [0.7, 0.8, 0.9]})
     for found in compare(made, margin=0.5):
@@ -281,7 +285,7 @@ def test_a_score_that_is_no_number_is_named_and_shows_nothing() -> None:
         assert np.isnan([found.mean, found.low, found.high, found.p_equivalent]).all() == (not sound)
 
 
-def test_where_torchs_score_is_no_number_there_is_no_margin() -> None:
+def test_if_a_score_of_torch_is_nan_there_is_no_margin() -> None:
     nan = float("nan")
     made = records({"torch": [0.7, nan, 0.9], "gluon": [0.7, 0.8, 0.9], "keras": [0.7, 0.8, 0.9]})
     found = only([c for c in compare(made) if (c.first, c.second) == ("gluon", "keras")])
@@ -289,6 +293,6 @@ def test_where_torchs_score_is_no_number_there_is_no_margin() -> None:
     assert np.isnan(found.margin)
 
 
-def test_values_that_are_equal_but_for_rounding_have_no_deviation() -> None:
+def test_values_that_are_equal_up_to_rounding_do_not_deviate() -> None:
     assert deviation(np.array([0.3, 0.1 + 0.2, 0.3])) == 0
     assert deviation(np.array([1.0, 2.0, 3.0])) == 1

@@ -1,6 +1,6 @@
 """Bad input through the real command line: one line that names the thing and the remedy, exit code 2, nothing written.
 
-How a dying worker is reported, which is no bad input, is in tests/test_runner.py.
+tests/test_runner.py has workers that fail, which is not bad input.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from safetensors.numpy import load_file, save_file
 from backends import BACKENDS
 from benchmarks.workers.environments import CHECKOUT
 from shared.checkpoint.sources import resolve_model
+from shared.records import FORMAT, record_path, write_record
+from tests.factories import record
 
 NO_HUB = "http://127.0.0.1:9"
 """Nobody answers at the discard port."""
@@ -29,21 +31,26 @@ NO_HUB = "http://127.0.0.1:9"
 Refused = Callable[..., str]
 
 
+def run(here: Path, *arguments: str | Path, module: str, checkout: Path = CHECKOUT) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this folder, without a hub."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=here,
+        env=os.environ
+        | {"PYTHONPATH": str(checkout), "HF_ENDPOINT": NO_HUB, "HF_HOME": str(here.parent / "hub"), "COLUMNS": "80"},
+    )
+
+
 @pytest.fixture
 def refused(tmp_path: Path) -> Refused:
     """Runs a command with bad input and gives its one line, less the command's name."""
 
-    def run(*arguments: str | Path, module: str = "benchmarks.run", checkout: Path = CHECKOUT) -> str:
+    def refuse(*arguments: str | Path, module: str = "benchmarks.run", checkout: Path = CHECKOUT) -> str:
         folder = tmp_path / "started here"
         folder.mkdir()
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=folder,
-            env=os.environ
-            | {"PYTHONPATH": str(checkout), "HF_ENDPOINT": NO_HUB, "HF_HOME": str(tmp_path / "hub"), "COLUMNS": "80"},
-        )
+        done = run(folder, *arguments, module=module, checkout=checkout)
         assert done.returncode == 2, done.stderr
         assert done.stdout == ""
         assert list(folder.iterdir()) == []
@@ -51,7 +58,7 @@ def refused(tmp_path: Path) -> Refused:
         assert line.startswith(f"{module}: error: ")
         return line.removeprefix(f"{module}: error: ")
 
-    return run
+    return refuse
 
 
 TOY = ("--backend", "torch", "--model", "random:bert-tiny")
@@ -86,7 +93,7 @@ def checkpoint(tmp_path: Path) -> Path:
     [
         (
             ("--backend", "jax", "--task", "acceptability"),
-            "unknown backend 'jax'; known: torch, gluon, keras, all",
+            f"unknown backend 'jax'; known: {', '.join(BACKENDS)}, all",
         ),
         (
             (*TOY, "--task", "squad"),
@@ -125,7 +132,10 @@ def checkpoint(tmp_path: Path) -> Path:
         ((*BUILT_IN, "--threads", "0"), "--threads 0: pass 1 to "),
         ((*BUILT_IN, "--train-split", "more"), "acceptability has no split 'more' for train; it has train, dev, test"),
         ((*BUILT_IN, "--held-out", "0.9999"), "a share of 0.9999 held out of "),
-        ((*BUILT_IN, "--python", "torch"), "--python torch: pass BACKEND=PATH with a backend of torch, gluon, keras"),
+        (
+            (*BUILT_IN, "--python", "torch"),
+            f"--python torch: pass BACKEND=PATH with a backend of {', '.join(BACKENDS)}",
+        ),
         ((*BUILT_IN, "--colour"), "unrecognized arguments: --colour"),
         (TOY, "the following arguments are required: --task"),
     ],
@@ -165,7 +175,7 @@ def test_a_given_interpreter_that_is_missing_is_named(refused: Refused) -> None:
     assert line == "--python torch=/no/such/python: there is no such interpreter"
 
 
-def test_a_missing_environment_is_named_with_the_command_that_makes_it(refused: Refused, tmp_path: Path) -> None:
+def test_a_missing_environment_is_named_with_its_command(refused: Refused, tmp_path: Path) -> None:
     for part in ("backends", "benchmarks", "shared"):
         shutil.copytree(CHECKOUT / part, tmp_path / "fresh" / part)
     backend = next(name for name, b in BACKENDS.items() if not importlib.util.find_spec(b.modules[0]))
@@ -178,7 +188,7 @@ def test_a_missing_environment_is_named_with_the_command_that_makes_it(refused: 
 # --- data
 
 
-def test_a_data_folder_without_the_tasks_files_is_told_which_were_looked_for(refused: Refused, tmp_path: Path) -> None:
+def test_a_data_folder_without_files_is_told_which_are_wanted(refused: Refused, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     line = refused(*TOY, "--task", "cola", "--data-dir", empty)
@@ -248,9 +258,8 @@ def reviews(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_a_malformed_row_below_rows_of_several_lines_is_named_by_its_first_line(
-    refused: Refused, reviews: Path
-) -> None:
+def test_a_malformed_row_of_lines_is_named_by_its_first(refused: Refused, reviews: Path) -> None:
+    """Rows above it have several lines too."""
     file = reviews / "google-play" / "reviews.csv"
     file.write_text(file.read_text() + '"No\nstars.",6,toy\n')
     line = refused(*TOY, "--task", "google-play", "--data-dir", reviews)
@@ -321,7 +330,7 @@ def test_a_wrong_shape_is_named_beside_the_right_one(refused: Refused, checkpoin
         ("position_embedding_type", "relative_key", "position_embedding_type is 'relative_key'; "),
     ],
 )
-def test_an_architecture_that_is_not_supported_is_refused_by_its_fields_name(
+def test_an_unsupported_architecture_is_refused_by_its_field(
     refused: Refused, checkpoint: Path, field: str, value: str, wanted: str
 ) -> None:
     file = checkpoint / "config.json"
@@ -370,13 +379,13 @@ def test_a_broken_tokenizer_is_named(refused: Refused, checkpoint: Path) -> None
 # --- no hub
 
 
-def test_without_a_hub_a_model_of_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+def test_without_a_hub_its_models_are_refused_with_the_remedy(refused: Refused) -> None:
     line = refused("--backend", "torch", "--task", "acceptability")
     assert line.startswith("cannot fetch google-bert/bert-base-uncased from the hub (")
     assert line.endswith("; pass a checkpoint's folder with --model, or --model minilm")
 
 
-def test_without_a_hub_a_task_of_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+def test_without_a_hub_its_tasks_are_refused_with_the_remedy(refused: Refused) -> None:
     line = refused(*TOY, "--task", "cola")
     assert line.startswith("cola cannot be taken from the hub's nyu-mll/glue (")
     assert line.endswith(
@@ -384,7 +393,7 @@ def test_without_a_hub_a_task_of_the_hub_is_refused_with_what_to_pass(refused: R
     )
 
 
-def test_a_task_without_a_copy_on_the_hub_is_refused_with_what_to_pass(refused: Refused) -> None:
+def test_a_task_that_is_not_on_the_hub_is_refused(refused: Refused) -> None:
     line = refused(*TOY, "--task", "google-play")
     assert line == "google-play is not on the hub; pass --data-dir a folder that holds google-play/reviews.csv"
 
@@ -392,20 +401,46 @@ def test_a_task_without_a_copy_on_the_hub_is_refused_with_what_to_pass(refused: 
 # --- records
 
 
-def test_a_record_that_cannot_be_read_is_named(refused: Refused, tmp_path: Path) -> None:
-    broken = tmp_path / "out" / "records" / "0123456789abcdef.json"
-    broken.parent.mkdir(parents=True)
-    broken.write_text('{"format": 1, "half')
-    expected = f"{broken} is not a record of this project; delete it and run its cell again"
-    assert refused(tmp_path / "out", module="benchmarks.report") == expected
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The output of a run: one record."""
+    write_record(tmp_path / "out", record(), {"dev": np.zeros((1, 2))})
+    return tmp_path / "out"
 
 
-def test_before_a_run_a_record_that_cannot_be_read_is_named(refused: Refused, tmp_path: Path) -> None:
-    broken = tmp_path / "out" / "records" / "0123456789abcdef.json"
-    broken.parent.mkdir(parents=True)
-    broken.write_text("[]")
-    assert refused(*BUILT_IN, "--out", tmp_path / "out").startswith(f"{broken} is not a record ")
+@pytest.mark.parametrize("command", [["benchmarks.report"], ["benchmarks.run", *BUILT_IN, "--out"]])
+def test_a_record_of_a_newer_format_is_refused_by_name(refused: Refused, out: Path, command: list[str]) -> None:
+    newer = record_path(out, "0123456789abcdef")
+    newer.write_text(json.dumps({"format": FORMAT + 1, "thing": "of tomorrow"}))
+    before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    module, *arguments = command
+    assert refused(*arguments, out, module=module) == (
+        f"{newer} is a record of format {FORMAT + 1}, and this code reads formats up to {FORMAT}; update this project, "
+        "or move the file away"
+    )
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == before
+
+
+def test_a_report_names_a_bad_record_and_leaves_it_aside(out: Path, tmp_path: Path) -> None:
+    bad = record_path(out, "0123456789abcdef")
+    bad.write_text('{"format": 1, "half')
+    done = run(tmp_path, out, module="benchmarks.report")
+    assert done.returncode == 0
+    assert done.stderr == f"{bad} is not a record of this project and is left aside; run its cell again\n"
+    assert bad.read_text() == '{"format": 1, "half'
+    assert len((out / "table.csv").read_text().splitlines()) == 2
+
+
+def test_a_report_on_bad_records_alone_is_refused(tmp_path: Path) -> None:
+    bad = record_path(tmp_path / "out", "0123456789abcdef")
+    bad.parent.mkdir(parents=True)
+    bad.write_text("[]")
+    done = run(tmp_path, tmp_path / "out", module="benchmarks.report")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        f"{bad} is not a record of this project and is left aside; run its cell again",
+        f"benchmarks.report: error: {tmp_path / 'out'}/records holds no records; pass the --out folder of a run",
+    ]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["records"]
 
 

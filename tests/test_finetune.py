@@ -1,4 +1,4 @@
-"""The training loop, over a softmax regression on word counts: a model small enough to check by hand."""
+"""The training loop, with a softmax regression on word counts: a model small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
 import shared.finetune
-from shared.answer import Run
+from shared.answer import DevScored, EpochEnded, Event, Fit, Stepped
 from shared.architecture import Weights
 from shared.batching import Batch, make_batch
 from shared.contract import Gradients, HiddenStates
 from shared.encoding import Encoded
 from shared.errors import InputError
-from shared.finetune import STEPS_AHEAD, Event, finetune, predict
+from shared.finetune import STEPS_AHEAD, Run, finetune, predict
 from shared.recipe import Recipe
 
 VOCABULARY = 12
@@ -37,7 +37,7 @@ class SoftmaxRegression:
         self.rates = rates
         self.batches: list[Batch] = []
         self.predicted: list[int] = []
-        """Widths."""
+        """The width of each batch."""
         self.learning_rates: list[float] = []
         self.taken: list[tuple[float, int]] = []
         self.calls: list[str] = []
@@ -96,7 +96,7 @@ def word_counts(batch: Batch) -> np.ndarray:
 
 
 def make_split(rows: int, seed: int, labelled: bool = True) -> Encoded:
-    """Rows of 2 to 7 words, whose label follows from their words but for some noise."""
+    """Rows of 2 to 7 words, whose label follows from their words and some noise."""
     random = np.random.RandomState(seed)
     lengths = random.randint(2, 8, size=rows)
     texts = [random.randint(1, VOCABULARY, size=n) for n in lengths]
@@ -121,12 +121,18 @@ def run(
     model: SoftmaxRegression | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> tuple[Run, SoftmaxRegression]:
+    """Fine-tunes the model. Returns it too."""
     model = model or SoftmaxRegression()
     return finetune(model, splits or data(), recipe, ("accuracy", "mcc"), on_event), model
 
 
+def fit(recipe: Recipe = RECIPE, splits: dict[str, Encoded] | None = None) -> Fit:
+    """Fine-tunes a new model, and gives the answer alone."""
+    return run(recipe, splits)[0].fit
+
+
 def counts_of(split: Encoded) -> np.ndarray:
-    """Word counts of every row, by a loop of this file's own."""
+    """Word counts of every row, by a loop that shares nothing with the code under test."""
     counts = np.zeros((len(split.labels), VOCABULARY))
     for row in range(len(split.labels)):
         for word in split.ids[split.offsets[row] : split.offsets[row + 1]]:
@@ -134,32 +140,35 @@ def counts_of(split: Encoded) -> np.ndarray:
     return counts
 
 
-def test_losses_and_accuracies_stand_in_the_order_of_the_steps_though_they_are_read_late() -> None:
+def test_losses_and_accuracies_come_in_the_order_of_the_steps() -> None:
+    """They are read some steps later."""
     answer, model = run(replace(RECIPE, epochs=4), data(train=50))
     assert model.most_unread > 1
-    assert len(answer.step_loss) == answer.total_steps == 52
-    assert answer.step_loss == [loss for loss, _ in model.taken]
+    assert len(answer.fit.step_loss) == answer.fit.total_steps == 52
+    assert answer.fit.step_loss == [loss for loss, _ in model.taken]
     sizes = [len(batch.labels) for batch in model.batches]
-    assert answer.step_accuracy == [correct / n for (_, correct), n in zip(model.taken, sizes, strict=True)]
+    assert answer.fit.step_accuracy == [correct / n for (_, correct), n in zip(model.taken, sizes, strict=True)]
 
 
-def test_no_more_than_the_promised_number_of_steps_runs_ahead_and_none_is_left_unread() -> None:
+def test_a_limited_number_of_steps_runs_ahead() -> None:
+    """None is left unread in the end."""
     _, model = run(splits=data(train=200))
     assert model.most_unread == STEPS_AHEAD + 1  # the one that was just taken, and those before it
     assert model.unread == 0
 
 
-def test_an_epoch_shorter_than_the_steps_ahead_is_read_whole_before_dev_is_looked_at() -> None:
+def test_a_short_epoch_is_read_whole() -> None:
+    """It has fewer steps than may run ahead."""
     answer, model = run()
-    assert [epoch.steps for epoch in answer.epochs] == [3, 3, 3]
+    assert [epoch.steps for epoch in answer.fit.epochs] == [3, 3, 3]
     assert model.unread == 0
-    assert len(answer.step_loss) == 9
+    assert len(answer.fit.step_loss) == 9
 
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.1, 0.25, 1.0])
 def test_rates_climb_from_zero_and_fall_linearly_to_zero(warm_up: float) -> None:
     answer, model = run(replace(RECIPE, warm_up=warm_up, epochs=8))
-    total = answer.total_steps
+    total = answer.fit.total_steps
     assert total == 24
     climbing = int(warm_up * total)
     corners = [0, climbing, total] if climbing else [0, total]
@@ -188,30 +197,31 @@ def received_hash(model: SoftmaxRegression) -> str:
 
 def test_received_is_the_hash_of_what_every_step_was_given() -> None:
     answer, model = run()
-    assert answer.received == received_hash(model)
+    assert answer.fit.received == received_hash(model)
 
 
 def test_received_is_the_same_for_the_same_question() -> None:
-    assert run()[0].received == run()[0].received
+    assert fit().received == fit().received
 
 
-def test_received_changes_with_order_labels_words_rate_and_padding() -> None:
+def test_received_changes_with_whatever_a_step_is_given() -> None:
+    """Order, labels, words, rate and padding."""
     flipped, other_word = data(), data()
     flipped["train"] = replace(flipped["train"], labels=1 - flipped["train"].labels)
     other_word["train"] = replace(other_word["train"], ids=np.roll(other_word["train"].ids, 1))
-    answers = [
-        run()[0],
-        run(replace(RECIPE, seed=2))[0],
-        run(splits=flipped)[0],
-        run(splits=other_word)[0],
-        run(replace(RECIPE, learning_rate=0.1000001))[0],
-        run(replace(RECIPE, padding="longest"))[0],
+    received = [
+        fit().received,
+        fit(replace(RECIPE, seed=2)).received,
+        fit(splits=flipped).received,
+        fit(splits=other_word).received,
+        fit(replace(RECIPE, learning_rate=0.1000001)).received,
+        fit(replace(RECIPE, padding="longest")).received,
     ]
-    assert len({answer.received for answer in answers}) == len(answers)
+    assert len(set(received)) == len(received)
 
 
 def test_received_does_not_depend_on_the_model() -> None:
-    assert run(model=SoftmaxRegression(lambda rate: 0.0))[0].received == run()[0].received
+    assert run(model=SoftmaxRegression(lambda rate: 0.0))[0].fit.received == fit().received
 
 
 @pytest.mark.parametrize(
@@ -224,10 +234,10 @@ def test_received_does_not_depend_on_the_model() -> None:
 )
 def test_a_short_last_batch_is_kept_dropped_or_rolled_over(last_batch: str, sizes: list[list[int]]) -> None:
     answer, model = run(replace(RECIPE, last_batch=last_batch))  # type: ignore[arg-type]
-    assert [epoch.steps for epoch in answer.epochs] == [len(epoch) for epoch in sizes]
-    assert [epoch.rows for epoch in answer.epochs] == [sum(epoch) for epoch in sizes]
+    assert [epoch.steps for epoch in answer.fit.epochs] == [len(epoch) for epoch in sizes]
+    assert [epoch.rows for epoch in answer.fit.epochs] == [sum(epoch) for epoch in sizes]
     assert [len(batch.labels) for batch in model.batches] == [size for epoch in sizes for size in epoch]
-    assert answer.total_steps == len(model.batches)
+    assert answer.fit.total_steps == len(model.batches)
 
 
 @pytest.mark.parametrize("last_batch", ["drop", "rollover"])
@@ -236,17 +246,18 @@ def test_a_split_too_small_for_one_step_an_epoch_is_refused(last_batch: Literal[
         run(replace(RECIPE, last_batch=last_batch), data(train=3))
 
 
-def test_a_model_gets_the_widths_that_it_asks_for_and_padding_counts_them() -> None:
+def test_a_model_gets_the_widths_that_it_asks_for() -> None:
+    """Padded tokens are counted at these widths."""
     recipe = replace(RECIPE, padding="longest")
     tight, plain = run(recipe)
     wide, model = run(recipe, model=SoftmaxRegression(width_multiple=3))
     widths = [batch.input_ids.shape[1] for batch in model.batches]
     assert widths == [min(8, -(-batch.input_ids.shape[1] // 3) * 3) for batch in plain.batches]
     assert {width for width in widths if width % 3} <= {8}
-    assert wide.step_loss == tight.step_loss
-    assert sum(epoch.padded_tokens for epoch in wide.epochs) == sum(batch.input_ids.size for batch in model.batches)
-    assert wide.epochs[0].padded_tokens > tight.epochs[0].padded_tokens
-    assert [epoch.tokens for epoch in wide.epochs] == [epoch.tokens for epoch in tight.epochs]
+    assert wide.fit.step_loss == tight.fit.step_loss
+    assert sum(epoch.padded_tokens for epoch in wide.fit.epochs) == sum(batch.input_ids.size for batch in model.batches)
+    assert wide.fit.epochs[0].padded_tokens > tight.fit.epochs[0].padded_tokens
+    assert [epoch.tokens for epoch in wide.fit.epochs] == [epoch.tokens for epoch in tight.fit.epochs]
     assert wide.logits["test"].tolist() == tight.logits["test"].tolist()
     assert {width for width in model.predicted if width % 3} <= {8}
 
@@ -255,17 +266,18 @@ def test_epochs_count_real_and_padded_tokens() -> None:
     splits = data()
     real = int((splits["train"].offsets[1:] - splits["train"].offsets[:-1]).sum())
     padded, model = run(splits=splits)
-    assert [epoch.tokens for epoch in padded.epochs] == [real] * 3
-    assert [epoch.padded_tokens for epoch in padded.epochs] == [10 * RECIPE.max_len] * 3
+    assert [epoch.tokens for epoch in padded.fit.epochs] == [real] * 3
+    assert [epoch.padded_tokens for epoch in padded.fit.epochs] == [10 * RECIPE.max_len] * 3
     tight, model = run(replace(RECIPE, padding="longest"), splits)
     widest = [int(batch.attention_mask.sum(axis=1).max()) * len(batch.labels) for batch in model.batches]
-    assert [epoch.tokens for epoch in tight.epochs] == [real] * 3
-    assert [epoch.padded_tokens for epoch in tight.epochs] == [sum(widest[i : i + 3]) for i in (0, 3, 6)]
+    assert [epoch.tokens for epoch in tight.fit.epochs] == [real] * 3
+    assert [epoch.padded_tokens for epoch in tight.fit.epochs] == [sum(widest[i : i + 3]) for i in (0, 3, 6)]
 
 
-def test_training_loss_and_accuracy_of_an_epoch_weigh_every_row_alike() -> None:
+def test_an_epochs_loss_and_accuracy_weigh_rows_alike() -> None:
+    """A short last batch weighs less than a full one."""
     answer, model = run()
-    for number, epoch in enumerate(answer.epochs):
+    for number, epoch in enumerate(answer.fit.epochs):
         steps = slice(3 * number, 3 * number + 3)
         sizes = np.array([len(batch.labels) for batch in model.batches[steps]])
         losses = np.array([loss for loss, _ in model.taken[steps]])
@@ -276,8 +288,8 @@ def test_training_loss_and_accuracy_of_an_epoch_weigh_every_row_alike() -> None:
 def test_scores_and_logits_are_those_of_the_last_weights() -> None:
     splits = data()
     answer, model = run(splits=splits)
-    assert answer.kept_epoch == 3
-    for name, scores in (("dev", answer.epochs[-1].dev), ("test", answer.test)):
+    assert answer.fit.kept_epoch == 3
+    for name, scores in (("dev", answer.fit.epochs[-1].dev), ("test", answer.fit.test)):
         logits = counts_of(splits[name]) @ model.kernel
         np.testing.assert_allclose(answer.logits[name], logits, rtol=1e-6)
         assert scores is not None
@@ -286,7 +298,8 @@ def test_scores_and_logits_are_those_of_the_last_weights() -> None:
         assert scores["loss"] == pytest.approx(log_loss(splits[name].labels, probabilities, labels=[0, 1]), rel=1e-6)
 
 
-def test_predictions_come_in_the_splits_own_order_whatever_the_padding() -> None:
+def test_predictions_come_in_the_splits_order() -> None:
+    """Padding may sort the rows in between."""
     split = make_split(23, 5)
     model = SoftmaxRegression()
     model.kernel = np.random.RandomState(3).normal(size=(VOCABULARY, 2))
@@ -297,7 +310,9 @@ def test_predictions_come_in_the_splits_own_order_whatever_the_padding() -> None
         np.testing.assert_allclose(logits, expected, rtol=1e-6)
 
 
-def test_an_error_in_assembling_a_batch_reaches_the_loop_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_assembling_a_batch_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised in the place of that batch."""
+
     def broken(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: int) -> Batch:
         if 7 in rows:
             raise RuntimeError("row 7")
@@ -328,7 +343,7 @@ def test_a_step_that_fails_leaves_no_thread_behind() -> None:
 
 
 def overshooting(rate: float) -> float:
-    """Descends while rates are high, then climbs: the best epoch is not the last."""
+    """Descends if the rate is high, else climbs: the best epoch is not the last."""
     return rate if rate > 0.05 else -40 * rate
 
 
@@ -336,12 +351,12 @@ def test_keep_best_tests_the_weights_of_the_best_epoch() -> None:
     recipe = replace(RECIPE, epochs=6, keep="best", warm_up=0.0)
     splits = data(train=40) | {"dev": make_split(60, 1)}
     answer, model = run(recipe, splits, SoftmaxRegression(overshooting))
-    scores = [epoch.dev["accuracy"] for epoch in answer.epochs if epoch.dev]
-    assert answer.kept_epoch == int(np.argmax(scores)) + 1 < 6
+    scores = [epoch.dev["accuracy"] for epoch in answer.fit.epochs if epoch.dev]
+    assert answer.fit.kept_epoch == int(np.argmax(scores)) + 1 < 6
     assert scores[-1] < max(scores)
     # The same run, cut off after its best epoch, ends with the weights that are to be tested.
     stopped = SoftmaxRegression(overshooting)
-    for batch, rate in list(zip(model.batches, model.learning_rates, strict=True))[: 10 * answer.kept_epoch]:
+    for batch, rate in list(zip(model.batches, model.learning_rates, strict=True))[: 10 * answer.fit.kept_epoch]:
         stopped.train_step(batch, rate)
     np.testing.assert_array_equal(model.kernel, stopped.kernel)
     for name in ("dev", "test"):
@@ -351,16 +366,17 @@ def test_keep_best_tests_the_weights_of_the_best_epoch() -> None:
 def test_keep_last_tests_the_last_weights_of_the_same_run() -> None:
     splits = data(train=40)
     answer, model = run(replace(RECIPE, epochs=6, warm_up=0.0), splits, SoftmaxRegression(overshooting))
-    assert answer.kept_epoch == 6
+    assert answer.fit.kept_epoch == 6
     np.testing.assert_allclose(answer.logits["test"], counts_of(splits["test"]) @ model.kernel, rtol=1e-6)
 
 
 def test_of_equally_good_epochs_the_first_is_kept() -> None:
     answer, _ = run(replace(RECIPE, keep="best"), model=SoftmaxRegression(lambda rate: 0.0))
-    assert answer.kept_epoch == 1
+    assert answer.fit.kept_epoch == 1
 
 
-def test_keep_best_without_dev_labels_is_refused_before_the_first_step() -> None:
+def test_keep_best_without_dev_labels_is_refused() -> None:
+    """Nothing is trained before."""
     model = SoftmaxRegression()
     splits = data() | {"dev": make_split(9, 1, labelled=False)}
     with pytest.raises(InputError, match="keep best needs a dev split with labels; pass keep last"):
@@ -371,13 +387,13 @@ def test_keep_best_without_dev_labels_is_refused_before_the_first_step() -> None
 def test_an_unlabelled_test_split_is_predicted_and_not_scored() -> None:
     splits = data(test_labelled=False)
     answer, model = run(splits=splits)
-    assert answer.test is None
+    assert answer.fit.test is None
     np.testing.assert_allclose(answer.logits["test"], counts_of(splits["test"]) @ model.kernel, rtol=1e-6)
 
 
 def test_an_unlabelled_dev_split_is_not_scored() -> None:
     answer, _ = run(splits=data() | {"dev": make_split(9, 1, labelled=False)})
-    assert [epoch.dev for epoch in answer.epochs] == [None, None, None]
+    assert [epoch.dev for epoch in answer.fit.epochs] == [None, None, None]
     assert len(answer.logits["dev"]) == 9
 
 
@@ -385,22 +401,23 @@ def test_a_task_without_test_split_has_no_test_score() -> None:
     splits = data()
     del splits["test"]
     answer, _ = run(splits=splits)
-    assert answer.test is None
+    assert answer.fit.test is None
     assert answer.logits.keys() == {"dev"}
 
 
 def test_dev_is_looked_at_before_the_first_step_if_asked() -> None:
     answer, model = run(replace(RECIPE, eval_before=True))
     assert model.calls.index("predict") < model.calls.index("train_step")
-    assert answer.dev_before is not None
-    assert answer.dev_before["loss"] == pytest.approx(np.log(2))  # weights that are zero know nothing
+    assert answer.fit.dev_before is not None
+    assert answer.fit.dev_before["loss"] == pytest.approx(np.log(2))  # weights that are zero know nothing
     untouched, model = run()
-    assert untouched.dev_before is None
+    assert untouched.fit.dev_before is None
     assert model.calls.index("train_step") < model.calls.index("predict")
-    assert untouched.received == answer.received
+    assert untouched.fit.received == answer.fit.received
 
 
-def test_epochs_and_the_first_step_are_timed_with_the_device_at_rest() -> None:
+def test_timed_parts_begin_and_end_with_the_device_at_rest() -> None:
+    """These are the epochs, the first step and the evaluations."""
     _, model = run(replace(RECIPE, epochs=2))
     epoch = ["synchronize", *["train_step"] * 3, "synchronize"]
     dev, test = ["synchronize", *["predict"] * 3], ["synchronize", *["predict"] * 3]
@@ -410,34 +427,35 @@ def test_epochs_and_the_first_step_are_timed_with_the_device_at_rest() -> None:
 
 def test_the_first_step_is_part_of_the_first_epoch() -> None:
     answer, _ = run()
-    assert 0 < answer.first_step_seconds < answer.epochs[0].seconds
+    assert 0 < answer.fit.first_step_seconds < answer.fit.epochs[0].seconds
     assert answer.first_step_at > 0
 
 
 def test_peak_memory_is_what_the_model_says() -> None:
-    assert run()[0].peak_memory_bytes == 4096
+    assert fit().peak_memory_bytes == 4096
 
 
-def test_events_tell_of_every_epoch_and_of_steps_in_order() -> None:
+def test_events_report_every_epoch_and_the_steps_in_order() -> None:
     events: list[Event] = []
     answer, _ = run(replace(RECIPE, eval_before=True), data(train=200), on_event=events.append)
-    assert events[0] == {"event": "eval_before", "dev": answer.dev_before}
-    epochs = [event for event in events if event["event"] == "epoch"]
-    assert [(event["epoch"], event["of"]) for event in epochs] == [(1, 3), (2, 3), (3, 3)]
-    assert [event["train_loss"] for event in epochs] == [epoch.train_loss for epoch in answer.epochs]
-    steps = [event for event in events if event["event"] == "step"]
+    assert events[0] == DevScored(answer.fit.dev_before)
+    ended = [event for event in events if isinstance(event, EpochEnded)]
+    assert [(event.number, event.of) for event in ended] == [(1, 3), (2, 3), (3, 3)]
+    assert [event.epoch for event in ended] == answer.fit.epochs
+    steps = [event for event in events if isinstance(event, Stepped)]
     assert steps
     for event in steps:
-        assert event["of"] == answer.total_steps
-        assert event["loss"] == answer.step_loss[event["step"] - 1]
+        assert event.of == answer.fit.total_steps
+        assert event.loss == answer.fit.step_loss[event.step - 1]
 
 
-def test_full_batches_at_a_constant_rate_reach_the_optimum_of_logistic_regression() -> None:
+def test_full_batches_reach_the_optimum_of_logistic_regression() -> None:
+    """The rate is constant."""
     splits = data(train=80)
     recipe = replace(RECIPE, batch_size=80, epochs=1500, learning_rate=0.3, schedule="constant", warm_up=0.0)
     answer, _ = run(recipe, splits)
     counts, labels = counts_of(splits["train"]), splits["train"].labels
     reference = LogisticRegression(penalty=None, fit_intercept=False, tol=1e-10, max_iter=10000).fit(counts, labels)
     optimum = log_loss(labels, reference.predict_proba(counts))
-    assert answer.step_loss[0] == pytest.approx(np.log(2))
-    assert optimum <= answer.step_loss[-1] < optimum + 1e-3
+    assert answer.fit.step_loss[0] == pytest.approx(np.log(2))
+    assert optimum <= answer.fit.step_loss[-1] < optimum + 1e-3

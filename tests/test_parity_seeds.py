@@ -1,11 +1,13 @@
-"""The parity command: which mode a number of seeds asks for, what each refuses, and several seeds from end to end, with
-records made up in place of training."""
+"""The parity command: one seed or several, the input that each refuses, and several seeds from end to end, with records
+made up in place of training."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,26 +15,31 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from backends import BACKENDS
-from benchmarks.cells import answer, plan
+from benchmarks.cells import answer
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.parity import __main__ as parity
+from benchmarks.parity import many_seeds, one_seed, plan
+from benchmarks.workers.environments import CHECKOUT
 from shared.recipe import Recipe
 from shared.records import write_record
-from tests.test_tables import epoch, record
+from tests.factories import epoch, record
 
 SEEDS = (1, 2, 3, 4, 5)
 TORCH = (0.70, 0.74, 0.71, 0.69, 0.72)
-"""Accuracy by seed."""
+"""Torch's accuracy by seed."""
 NEAR = (0.001, -0.001, 0.0005, 0.0, -0.0005)
 DEVIATION = float(np.std(TORCH, ddof=1))
 
 TOY = ("--task", "acceptability", "--model", "random:bert-tiny")
-ASKED = (*TOY, "--max-len", "16", "--limit", "30", "--threads", "1", "--device", "cpu")
+COMPARED = ("torch", "gluon", "keras")
+ASKED = (*TOY, "--backend", *COMPARED, "--max-len", "16", "--limit", "30", "--threads", "1", "--device", "cpu")
 
 
 def code_of(*arguments: str | Path) -> Any:
+    """Runs the command and gives its exit code."""
     with pytest.raises(SystemExit) as end:
         parity.main([str(argument) for argument in arguments])
     return end.value.code
@@ -82,7 +89,7 @@ def seeds(*numbers: int) -> tuple[str, ...]:
             (*seeds(1, 2, 3), "--backend", "keras", "keras", "--margin", "0.1"),
             "keras alone has nothing to be compared with; pass another --backend too, or two values of",
         ),
-        ((*seeds(1, 2, 3), "--backend", "jax"), "unknown backend 'jax'; known: torch, gluon, keras, all"),
+        ((*seeds(1, 2, 3), "--backend", "jax"), f"unknown backend 'jax'; known: {', '.join(BACKENDS)}, all"),
         ((*seeds(1, 2, -3),), "seed is -3; pass a whole number from 0 to 4294967295"),
         ((*seeds(1, 2, 3), "--out", __file__), f"--out {__file__}: {__file__} is no folder that can be written to; "),
     ],
@@ -99,6 +106,13 @@ def test_with_several_seeds_bad_input_is_one_line_at_once(
     assert shown.err.count("\n") == 1
 
 
+def test_bad_input_is_refused_before_slow_imports() -> None:
+    """They take a second: the tables' pandas, the tests' scipy, the pictures' matplotlib."""
+    code = "import sys, benchmarks.parity.__main__; print(sys.modules.keys() & {'pandas', 'scipy', 'matplotlib'})"
+    run = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "option"),
     [
@@ -110,7 +124,7 @@ def test_with_several_seeds_bad_input_is_one_line_at_once(
         ((*seeds(7, 7, 7), "--epochs", "3"), "--epochs"),
     ],
 )
-def test_with_one_seed_what_only_whole_trainings_have_is_refused_with_what_to_pass(
+def test_with_one_seed_options_of_whole_trainings_are_refused(
     arguments: tuple[str, ...], option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert code_of(*TOY, *arguments) == 2
@@ -131,30 +145,36 @@ def test_with_one_seed_several_trainings_are_refused(
     )
 
 
-# --- which mode
+# --- one seed or several
+
+
+Begun = list[tuple[str, argparse.Namespace]]
+"""Work that was begun, `ladder` or `seeds`, with its options."""
 
 
 @pytest.fixture
-def modes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, argparse.Namespace]]:
-    """The modes entered, with their options."""
-    entered: list[tuple[str, argparse.Namespace]] = []
-    monkeypatch.setattr(parity, "climb_ladder", lambda options, command: entered.append(("ladder", options)))
-    monkeypatch.setattr(parity, "compare_seeds", lambda options: entered.append(("seeds", options)))
-    return entered
+def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
+    """Notes what the command begins, and lets it do nothing."""
+    noted: Begun = []
+    monkeypatch.setattr(parity, "plan_ladder", lambda options: noted.append(("ladder", options)))
+    monkeypatch.setattr(parity, "plan_seeds", lambda options: noted.append(("seeds", options)))
+    monkeypatch.setattr(one_seed, "climb_ladder", lambda *arguments: 0)
+    monkeypatch.setattr(many_seeds, "compare_seeds", lambda *arguments: 0)
+    return noted
 
 
 @pytest.mark.parametrize("arguments", [(), seeds(5), seeds(5, 5)])
-def test_one_seed_is_the_ladder(arguments: tuple[str, ...], modes: list[tuple[str, argparse.Namespace]]) -> None:
+def test_one_seed_is_the_ladder(arguments: tuple[str, ...], begun: Begun) -> None:
     code_of(*TOY, *arguments)
-    ((mode, options),) = modes
-    assert mode == "ladder"
+    ((what, options),) = begun
+    assert what == "ladder"
     assert (options.seed, options.epochs) == (list(dict.fromkeys(options.seed)), [1])
 
 
-def test_several_seeds_are_compared_each_once_after_one_epoch(modes: list[tuple[str, argparse.Namespace]]) -> None:
+def test_several_seeds_are_compared_each_once_after_one_epoch(begun: Begun) -> None:
     code_of(*TOY, *seeds(3, 1, 3, 2))
-    ((mode, options),) = modes
-    assert mode == "seeds"
+    ((what, options),) = begun
+    assert what == "seeds"
     assert (options.seed, options.epochs, options.out) == ([3, 1, 2], [1], Path("runs/parity"))
 
 
@@ -162,10 +182,10 @@ def test_several_seeds_are_compared_each_once_after_one_epoch(modes: list[tuple[
 
 
 def planned(**recipe: Any) -> list[Cell]:
-    """The cells that ASKED with SEEDS has."""
+    """The cells of ASKED with SEEDS."""
     return plan_cells(
         Request(
-            backends=list(BACKENDS),
+            backends=list(COMPARED),
             tasks=["acceptability"],
             models=["random:bert-tiny"],
             recipes=[Recipe(**({"max_len": 16, "epochs": 1} | recipe), seed=seed) for seed in SEEDS],
@@ -184,14 +204,14 @@ def plans() -> list[Cell]:
 
 
 def write(out: Path, cell: Cell, accuracy: float) -> None:
-    """The record of a cell, as if it had scored this on dev and test; mcc is 0.1 less, f1 0.1 more."""
-    made = record(cell.recipe, cell.backend, test=accuracy, epochs=[epoch(10.0, dev=accuracy)])
-    own = {"id": cell.id, "asked": cell.asked, "model": cell.model}
-    write_record(out, made | own | {"rows": {name: len(rows) for name, rows in cell.splits.items()}}, {})
+    """Writes a record of the cell, as if it had scored this on dev and test; mcc is 0.1 less, f1 0.1 more."""
+    rows = {name: len(split) for name, split in cell.question.splits.items()}
+    made = record(cell.recipe, cell.backend, test=accuracy, epochs=[epoch(10.0, dev=accuracy)], rows=rows)
+    write_record(out, structs.replace(made, id=cell.id, asked=cell.asked, model=cell.question.model), {})
 
 
 def fill(out: Path, plans: list[Cell], **offsets: float) -> None:
-    """Every cell's record: torch's accuracies are TORCH, the others' near them, and this much more."""
+    """Writes every cell's record: torch's accuracies are TORCH, the others' near them, and this much more."""
     for cell in plans:
         n = SEEDS.index(cell.recipe.seed)
         near = 0.0 if cell.backend == "torch" else NEAR[n] if cell.backend == "gluon" else -NEAR[n]
@@ -207,7 +227,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(out: Path) -> Any:
-    """equivalence.json, which holds nothing that is no JSON."""
+    """The content of equivalence.json, which holds neither NaN nor infinity."""
 
     def refuse(text: str) -> NoReturn:
         raise AssertionError(f"{text} is no JSON")
@@ -216,7 +236,7 @@ def read(out: Path) -> Any:
 
 
 def verdicts(out: Path) -> dict[tuple[str, str], set[str]]:
-    """By pair."""
+    """The verdicts by pair."""
     found: dict[tuple[str, str], set[str]] = {}
     for one in read(out)["comparisons"]:
         found.setdefault((one["first"], one["second"]), set()).add(one["verdict"])
@@ -226,7 +246,7 @@ def verdicts(out: Path) -> dict[tuple[str, str], set[str]]:
 PAIRS = (("torch", "gluon"), ("torch", "keras"), ("gluon", "keras"))
 
 
-def test_what_is_answered_is_compared_without_training(
+def test_cells_that_are_answered_are_not_trained_again(
     plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path, plans)
@@ -248,7 +268,7 @@ def test_what_is_answered_is_compared_without_training(
     assert {path: after[path] for path in before} == before
 
 
-def test_the_files_hold_what_was_asked_the_scores_and_the_comparisons(plans: list[Cell], tmp_path: Path) -> None:
+def test_the_files_hold_question_scores_and_comparisons(plans: list[Cell], tmp_path: Path) -> None:
     fill(tmp_path, plans)
     code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path)
     found = read(tmp_path)
@@ -282,7 +302,7 @@ def test_the_files_hold_what_was_asked_the_scores_and_the_comparisons(plans: lis
     assert (tmp_path / "equivalence.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_planted_difference_of_two_margins_is_told_and_is_exit_code_1(
+def test_a_planted_difference_of_two_margins_is_exit_code_1(
     plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path, plans, keras=-2 * DEVIATION)
@@ -325,7 +345,8 @@ def test_on_one_backend_the_values_of_an_option_are_compared(
     assert read(tmp_path)["comparisons"][0]["mean"] == pytest.approx(-3 * DEVIATION)
 
 
-def test_the_order_and_repetition_of_seeds_and_backends_change_nothing(plans: list[Cell], tmp_path: Path) -> None:
+def test_order_and_repetition_change_nothing(plans: list[Cell], tmp_path: Path) -> None:
+    """Seeds and backends may be given in any order, and twice."""
     fill(tmp_path, plans, keras=0.01)
     files = [tmp_path / f"equivalence.{ending}" for ending in ("json", "md")]
     code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path)
@@ -334,7 +355,8 @@ def test_the_order_and_repetition_of_seeds_and_backends_change_nothing(plans: li
     assert [file.read_bytes() for file in files] == before
 
 
-def test_records_of_another_recipe_and_of_other_seeds_are_not_mixed_in(plans: list[Cell], tmp_path: Path) -> None:
+def test_other_records_in_the_folder_are_not_mixed_in(plans: list[Cell], tmp_path: Path) -> None:
+    """They are of another recipe, or of other seeds."""
     fill(tmp_path, plans)
     for cell in planned(learning_rate=1e-3):
         write(tmp_path, cell, 0.1)
@@ -347,7 +369,7 @@ def test_records_of_another_recipe_and_of_other_seeds_are_not_mixed_in(plans: li
     assert {score for one in read(tmp_path)["scores"] for score in one["by_seed"]}.isdisjoint({0.1, 0.2})
 
 
-def test_a_score_that_is_no_number_is_named_and_is_exit_code_1(
+def test_a_score_of_nan_is_named_and_is_exit_code_1(
     plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path, plans)
@@ -358,7 +380,7 @@ def test_a_score_that_is_no_number_is_named_and_is_exit_code_1(
 
 
 @pytest.mark.parametrize("code", [1, 2])
-def test_where_a_cell_fails_it_is_named_and_nothing_is_compared(
+def test_if_a_cell_fails_it_is_named_and_nothing_is_compared(
     plans: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int
 ) -> None:
     fill(tmp_path, plans)
@@ -385,8 +407,9 @@ def test_where_a_cell_fails_it_is_named_and_nothing_is_compared(
 def test_without_labels_there_is_nothing_to_compare(
     plans: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unlabelled = {name: replace(rows, labels=None) for name, rows in plans[0].splits.items()}
-    blind = [replace(cell, splits=unlabelled) for cell in plans]
+    question = plans[0].question
+    unlabelled = {name: replace(rows, labels=None) for name, rows in question.splits.items()}
+    blind = [replace(cell, question=replace(question, splits=unlabelled)) for cell in plans]
     monkeypatch.setattr(plan, "plan_cells", lambda request: blind)
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path) == 2
     assert capsys.readouterr().err == (
@@ -400,7 +423,7 @@ def test_on_a_narrow_terminal_no_number_is_cut(
     from rich.console import Console
 
     fill(tmp_path, plans)
-    monkeypatch.setattr("benchmarks.workers.progress.terminal", lambda: Console(width=80))
+    monkeypatch.setattr(many_seeds, "terminal", lambda: Console(width=80))
     code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path)
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if line.startswith(" gluon − torch  dev accuracy"))

@@ -1,4 +1,4 @@
-"""Pictures are drawn of what records hold, one of a kind for what differs in backend and seed alone."""
+"""Pictures of records, one of each kind for those that differ in backend and seed alone, and of lengths."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.lengths import main as lengths_command
 from benchmarks.report import report
@@ -19,20 +20,20 @@ from shared.metrics import details
 from shared.recipe import Recipe
 from shared.records import Record, write_record
 from shared.tasks import get_task
-from tests.test_tables import epoch, record
+from tests.factories import answer, epoch, record
 
 
 def trained(backend: str, seed: int = 1, **recipe: Any) -> Record:
     """Two epochs of three steps, dev accuracy 0.6 and then 0.7."""
-    made = record(Recipe(**recipe, seed=seed), backend, test=0.65, epochs=[epoch(1.0, dev=0.6), epoch(1.0, dev=0.7)])
-    for one in made["answer"]["epochs"]:
-        one |= {"steps": 3, "train_accuracy": 0.5}
-        one["dev"] |= {"loss": 0.6}
-    made["answer"]["step_loss"] = [0.7, 0.65, 0.6, 0.55, 0.5, 0.45]
+    epochs = [replace(epoch(1.0, dev=dev, steps=3), train_accuracy=0.5) for dev in (0.6, 0.7)]
     labels = np.array([0, 1, 1, 0])
-    made["answer"]["details"] = {"dev": details(labels, labels[::-1], ("no", "yes"), 2)}
-    made["id"] = f"{backend}{seed}{made['recipe']['max_len']}"
-    return made
+    scored = answer(
+        epochs,
+        test=0.65,
+        step_loss=[0.7, 0.65, 0.6, 0.55, 0.5, 0.45],
+        details={"dev": details(labels, labels[::-1], ("no", "yes"), 2)},
+    )
+    return replace(record(Recipe(**recipe, seed=seed), backend), answer=scored)
 
 
 def test_each_comparison_has_its_pictures_in_both_formats(tmp_path: Path) -> None:
@@ -61,15 +62,12 @@ def test_a_confusion_matrix_sums_over_seeds(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_records_without_dev_labels_or_details_are_drawn_too(tmp_path: Path) -> None:
-    one = trained("torch")
-    del one["answer"]["details"]
-    for each in one["answer"]["epochs"]:
-        each["dev"] = None
-    del one["majority"]["dev"]
+    bare = answer([epoch(1.0, dev=None, steps=3)], step_loss=[0.7, 0.65, 0.6])
+    one = replace(trained("torch"), answer=bare, majority={"train": 0.6})
     assert [name.rpartition("-")[2] for name in draw_pictures(tmp_path, [one])] == ["loss.png", "accuracy.png"]
 
 
-def test_the_report_shows_them(tmp_path: Path) -> None:
+def test_the_report_shows_the_pictures(tmp_path: Path) -> None:
     one = trained("torch")
     write_record(tmp_path, one, {})
     report(tmp_path)
@@ -79,7 +77,7 @@ def test_the_report_shows_them(tmp_path: Path) -> None:
     assert page.count("](pictures/") == 3
 
 
-def test_lengths_are_shown_with_what_a_max_len_cuts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lengths_are_shown_with_the_share_that_is_cut(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--task", "acceptability", "paraphrase", "--model", "random:bert-tiny", "--max-len", "12"]
     lengths_command([*arguments, "--out", str(tmp_path)])
     folder = resolve_model("random:bert-tiny")

@@ -1,4 +1,4 @@
-"""A grid of cells costs what its data costs once: reading, choosing, hashing and encoding are not done anew a cell."""
+"""A grid of cells costs what its data costs once: cells share what is read, chosen, hashed and encoded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ counted: Counter[str] = Counter()
 
 
 class Text(str):
-    """Notes when it is written out, as it is to be hashed."""
+    """Counts how often it is written out, which hashing does."""
 
     def __repr__(self) -> str:
         counted["texts hashed"] += 1
@@ -84,7 +84,7 @@ def plan(
 
 
 @pytest.mark.parametrize("limit", [None, 25])
-def test_recipes_that_take_the_same_rows_share_all_that_is_made_of_them(limit: int | None) -> None:
+def test_recipes_of_the_same_rows_share_what_is_made_of_them(limit: int | None) -> None:
     recipes = [Recipe(max_len=8, seed=s, batch_size=b, padding=p) for s in (1, 2) for b in (4, 8) for p in PADDINGS]
     cells = plan(recipes, limit)
     assert len(cells) == 12 * len(BACKENDS)
@@ -97,19 +97,21 @@ def test_recipes_that_take_the_same_rows_share_all_that_is_made_of_them(limit: i
         "encoded splits looked through": 1,
         "checkpoints hashed": 1,
     }
-    assert len({cell.data for cell in cells}) == 1
-    assert len({id(cell.splits["train"]) for cell in cells}) == 1
+    assert len({cell.question.data for cell in cells}) == 1
+    assert len({id(cell.question.splits["train"]) for cell in cells}) == 1
 
 
 def test_a_later_command_encodes_nothing() -> None:
     first = plan([Recipe(max_len=9)])
     assert counted["splits encoded"] == 2
     counted.clear()
-    assert [cell.data for cell in plan([Recipe(max_len=9, seed=2)])] == [cell.data for cell in first]
+    again = plan([Recipe(max_len=9, seed=2)])
+    assert [cell.question.data for cell in again] == [cell.question.data for cell in first]
     assert counted["splits encoded"] == counted["tokenizers made"] == 0
 
 
-def test_another_length_or_other_rows_are_encoded_for_themselves_and_read_and_hashed_no_more_than_that() -> None:
+def test_another_length_or_other_rows_are_encoded_apart() -> None:
+    """Nothing is read, chosen or hashed more often than that needs."""
     recipes = [Recipe(max_len=m, held_out=h, epochs=e) for m in (10, 11) for h in (0.0, 0.25) for e in (1, 2)]
     cells = plan(recipes)
     assert counted["tasks read"] == counted["checkpoints hashed"] == 1
@@ -118,7 +120,7 @@ def test_another_length_or_other_rows_are_encoded_for_themselves_and_read_and_ha
     assert counted["tokenizers made"] == 4
     for cell in cells:
         held_out = int(cell.recipe.held_out * ROWS)
-        data = read_encoded(cell.data)
+        data = read_encoded(cell.question.data)
         assert len(data["train"]) == ROWS - held_out
         assert len(data["dev"]) == (held_out or ROWS)
 
@@ -132,11 +134,12 @@ def test_every_cell_has_the_data_that_it_has_alone() -> None:
     ]
     together = plan(recipes)
     alone = [cell for recipe in recipes for cell in plan([recipe])]
-    assert [(cell.id, cell.data.name) for cell in together] == [(cell.id, cell.data.name) for cell in alone]
-    assert len({cell.data for cell in together}) == 6
+    found, expected = ([(cell.id, cell.question.data.name) for cell in cells] for cells in (together, alone))
+    assert found == expected
+    assert len({cell.question.data for cell in together}) == 6
 
 
-def test_no_field_but_those_named_has_a_say_in_the_splits() -> None:
+def test_no_field_but_those_named_chooses_rows() -> None:
     read: set[str] = set()
 
     class Watched:
@@ -154,7 +157,8 @@ def test_no_field_but_those_named_has_a_say_in_the_splits() -> None:
     assert read == set(CHOOSING)
 
 
-def test_what_chooses_rows_is_kept_and_the_rest_is_at_its_default() -> None:
+def test_choosing_keeps_the_fields_that_choose_rows() -> None:
+    """The others are at their defaults."""
     recipe = replace(Recipe(), held_out=0.25, dev_split="train", seed=9, max_len=99)
     assert choosing(recipe) == Recipe(held_out=0.25, dev_split="train")
     assert {f.name for f in fields(Recipe)} >= set(CHOOSING)

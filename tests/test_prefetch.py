@@ -1,4 +1,4 @@
-"""What is made ahead: the same things in the same order, not too many at once, and no thread that outlives its use."""
+"""Making things ahead: all of them in order, not too many at once, and no thread that outlives its use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from shared.prefetch import prefetch
 
 SECONDS = 30
-"""For another thread to do what it is about to do, before a test says that it never does."""
+"""Longest wait for another thread before a test fails."""
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 @pytest.mark.parametrize("ahead", [1, 2, 50])
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
-def test_all_are_made_once_and_come_in_order(count: int, ahead: int) -> None:
+def test_everything_is_made_once_and_comes_in_order(count: int, ahead: int) -> None:
     made: list[int] = []
 
     def square(number: int) -> int:
@@ -34,12 +34,12 @@ def test_all_are_made_once_and_come_in_order(count: int, ahead: int) -> None:
     assert made == list(range(count))
 
 
-def test_they_are_made_in_one_other_thread() -> None:
+def test_everything_is_made_in_one_other_thread() -> None:
     with prefetch(lambda _: threading.get_ident(), range(10)) as makers:
         assert len(set(makers) - {threading.get_ident()}) == 1
 
 
-def test_as_many_as_were_asked_for_are_made_ahead_and_no_more() -> None:
+def test_only_the_number_asked_for_is_made_ahead() -> None:
     begun = threading.Semaphore(0)
     made: list[int] = []
 
@@ -56,18 +56,19 @@ def test_as_many_as_were_asked_for_are_made_ahead_and_no_more() -> None:
     assert len(made) == 10
 
 
-def test_an_error_is_raised_where_its_result_would_be_taken() -> None:
+def test_an_error_comes_in_place_of_its_result() -> None:
     taken: list[int] = []
     with (
         pytest.raises(ZeroDivisionError),
         prefetch(lambda number: 1 // (number - 2), range(10), ahead=5) as made,
     ):
-        taken.extend(made)  # as far as it goes: extend keeps what came before the error
+        taken.extend(made)  # keeps the results before the error
     assert taken == [-1, -1]
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_a_loop_that_fails_ends_the_thread_and_the_rest_is_never_made(error: type[BaseException]) -> None:
+def test_a_loop_that_fails_ends_the_thread(error: type[BaseException]) -> None:
+    """The rest is never made."""
     made: list[int] = []
 
     def loop() -> None:

@@ -16,6 +16,7 @@ from benchmarks.run import _parser
 from shared.errors import InputError
 from shared.presets import differing_fields, get_preset, preset_names
 from shared.recipe import Recipe
+from shared.records import PresetUse
 
 NO_DECAY_NOR_WARM_UP = {"decay": 0.0, "warm_up": 0.0}
 AS_PUBLISHED = {
@@ -71,7 +72,7 @@ CORRECTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CORRECTED)
-def test_a_corrected_preset_is_the_published_one_but_for_what_it_corrects(name: str) -> None:
+def test_a_corrected_preset_differs_in_what_it_corrects(name: str) -> None:
     fixed, published = get_preset(name), get_preset(name.removesuffix("-fixed"))
     assert fixed.fixes == published.name
     assert published.fixes is None
@@ -80,16 +81,16 @@ def test_a_corrected_preset_is_the_published_one_but_for_what_it_corrects(name: 
     assert (fixed.title, fixed.model, fixed.source) == (published.title, published.model, published.source)
 
 
-def test_every_preset_is_compared_with_its_publication_above() -> None:
+def test_every_preset_is_compared_with_its_publication() -> None:
     assert preset_names() == sorted(AS_PUBLISHED | CORRECTED)
 
 
-def test_an_unknown_preset_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"unknown recipe 'mccormick'; known: assemblyai-qqp, .*mccormick-cola"):
         get_preset("mccormick")
 
 
-def test_a_presets_values_stand_where_no_option_says_otherwise() -> None:
+def test_a_presets_values_are_the_defaults() -> None:
     options, preset = parse_with_preset(_parser(), ["--recipe", "mccormick-cola"])
     assert preset == get_preset("mccormick-cola")
     assert (options.task, options.model) == (["cola"], [preset.model])
@@ -119,10 +120,10 @@ def test_without_a_preset_a_task_must_be_named(capsys: pytest.CaptureFixture[str
     assert "--task, or --recipe" in capsys.readouterr().err
 
 
-def test_a_cell_says_which_preset_was_asked_for_and_what_is_overridden_and_is_known_without_it() -> None:
+def test_a_cell_says_which_preset_it_is_of_but_its_id_does_not() -> None:
     preset = get_preset("mccormick-cola")
 
-    def cell(preset_asked: bool) -> tuple[str, object]:
+    def cell(preset_asked: bool) -> tuple[str, PresetUse | None]:
         (planned,) = plan_cells(
             Request(
                 backends=["torch"],
@@ -142,7 +143,7 @@ def test_a_cell_says_which_preset_was_asked_for_and_what_is_overridden_and_is_kn
     (named, shown), (plain, none) = cell(True), cell(False)
     assert named == plain
     assert none is None
-    assert shown == {"name": "mccormick-cola", "overridden": ["task", "model", "limit", "epochs"]}
+    assert shown == PresetUse("mccormick-cola", overridden=["task", "model", "limit", "epochs"])
 
 
 def test_presets_are_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""Where a step's time goes, by each framework's own profiler: operators are counted, and bad input is refused."""
+"""The operators of a step by each framework's own profiler: they are counted, and bad input is refused."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from backends import BACKENDS
 from benchmarks.profile import main
+from tests.processes import broken_python
 
 TENSORS = 41
 """Parameters of random:bert-tiny: 3 tables of embeddings, their LayerNorm's 2, 16 in each of 2 layers, 2 of the pooler,
@@ -21,17 +23,18 @@ COUNTED = {
     "gluon": {"_adamw_update": TENSORS, "LayerNorm": 5, "_backward_LayerNorm": 5},
     "keras": {"ResourceApplyAdam": TENSORS, "Erfc": 2},
 }
-"""By backend, how often a step runs some of the operators: torch's optimizer has a group with decay and one without,
-its linear layers one product forwards and one to the input's gradient, its eight layers of dropout one draw each."""
+"""Calls a step of some operators, by backend. torch's optimizer has a group with decay and one without, its linear
+layers one product forwards and one for the input's gradient, its eight layers of dropout one draw each."""
 
 
 def profile(*arguments: str) -> int | str | None:
+    """The exit code of the command."""
     with pytest.raises(SystemExit) as ended:
         main([*arguments])
     return ended.value.code
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", COUNTED)
 def test_each_framework_counts_the_operators_of_a_step(
     backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,29 +64,33 @@ def test_each_framework_counts_the_operators_of_a_step(
     ],
     ids=" ".join,
 )
-def test_what_cannot_be_profiled_is_one_line(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_is_refused_in_one_line(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert profile(*arguments) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
 
 
-def test_a_backend_that_fails_is_named_and_the_exit_code_is_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its interpreter answers what it has, and ends when it is to measure."""
-    broken = tmp_path / "python"
-    broken.write_text(
-        '#!/bin/sh\ncase "$*" in *backends.operators*) echo no such profiler; exit 3;; esac\n'
-        f'exec "{Path(".tox/torch/bin/python").absolute()}" "$@"\n'
-    )
-    broken.chmod(0o755)
-    code = profile(
-        "--backend", "torch", "--model", "random:bert-tiny", "--python", f"torch={broken}", "--out", str(tmp_path)
-    )
+def test_every_profiler_is_tested() -> None:
+    assert set(COUNTED) == {name for name, backend in BACKENDS.items() if "probes" not in backend.lacks}
+
+
+def test_a_room_without_probes_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(BACKENDS, "gluon", replace(BACKENDS["gluon"], lacks={"probes": "nobody wrote them"}))
+    assert profile("--model", "random:bert-tiny") == 2
     error = capsys.readouterr().err
+    assert error == "benchmarks.profile: error: gluon has no probes: nobody wrote them; leave gluon out\n"
+
+
+def test_a_profiler_that_fails_keeps_no_other_from_running(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named with its last lines; the other's operators are written; the exit code is 1."""
+    python = broken_python(tmp_path / "python", "torch", "backends.operators", "no such profiler")
+    code = profile(
+        *("--backend", "torch", "gluon", "--model", "random:bert-tiny", "--width", "8", "--batch-size", "2"),
+        *("--steps", "1", "--threads", "1", "--python", f"torch={python}", "--out", str(tmp_path)),
+    )
     assert code == 1
-    assert "torch failed" in error
-    assert "no such profiler" in error
+    assert capsys.readouterr().err == (
+        "benchmarks.profile: torch failed: backends.operators ended with exit code 3\n  | no such profiler\n"
+    )
+    assert set(pd.read_csv(tmp_path / "profile.csv")["backend"]) == {"gluon"}

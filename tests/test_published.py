@@ -1,4 +1,4 @@
-"""What published recipes report, beside what was measured here, and never mixed up."""
+"""Published recipes: what they report stands beside what was measured here, and apart from it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
 from benchmarks.reporting.published import write_published
 from shared.metrics import details
 from shared.presets import get_preset
-from shared.records import Record
-from tests.test_tables import epoch, record
+from shared.records import PresetUse, Record
+from tests.factories import answer, circumstances, epoch, record
 
 
 def made(name: str, backend: str = "torch", overridden: tuple[str, ...] = ("model",), **recipe: Any) -> Record:
+    """A record of two epochs of five steps, made with a published recipe."""
     preset = get_preset(name)
-    epochs = [epoch(10.0, dev=0.61, steps=5), epoch(12.0, dev=0.64, steps=5)]
-    one = record(replace(preset.recipe, **recipe), backend, preset.task, test=0.6, epochs=epochs)
-    one["preset"] = {"name": name, "overridden": list(overridden)}
-    one["answer"]["step_loss"] = [1.0, 0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.5, 0.4, 0.2]
-    one["answer"]["dev_before"] = None
-    one["answer"]["epochs"][1]["dev_batch_accuracy"] = 0.655
+    last = structs.replace(epoch(12.0, dev=0.64, steps=5), dev_batch_accuracy=0.655)
     labels = np.array([0, 0, 1, 1])
-    one["answer"]["details"] = {"test": details(labels, np.array([0, 1, 1, 1]), ("no", "yes"), 2)}
-    one["circumstances"]["worker_seconds"] = 33.4
-    return one
+    trained = answer(
+        [epoch(10.0, dev=0.61, steps=5), last],
+        test=0.6,
+        step_loss=[1.0, 0.9, 0.8, 0.7, 0.65, 0.6, 0.5, 0.5, 0.4, 0.2],
+        details={"test": details(labels, np.array([0, 1, 1, 1]), ("no", "yes"), 2)},
+    )
+    one = record(replace(preset.recipe, **recipe), backend, preset.task, preset=PresetUse(name, list(overridden)))
+    return structs.replace(one, answer=trained, circumstances=circumstances(worker_seconds=33.4))
 
 
 def parts(out: Path) -> dict[str, str]:
@@ -84,7 +86,7 @@ def test_a_row_holds_what_tutorials_print(tmp_path: Path) -> None:
     }
 
 
-def test_backends_and_seeds_are_rows_in_order_and_other_overrides_another_part(tmp_path: Path) -> None:
+def test_other_overrides_make_another_part(tmp_path: Path) -> None:
     records = [made("mccormick-cola", b, seed=s) for b in ("keras", "torch") for s in (43, 42)]
     records += [made("mccormick-cola", overridden=("model", "epochs"), epochs=1), made("gluonnlp-mrpc")]
     write_published(tmp_path, records)
@@ -107,7 +109,5 @@ def test_a_corrected_recipe_reports_nothing(tmp_path: Path) -> None:
 
 
 def test_a_record_of_a_recipe_that_is_gone_is_still_shown(tmp_path: Path) -> None:
-    one = made("mccormick-cola")
-    one["preset"]["name"] = "gone"
-    write_published(tmp_path, [one])
+    write_published(tmp_path, [structs.replace(made("mccormick-cola"), preset=PresetUse("gone", []))])
     assert "- reported: this recipe is no longer one of the project's\n" in parts(tmp_path)["gone"]

@@ -1,4 +1,4 @@
-"""Recipes: validation, identity, which parameters decay, and the learning rate of each step."""
+"""Recipes: validation, identity, decay of parameters, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_a_recipe_asks_only_for_what_differs_from_the_default() -> None:
     }
 
 
-def test_what_a_recipe_asks_is_the_same_json_however_it_was_made() -> None:
+def test_equal_recipes_ask_with_the_same_json() -> None:
+    """However they were made."""
     made = Recipe(epochs=2, learning_rate=5e-5, padding="bucket")
     replaced = replace(Recipe(padding="bucket"), learning_rate=5e-5, epochs=2)
     read = Recipe.from_json(json.loads(json.dumps(made.to_json())))
@@ -127,15 +128,15 @@ def test_decay_spares_biases_and_layer_norms(parameter: str, decays: bool) -> No
     assert Recipe().decays(parameter) is decays
 
 
-def test_nothing_decays_where_decay_is_zero_and_all_where_nothing_is_exempt() -> None:
+def test_decay_zero_spares_all_and_no_exemption_spares_none() -> None:
     assert not Recipe(decay=0.0).decays("classifier.weight")
     assert Recipe(decay_exempt=()).decays("classifier.bias")
 
 
 @given(total=st.integers(1, 400), share=st.floats(0, 1), peak=st.floats(1e-6, 1e-2))
-def test_the_linear_schedule_is_the_lesser_of_a_climb_and_a_fall(total: int, share: float, peak: float) -> None:
-    # transformers' get_linear_schedule_with_warmup as a picture: a straight line from 0 at step 0 to the peak at the
-    # end of warm-up, another from there to 0 at the last step's end.
+def test_the_linear_schedule_rises_and_then_falls(total: int, share: float, peak: float) -> None:
+    # transformers' get_linear_schedule_with_warmup as two straight lines: from 0 at step 0 to the peak at the end of
+    # warm-up, and from there to 0 at the end of the last step.
     recipe = Recipe(learning_rate=peak, warm_up=share)
     top = int(share * total)
     corners = ([0.0] if top else []) + [peak] + ([0.0] if top < total else [])

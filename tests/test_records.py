@@ -1,4 +1,4 @@
-"""Cell ids and the files that records are."""
+"""Cell ids, and records as files."""
 
 from __future__ import annotations
 
@@ -11,40 +11,31 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import asdict, replace
 
 import shared.records
+from shared.answer import Scores
 from shared.errors import InputError
+from shared.files import to_json
 from shared.recipe import Recipe
-from shared.records import FORMAT, cell_id, read_records, record_path, write_record
+from shared.records import (
+    FORMAT,
+    Asked,
+    PresetUse,
+    Record,
+    cell_id,
+    read_records,
+    record_path,
+    write_record,
+)
+from tests import factories
+from tests.factories import asked
+
+ARRAYS = {"dev": np.zeros((1, 2))}
 
 
-def asked(recipe: Recipe | None = None, **changed: Any) -> dict[str, Any]:
-    return {
-        "kind": "train",
-        "backend": "torch",
-        "revision": 1,
-        "versions": {"torch": "2.0", "transformers": "5.0"},
-        "task": "cola",
-        "data": "d" * 64,
-        "checkpoint": "c" * 64,
-        "recipe": (recipe or Recipe()).asked(),
-        "device": "cpu",
-        "threads": 2,
-    } | changed
-
-
-def record(cell: str = "0123456789abcdef", **changed: Any) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "id": cell,
-        "asked": asked(),
-        "model": "random:bert-tiny",
-        "recipe": Recipe().to_json(),
-        "rows": {"train": 8},
-        "majority": {"train": 0.5},
-        "answer": {"test": {"accuracy": 0.75}},
-        "circumstances": {"started": "2026-01-01T00:00:00+00:00"},
-    } | changed
+def record(cell: str = "0123456789abcdef", model: str = "random:bert-tiny") -> Record:
+    return replace(factories.record(), id=cell, model=model)
 
 
 json_values = st.recursive(
@@ -73,12 +64,31 @@ def test_an_id_is_the_hash_of_canonical_json() -> None:
 
 
 def test_an_id_survives_the_way_through_json() -> None:
-    question = asked(Recipe(learning_rate=3e-5, warm_up=0.06, decay_exempt=("bias",)))
-    assert cell_id(json.loads(json.dumps(question))) == cell_id(question)
+    question = asked(Recipe(learning_rate=3e-5, warm_up=0.06, decay_exempt=("bias",)), precision="bfloat16")
+    assert cell_id(json.loads(to_json(question))) == cell_id(question)
 
 
-def test_naming_an_option_at_its_default_leaves_the_id_alone() -> None:
+def test_a_typed_question_has_the_id_of_the_json_it_stands_for() -> None:
+    question = {
+        "kind": "train",
+        "backend": "torch",
+        "revision": 1,
+        "versions": {"torch": "2.0"},
+        "task": "cola",
+        "data": "d" * 64,
+        "checkpoint": "c" * 64,
+        "recipe": {"seed": 2},
+        "device": "cpu",
+        "threads": 2,
+    }
+    typed = Asked(**question)  # type: ignore[arg-type]
+    assert cell_id(typed) == cell_id(question)
+    assert cell_id(replace(typed, compile=True)) == cell_id(question | {"compile": True})
+
+
+def test_an_option_at_its_default_leaves_the_id_alone() -> None:
     assert cell_id(asked(Recipe(max_len=128, padding="max_length", clip=1.0, seed=1))) == cell_id(asked(Recipe()))
+    assert cell_id(asked(precision="float32", compile=False)) == cell_id(asked())
 
 
 @pytest.mark.parametrize(
@@ -87,26 +97,30 @@ def test_naming_an_option_at_its_default_leaves_the_id_alone() -> None:
         asked(Recipe(seed=2)),
         asked(Recipe(max_len=64)),
         asked(Recipe(dropout=0.0)),
-        asked(backend="keras"),
-        asked(revision=2),
-        asked(versions={"torch": "2.1", "transformers": "5.0"}),
-        asked(versions={"torch": "2.0", "transformers": "5.1"}),
-        asked(task="mrpc"),
-        asked(data="e" * 64),
-        asked(checkpoint="e" * 64),
-        asked(device="cuda:0"),
-        asked(threads=1),
-        asked(kind="trace"),
+        replace(asked(), backend="keras"),
+        replace(asked(), revision=2),
+        replace(asked(), versions={"torch": "2.1"}),
+        replace(asked(), versions={"torch": "2.0", "transformers": "5.1"}),
+        replace(asked(), task="mrpc"),
+        replace(asked(), data="e" * 64),
+        replace(asked(), checkpoint="e" * 64),
+        replace(asked(), device="cuda:0"),
+        replace(asked(), threads=1),
+        replace(asked(), precision="bfloat16"),
+        replace(asked(), compile=True),
+        asdict(asked()) | {"kind": "trace"},
     ],
 )
-def test_whatever_can_change_the_answer_changes_the_id(question: dict[str, Any]) -> None:
+def test_whatever_can_change_the_answer_changes_the_id(question: Asked | dict[str, Any]) -> None:
     assert cell_id(question) != cell_id(asked())
 
 
-def test_a_record_is_read_as_it_was_written_with_its_arrays_beside_it(tmp_path: Path) -> None:
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    """With its arrays beside it."""
     arrays = {"dev": np.arange(6, dtype=np.float32).reshape(3, 2), "test": np.ones((1, 2), np.float32)}
-    write_record(tmp_path, record(model="größer"), arrays)
-    assert read_records(tmp_path) == [record(model="größer")]
+    written = replace(record(model="größer"), preset=PresetUse("mccormick-cola", ["model"]))
+    write_record(tmp_path, written, arrays)
+    assert read_records(tmp_path) == [written]
     assert sorted(path.name for path in (tmp_path / "records").iterdir()) == [
         "0123456789abcdef.json",
         "0123456789abcdef.npz",
@@ -118,23 +132,19 @@ def test_a_record_is_read_as_it_was_written_with_its_arrays_beside_it(tmp_path: 
             np.testing.assert_array_equal(stored[name], value)
 
 
-def test_an_interruption_between_arrays_and_record_leaves_no_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interruption_before_the_record_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(target: Path, content: str) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shared.records, "write_whole", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_record(tmp_path, record(), {"dev": np.zeros((1, 2))})
+        write_record(tmp_path, record(), ARRAYS)
     assert (tmp_path / "records" / "0123456789abcdef.npz").is_file()
     assert read_records(tmp_path) == []
 
 
-def test_an_interruption_while_arrays_are_written_leaves_nothing_that_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_record(tmp_path, record(), {"dev": np.zeros((1, 2))})
+def test_an_interruption_while_arrays_are_written_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(tmp_path, record(), ARRAYS)
 
     def interrupted(file: Path, **arrays: np.ndarray) -> None:
         Path(file).write_bytes(b"half")
@@ -149,22 +159,40 @@ def test_an_interruption_while_arrays_are_written_leaves_nothing_that_counts(
 
 
 def test_a_second_answer_replaces_the_first(tmp_path: Path) -> None:
-    write_record(tmp_path, record(), {"dev": np.zeros((1, 2))})
-    write_record(tmp_path, record(model="another"), {"dev": np.zeros((1, 2))})
-    assert [r["model"] for r in read_records(tmp_path)] == ["another"]
+    write_record(tmp_path, record(), ARRAYS)
+    write_record(tmp_path, record(model="another"), ARRAYS)
+    assert [found.model for found in read_records(tmp_path)] == ["another"]
 
 
 def test_records_of_two_machines_merge_by_copying(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    write_record(here, record("a" * 16), {"dev": np.zeros((1, 2))})
-    write_record(there, record("b" * 16), {"dev": np.zeros((1, 2))})
+    write_record(here, record("a" * 16), ARRAYS)
+    write_record(there, record("b" * 16), ARRAYS)
     for path in (there / "records").iterdir():
         path.rename(here / "records" / path.name)
-    assert [r["id"] for r in read_records(here)] == ["a" * 16, "b" * 16]
+    assert [found.id for found in read_records(here)] == ["a" * 16, "b" * 16]
 
 
 def test_a_folder_without_records_has_none(tmp_path: Path) -> None:
     assert read_records(tmp_path / "nothing here") == []
+
+
+def changed(**values: Any) -> bytes:
+    """A record's text with other values."""
+    return json.dumps(json.loads(to_json(record())) | values).encode()
+
+
+def without(*names: str) -> bytes:
+    """A record's text without the field at the end of this path."""
+    content = json.loads(to_json(record()))
+    part = content
+    for name in names[:-1]:
+        part = part[name]
+    del part[names[-1]]
+    return json.dumps(content).encode()
+
+
+NEEDED = ("format", "id", "asked", "model", "recipe", "rows", "majority", "answer", "circumstances")
 
 
 @pytest.mark.parametrize(
@@ -176,15 +204,81 @@ def test_a_folder_without_records_has_none(tmp_path: Path) -> None:
         b"null",
         b"\xff\xfe",
         json.dumps({"format": FORMAT}).encode(),
-        json.dumps(record() | {"format": FORMAT + 1}).encode(),
-        *(json.dumps({k: v for k, v in record().items() if k != gone}).encode() for gone in record()),
-        json.dumps(record()).encode()[:-20],
+        to_json(record()).encode()[:-20],
+        *(without(name) for name in NEEDED),
+        without("asked", "threads"),
+        without("answer", "epochs"),
+        changed(format=0),
+        changed(format="1"),
+        changed(rows={"train": "many"}),
+        changed(majority=[0.5]),
+        changed(surprise=1),
+        changed(recipe={"epochs": 0}),
+        changed(recipe={"epochs": "three"}),
+        changed(recipe={"momentum": 0.9}),
+        changed(recipe={"padding": "left"}),
     ],
 )
-def test_a_file_that_is_no_record_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
-    write_record(tmp_path, record("a" * 16), {"dev": np.zeros((1, 2))})
-    broken = record_path(tmp_path, "b" * 16)
-    broken.write_bytes(content)
-    with pytest.raises(InputError) as error:
-        read_records(tmp_path)
-    assert str(error.value) == f"{broken} is not a record of this project; delete it and run its cell again"
+def test_a_bad_file_is_named_left_aside_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    write_record(tmp_path, record("a" * 16), ARRAYS)
+    bad = record_path(tmp_path, "b" * 16)
+    bad.write_bytes(content)
+    for _ in range(2):
+        assert read_records(tmp_path) == [record("a" * 16)]
+    named = f"{bad} is not a record of this project and is left aside; run its cell again\n"
+    assert capsys.readouterr().err == named  # once
+    assert bad.read_bytes() == content
+
+    write_record(tmp_path, record("b" * 16), ARRAYS)
+    assert [found.id for found in read_records(tmp_path)] == ["a" * 16, "b" * 16]
+    assert bad.with_name(f"{bad.name}.bad").read_bytes() == content
+
+
+def test_a_bad_file_that_was_kept_is_not_overwritten(tmp_path: Path) -> None:
+    path = record_path(tmp_path, "b" * 16)
+    path.parent.mkdir()
+    for content in ("first", "second", "third"):
+        path.write_text(content)
+        write_record(tmp_path, record("b" * 16), ARRAYS)
+    kept = {file.name.removeprefix(path.name): file.read_text() for file in path.parent.glob("*.bad")}
+    assert kept == {".bad": "first", ".2.bad": "second", ".3.bad": "third"}
+
+
+def test_a_record_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
+    newer = record_path(tmp_path, "b" * 16)
+    newer.parent.mkdir()
+    newer.write_bytes(changed(format=FORMAT + 1, surprise=1))
+    before = newer.read_bytes()
+    for touch in (lambda: read_records(tmp_path), lambda: write_record(tmp_path, record("b" * 16), ARRAYS)):
+        with pytest.raises(InputError) as error:
+            touch()
+        assert str(error.value) == (
+            f"{newer} is a record of format {FORMAT + 1}, and this code reads formats up to {FORMAT}; update this "
+            "project, or move the file away"
+        )
+    assert [(file.name, file.read_bytes()) for file in newer.parent.iterdir()] == [(newer.name, before)]
+
+
+def test_a_record_of_a_run_that_diverged_is_read(tmp_path: Path) -> None:
+    """NaN and infinity, which JSON has not, are losses too."""
+    scores: Scores = {"loss": float("inf"), "accuracy": 0.5}
+    diverged = replace(record(), answer=replace(record().answer, step_loss=[float("nan")], test=scores))
+    write_record(tmp_path, diverged, ARRAYS)
+    (found,) = read_records(tmp_path)
+    assert np.isnan(found.answer.step_loss).all()
+    assert found.answer.test == scores
+
+
+def test_a_record_without_what_came_later_is_read(tmp_path: Path) -> None:
+    content = json.loads(to_json(record()))
+    for name in ("preset", "work"):
+        del content[name]
+    for name in ("settings", "memory_bandwidth_before", "memory_bandwidth_after"):
+        del content["circumstances"][name]
+    for name in ("details", "programs"):
+        del content["answer"][name]
+    record_path(tmp_path, record().id).parent.mkdir()
+    record_path(tmp_path, record().id).write_text(json.dumps(content))
+    assert read_records(tmp_path) == [record()]

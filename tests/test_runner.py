@@ -1,5 +1,5 @@
-"""The runner from end to end: the real command line, real workers in the backends' own environments, a built-in task
-and a tiny model with random weights."""
+"""benchmarks.run from end to end: the real command line, real workers in the backends' own environments, a built-in
+task and a tiny model with random weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,17 +29,20 @@ from backends import BACKENDS
 from benchmarks.workers.environments import CHECKOUT, find_environment, find_python, worker_settings
 from benchmarks.workers.launcher import run_worker
 from benchmarks.workers.progress import RunProgress
+from shared.answer import Loaded, Predicted, Stepped, Traced
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import first_weights
 from shared.encoding import encode, read_encoded
 from shared.flops import optimizer_bytes, training_flops
-from shared.job import ARRAYS, EVENTS, TRACE, Job
+from shared.job import ARRAYS, ERROR, EVENTS, TRACE, Job
 from shared.recipe import Recipe
-from shared.records import Record, read_records
+from shared.records import Circumstances, Record, cell_id, read_records, record_path
 from shared.tasks import Rows, get_task
-from tests.opened import opened
+from tests.opened import Opened, opened
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
+
+T = TypeVar("T")
 
 ROWS = 30
 RECIPE = Recipe(max_len=16, batch_size=4, epochs=6, learning_rate=3e-3, dropout=0.0)
@@ -52,8 +55,8 @@ MAIN = (
 )
 
 LOSS_BOUND = 2e-5
-"""Between any two backends over all 48 steps. Float32 rounding grows to 3e-6 at so steep a rate; the least of mistakes,
-GELU's tanh approximation, moves a loss by 2e-4, and another seed by 0.5."""
+"""The most that losses of any two backends differ over all 48 steps. Float32 rounding grows to 3e-6 at so steep a rate.
+The least of mistakes, GELU's tanh approximation, moves a loss by 2e-4, and another seed by 0.5."""
 
 
 def command(*arguments: str | Path, module: str = "benchmarks.run") -> list[str]:
@@ -71,12 +74,12 @@ def variables() -> dict[str, str]:
 
 
 def records_of(out: Path) -> dict[str, Record]:
-    """By backend."""
-    return {record["asked"]["backend"]: record for record in read_records(out)}
+    """Records by backend."""
+    return {record.asked.backend: record for record in read_records(out)}
 
 
 def arrays_of(out: Path, record: Record) -> dict[str, np.ndarray]:
-    with np.load(out / "records" / f"{record['id']}.npz") as arrays:
+    with np.load(out / "records" / f"{record.id}.npz") as arrays:
         return dict(arrays)
 
 
@@ -121,80 +124,91 @@ def copy(done: Done, tmp_path: Path) -> Path:
 
 def test_every_backend_answers(done: Done) -> None:
     assert done.records.keys() == BACKENDS.keys()
-    assert "3 cells: 0 answered already (--rerun asks anew), 3 to run" in done.stdout
+    cells = len(BACKENDS)
+    assert f"{cells} cells: 0 answered already (--rerun runs them again), {cells} to run" in done.stdout
     for number, backend in enumerate(BACKENDS, 1):
-        assert f"[{number}/3] acceptability {backend} len 16 batch 4 seed 1" in done.stdout
+        assert f"[{number}/{cells}] acceptability {backend} len 16 batch 4 seed 1" in done.stdout
 
 
 def test_nothing_is_left_but_records_arrays_and_tables(done: Done) -> None:
     files = sorted(str(path.relative_to(done.out)) for path in done.out.rglob("*") if path.is_file())
-    records = [f"records/{record['id']}.{ending}" for record in done.records.values() for ending in ("json", "npz")]
+    records = [f"records/{record.id}.{ending}" for record in done.records.values() for ending in ("json", "npz")]
     assert files == sorted([*records, "table.csv", "table.md"])
 
 
-def test_where_there_is_no_terminal_progress_is_plain_lines(done: Done) -> None:
+def test_without_a_terminal_progress_is_plain_lines(done: Done) -> None:
     assert "\x1b" not in done.stdout
     assert "\r" not in done.stdout
-    assert len(re.findall(r"^ +epoch \d/6: \d+\.\d s, training loss \d\.\d{3}, dev loss ", done.stdout, re.M)) == 18
+    epochs = re.findall(r"^ +epoch \d/6: \d+\.\d s, training loss \d\.\d{3}, dev loss ", done.stdout, re.M)
+    assert len(epochs) == 6 * len(BACKENDS)
 
 
 def test_a_record_holds_the_whole_question(done: Done) -> None:
     for backend, record in done.records.items():
-        asked = record["asked"]
-        assert asked["kind"] == "train"
-        assert asked["task"] == "acceptability"
-        assert asked["recipe"] == {
+        asked = record.asked
+        assert (asked.kind, asked.task, asked.device, asked.threads) == ("train", "acceptability", "cpu", 1)
+        assert (asked.precision, asked.compile) == ("float32", False)
+        assert asked.recipe == {
             "max_len": 16,
             "batch_size": 4,
             "epochs": 6,
             "learning_rate": 3e-3,
             "dropout": 0.0,
         }
-        assert (asked["device"], asked["threads"]) == ("cpu", 1)
-        assert asked["versions"] == find_environment(backend, {}).versions
-        assert len(asked["data"]) == len(asked["checkpoint"]) == 64
-        assert Recipe.from_json(record["recipe"]) == RECIPE
-        assert record["model"] == "random:bert-tiny"
-        assert record["rows"] == {"train": ROWS, "dev": ROWS, "test": ROWS}
-        assert record["majority"] == {
+        assert asked.versions == find_environment(backend, {}).versions
+        assert len(asked.data) == len(asked.checkpoint) == 64
+        assert record.id == cell_id(asked)
+        assert record.recipe == RECIPE
+        assert record.model == "random:bert-tiny"
+        assert record.rows == {"train": ROWS, "dev": ROWS, "test": ROWS}
+        assert record.majority == {
             split: np.bincount(labels_of(split)).max() / ROWS for split in ("train", "dev", "test")
         }
-    assert len({record["asked"]["data"] for record in done.records.values()}) == 1
-    assert len({record["asked"]["checkpoint"] for record in done.records.values()}) == 1
+    assert len({record.asked.data for record in done.records.values()}) == 1
+    assert len({record.asked.checkpoint for record in done.records.values()}) == 1
 
 
 def test_a_record_holds_times_tokens_and_memory(done: Done) -> None:
     task = get_task("acceptability").load(None)["train"].head(ROWS)
     lengths = read_encoded(encode({"train": task}, resolve_model("random:bert-tiny"), 16, 0))["train"].lengths
     for record in done.records.values():
-        answer = record["answer"]
-        assert answer["total_steps"] == len(answer["step_loss"]) == len(answer["step_accuracy"]) == 48
-        assert len(answer["epochs"]) == 6
-        for epoch in answer["epochs"]:
-            assert (epoch["steps"], epoch["rows"]) == (8, ROWS)
-            assert (epoch["tokens"], epoch["padded_tokens"]) == (lengths.sum(), 16 * ROWS)
-            assert epoch["seconds"] > 0
-            assert epoch["dev_seconds"] > 0
-        for name in ("import_seconds", "load_seconds", "first_step_seconds", "test_seconds"):
-            assert answer[name] > 0
-        assert answer["start_seconds"] > answer["import_seconds"] + answer["load_seconds"]
-        assert answer["peak_memory_bytes"] > 2**26
+        answer = record.answer
+        assert answer.total_steps == len(answer.step_loss) == len(answer.step_accuracy) == 48
+        assert len(answer.epochs) == 6
+        for epoch in answer.epochs:
+            assert (epoch.steps, epoch.rows) == (8, ROWS)
+            assert (epoch.tokens, epoch.padded_tokens) == (lengths.sum(), 16 * ROWS)
+            assert epoch.seconds > 0
+            assert epoch.dev_seconds > 0
+        spent = answer.import_seconds, answer.load_seconds, answer.first_step_seconds, answer.test_seconds
+        assert min(spent) > 0
+        assert answer.start_seconds > answer.import_seconds + answer.load_seconds
+        assert answer.peak_memory_bytes > 2**26
 
 
 def test_a_record_holds_the_circumstances(done: Done) -> None:
     for backend, record in done.records.items():
-        found, circumstances = find_environment(backend, {}), record["circumstances"]
-        assert circumstances["interpreter"] == found.shown
-        assert circumstances["packages"] == found.packages
-        assert circumstances["settings"] == worker_settings(threads=1)
-        assert circumstances["machine"]["cores"] == os.cpu_count()
-        assert circumstances["machine"]["memory_bytes"] == psutil.virtual_memory().total
-        assert circumstances["matrix_product_flops_before"] > 1e6
-        assert circumstances["matrix_product_flops_after"] > 1e6
-        assert circumstances["memory_bandwidth_before"] > 1e6
-        assert circumstances["memory_bandwidth_after"] > 1e6
-        assert circumstances["cores_busy_with_others"] >= 0
-        assert circumstances["worker_seconds"] > record["answer"]["start_seconds"]
+        found, circumstances = find_environment(backend, {}), record.circumstances
+        assert circumstances.interpreter == found.shown
+        assert circumstances.packages == found.packages
+        assert circumstances.settings == worker_settings(threads=1)
+        assert circumstances.machine.cores == os.cpu_count()
+        assert circumstances.machine.memory_bytes == psutil.virtual_memory().total
+        assert min(rates_of(circumstances)) > 1e6
+        assert min(bandwidths_of(circumstances)) > 1e6
+        assert circumstances.cores_busy_with_others >= 0
+        assert circumstances.worker_seconds > record.answer.start_seconds
+
+
+def rates_of(circumstances: Circumstances) -> tuple[float, float]:
+    return circumstances.matrix_product_flops_before, circumstances.matrix_product_flops_after
+
+
+def bandwidths_of(circumstances: Circumstances) -> tuple[float, float]:
+    before, after = circumstances.memory_bandwidth_before, circumstances.memory_bandwidth_after
+    assert before is not None
+    assert after is not None
+    return before, after
 
 
 def test_a_record_holds_an_epochs_operations_and_its_floor(done: Done) -> None:
@@ -203,18 +217,16 @@ def test_a_record_holds_an_epochs_operations_and_its_floor(done: Done) -> None:
     lengths = read_encoded(encode({"train": rows_of("train")}, folder, RECIPE.max_len, 0))["train"].lengths
     steps = -(-ROWS // RECIPE.batch_size)
     for record in done.records.values():
-        work, circumstances = record["work"], record["circumstances"]
-        assert work["real_flops"] == training_flops(architecture, lengths)
-        assert work["all_flops"] == training_flops(architecture, np.full(ROWS, RECIPE.max_len))
-        rate, bandwidth = (
-            max(circumstances[f"{name}_{when}"] for when in ("before", "after"))
-            for name in ("matrix_product_flops", "memory_bandwidth")
-        )
-        floor = work["real_flops"] / rate + steps * optimizer_bytes(architecture, RECIPE) / bandwidth
-        assert work["floor_seconds"] == pytest.approx(floor)
-        seconds = [epoch["seconds"] for epoch in record["answer"]["epochs"]]
-        seconds[0] = (seconds[0] - record["answer"]["first_step_seconds"]) * steps / (steps - 1)
-        assert work["times_floor"] == pytest.approx(np.median(seconds) / floor)
+        work = record.work
+        assert work is not None
+        assert work.real_flops == training_flops(architecture, lengths)
+        assert work.all_flops == training_flops(architecture, np.full(ROWS, RECIPE.max_len))
+        rate, bandwidth = max(rates_of(record.circumstances)), max(bandwidths_of(record.circumstances))
+        floor = work.real_flops / rate + steps * optimizer_bytes(architecture, RECIPE) / bandwidth
+        assert work.floor_seconds == pytest.approx(floor)
+        seconds = [epoch.seconds for epoch in record.answer.epochs]
+        seconds[0] = (seconds[0] - record.answer.first_step_seconds) * steps / (steps - 1)
+        assert work.times_floor == pytest.approx(np.median(seconds) / floor)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -226,8 +238,8 @@ def test_logits_predictions_and_scores_belong_together(done: Done, backend: str,
     assert logits.dtype == np.float32
     predictions = logits.argmax(axis=1)
     assert 0 < predictions.sum() < ROWS
-    assert record["answer"]["predictions"][split] == predictions.tolist()
-    scores = record["answer"]["test"] if split == "test" else record["answer"]["epochs"][-1]["dev"]
+    assert record.answer.predictions[split] == predictions.tolist()
+    scores = record.answer.test if split == "test" else record.answer.epochs[-1].dev
     assert scores == {
         "loss": pytest.approx(log_loss(labels, softmax(logits.astype(np.float64), axis=1))),
         "accuracy": pytest.approx(accuracy_score(labels, predictions)),
@@ -237,28 +249,30 @@ def test_logits_predictions_and_scores_belong_together(done: Done, backend: str,
 
 
 def test_every_backend_received_the_same(done: Done) -> None:
-    assert len({record["answer"]["received"] for record in done.records.values()}) == 1
+    assert len({record.answer.received for record in done.records.values()}) == 1
 
 
 def test_without_dropout_every_backend_has_the_same_losses(done: Done) -> None:
     for one, other in itertools.combinations(done.records.values(), 2):
-        apart = np.abs(np.subtract(one["answer"]["step_loss"], other["answer"]["step_loss"]))
+        apart = np.abs(np.subtract(one.answer.step_loss, other.answer.step_loss))
         assert apart.max() < LOSS_BOUND
-        assert one["answer"]["step_accuracy"] == other["answer"]["step_accuracy"]
+        assert one.answer.step_accuracy == other.answer.step_accuracy
 
 
 def test_the_model_learns_its_rows(done: Done) -> None:
     for record in done.records.values():
-        epochs = record["answer"]["epochs"]
-        assert epochs[-1]["train_loss"] < epochs[0]["train_loss"] - 0.05
+        epochs = record.answer.epochs
+        assert epochs[-1].train_loss < epochs[0].train_loss - 0.05
 
 
 def test_tables_and_terminal_show_every_backends_scores(done: Done) -> None:
     table = pd.read_csv(done.out / "table.csv").set_index("backend")
     for backend, record in done.records.items():
-        assert table.loc[backend, "test_mcc"] == pytest.approx(record["answer"]["test"]["mcc"], abs=1e-5)
+        scores = record.answer.test
+        assert scores is not None
+        assert table.loc[backend, "test_mcc"] == pytest.approx(scores["mcc"], abs=1e-5)
         assert table.loc[backend, "seeds"] == 1
-        shown = f"{record['answer']['test']['mcc']:.3f}"
+        shown = f"{scores['mcc']:.3f}"
         for text in (done.stdout, (done.out / "table.md").read_text(encoding="utf-8")):
             assert any(backend in line and shown in line for line in text.splitlines())
 
@@ -270,13 +284,14 @@ def test_the_same_command_again_runs_nothing_and_says_so(copy: Path) -> None:
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     again = run("--backend", "all", *MAIN, "--out", copy)
     assert again.returncode == 0
-    assert "3 cells: 3 answered already (--rerun asks anew), 0 to run" in again.stdout
+    cells = len(BACKENDS)
+    assert f"{cells} cells: {cells} answered already (--rerun runs them again), 0 to run" in again.stdout
     assert "[1/" not in again.stdout
     assert "Quality" in again.stdout
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
-def test_a_report_rebuilds_the_same_tables_from_the_records_alone(done: Done, copy: Path) -> None:
+def test_a_report_rebuilds_the_same_tables_from_records(done: Done, copy: Path) -> None:
     for path in (*copy.glob("table.*"), *copy.glob("records/*.npz")):
         path.unlink()
     finished = run(copy, module="benchmarks.report")
@@ -288,53 +303,71 @@ def test_a_report_rebuilds_the_same_tables_from_the_records_alone(done: Done, co
     assert {picture.stem.partition("-")[0] for picture in pictures} == {"acceptability"}
 
 
-def test_another_seed_runs_alone_and_is_averaged_with_the_first(done: Done, copy: Path) -> None:
+def test_another_seed_is_averaged_with_the_first(done: Done, copy: Path) -> None:
     more = run("--backend", "gluon", *MAIN, "--seed", "1", "2", "--out", copy)
     assert more.returncode == 0, more.stdout + more.stderr
-    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in more.stdout
-    records = [r for r in read_records(copy) if r["asked"]["backend"] == "gluon"]
-    losses = [record["answer"]["step_loss"] for record in records]
-    assert len(records) == 2
-    assert np.abs(np.subtract(*losses)).max() > 0.01
+    assert "2 cells: 1 answered already (--rerun runs them again), 1 to run" in more.stdout
+    records = [record for record in read_records(copy) if record.asked.backend == "gluon"]
+    one, other = (record.answer.step_loss for record in records)
+    assert np.abs(np.subtract(one, other)).max() > 0.01
     row = pd.read_csv(copy / "table.csv").set_index("backend").loc["gluon"]
-    scores = [record["answer"]["test"]["accuracy"] for record in records]
+    scores = [record.answer.test["accuracy"] for record in records if record.answer.test]
     assert row["seeds"] == 2
     assert row["test_accuracy"] == pytest.approx(np.mean(scores), abs=1e-5)
     assert row["test_accuracy_sd"] == pytest.approx(np.std(scores, ddof=1), abs=1e-5)
 
 
-def test_rerun_asks_anew_and_gets_the_same_answer(done: Done, copy: Path) -> None:
+def test_rerun_gets_the_same_answer(done: Done, copy: Path) -> None:
     again = run("--backend", "gluon", *MAIN, "--rerun", "--out", copy)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "1 cells: 0 answered already (--rerun asks anew), 1 to run" in again.stdout
+    assert "1 cells: 0 answered already (--rerun runs them again), 1 to run" in again.stdout
     before, after = done.records["gluon"], records_of(copy)["gluon"]
-    assert after["circumstances"] != before["circumstances"]
-    assert after["answer"]["step_loss"] == before["answer"]["step_loss"]
-    for name, logits in arrays_of(done.out, before).items():
-        np.testing.assert_array_equal(arrays_of(copy, after)[name], logits)
+    assert after.circumstances != before.circumstances
+    assert_same_answer(done.out, before, copy, after)
+
+
+def test_a_bad_record_is_kept_and_its_cell_runs_again(done: Done, copy: Path) -> None:
+    before = done.records["gluon"]
+    bad = record_path(copy, before.id)
+    half = bad.read_bytes()[:500]
+    bad.write_bytes(half)
+    again = run("--backend", "gluon", "torch", *MAIN, "--out", copy)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert again.stderr == f"{bad} is not a record of this project and is left aside; run its cell again\n"
+    assert "2 cells: 1 answered already (--rerun runs them again), 1 to run" in again.stdout
+    assert bad.with_name(f"{bad.name}.bad").read_bytes() == half
+    assert_same_answer(done.out, before, copy, records_of(copy)["gluon"])
+    assert len(pd.read_csv(copy / "table.csv")) == len(BACKENDS)
+
+
+def assert_same_answer(one_out: Path, one: Record, other_out: Path, other: Record) -> None:
+    assert one.id == other.id
+    assert one.answer.step_loss == other.answer.step_loss
+    for name, logits in arrays_of(one_out, one).items():
+        np.testing.assert_array_equal(arrays_of(other_out, other)[name], logits)
 
 
 # --- saved models
 
 
 @pytest.fixture(scope="module")
-def reopened(done: Done) -> dict[str, list[Any]]:
-    """By backend that trained the model, what transformers makes of the saved folder with the test rows."""
-    folders = [done.saved / record["id"] for record in done.records.values()]
+def reopened(done: Done) -> dict[str, Opened]:
+    """The logits and settings that transformers gets from each saved folder and the test rows, by the backend that
+    trained the model."""
+    folders = [done.saved / record.id for record in done.records.values()]
     return dict(zip(done.records, opened(folders, rows_of("test").first), strict=True))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_transformers_opens_what_any_backend_saved_and_gives_its_logits(
-    done: Done, reopened: dict[str, list[Any]], backend: str
-) -> None:
+def test_transformers_opens_what_any_backend_saved(done: Done, reopened: dict[str, Opened], backend: str) -> None:
+    """It computes the same logits."""
     logits, names, shape = reopened[backend]
     np.testing.assert_allclose(logits, arrays_of(done.out, done.records[backend])["test"], rtol=0, atol=1e-5)
     assert names == list(get_task("acceptability").labels)
     assert shape == [ROWS, 16]  # the tokenizer knows the length that was trained with
 
 
-def worker(backend: str, folder: Path, **job: Any) -> dict[str, Any]:
+def worker(backend: str, folder: Path, answer: type[T], **job: Any) -> T:
     """Runs a job in the backend's own environment and gives its answer."""
     settled: dict[str, Any] = {
         "task": "acceptability",
@@ -346,22 +379,24 @@ def worker(backend: str, folder: Path, **job: Any) -> dict[str, Any]:
     }
     folder.mkdir()
     Job(backend=backend, **(settled | job)).write(folder)
-    outcome = run_worker(find_python(backend, {}), folder, 1, lambda event: None)
-    assert outcome.answer is not None, (outcome.error, outcome.tail)
-    return outcome.answer
+    return run_worker(find_python(backend, {}), folder, 1, lambda event: None, answer)
 
 
 def encoded(checkpoint: Path, *splits: str) -> str:
     return str(encode({split: rows_of(split) for split in splits}, checkpoint, 16, 0))
 
 
-@pytest.mark.parametrize(("trained", "other"), [("torch", "gluon"), ("gluon", "keras"), ("keras", "torch")])
-def test_another_backend_predicts_the_same_from_a_saved_model(
-    done: Done, tmp_path: Path, trained: str, other: str
-) -> None:
+NEXT = dict(zip(BACKENDS, [*list(BACKENDS)[1:], next(iter(BACKENDS))], strict=True))
+
+
+@pytest.mark.parametrize(("trained", "other"), NEXT.items())
+def test_another_backend_predicts_the_same(done: Done, tmp_path: Path, trained: str, other: str) -> None:
+    """From the model that one saved, the next computes the same logits."""
     record = done.records[trained]
-    saved = done.saved / record["id"]
-    worker(other, tmp_path / "job", kind="predict", checkpoint=str(saved), data=encoded(saved, "dev", "test"))
+    saved = done.saved / record.id
+    worker(
+        other, tmp_path / "job", Predicted, kind="predict", checkpoint=str(saved), data=encoded(saved, "dev", "test")
+    )
     expected = arrays_of(done.out, record)
     with np.load(tmp_path / "job" / ARRAYS) as found:
         assert found.keys() == expected.keys()
@@ -373,9 +408,11 @@ def test_another_backend_predicts_the_same_from_a_saved_model(
 
 
 @dataclass
-class Traced:
+class Trace:
+    """A trace as a worker left it."""
+
     folder: Path
-    summary: dict[str, Any]
+    answer: Traced
 
     def part(self, name: str) -> dict[str, np.ndarray]:
         with np.load(self.folder / TRACE / f"{name}.npz") as arrays:
@@ -383,19 +420,19 @@ class Traced:
 
 
 @pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
+def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
     checkpoint = resolve_model("random:bert-tiny")
     data = encoded(checkpoint, "train", "dev")
     found = {}
     for backend in BACKENDS:
         folder = tmp_path_factory.mktemp("trace") / backend
-        answer = worker(backend, folder, kind="trace", checkpoint=str(checkpoint), data=data, steep_clip=0.1)
-        found[backend] = Traced(folder, answer["trace"])
+        answer = worker(backend, folder, Traced, kind="trace", checkpoint=str(checkpoint), data=data, steep_clip=0.1)
+        found[backend] = Trace(folder, answer)
     return found
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_trace_holds_every_parameter_gradient_and_hidden_state(traces: dict[str, Traced], backend: str) -> None:
+def test_a_trace_holds_parameters_gradients_and_states(traces: dict[str, Trace], backend: str) -> None:
     checkpoint = resolve_model("random:bert-tiny")
     architecture = read_architecture(checkpoint, RECIPE, 2)
     trace = traces[backend]
@@ -420,32 +457,30 @@ def test_a_trace_holds_every_parameter_gradient_and_hidden_state(traces: dict[st
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_run_that_a_trace_follows_is_the_one_that_train_makes(
-    traces: dict[str, Traced], done: Done, backend: str
-) -> None:
-    trained = done.records[backend]["answer"]
+def test_a_trace_follows_the_run_that_train_makes(traces: dict[str, Trace], done: Done, backend: str) -> None:
+    trained = done.records[backend].answer
     losses = traces[backend].part("losses")["value"]
-    np.testing.assert_allclose(losses, trained["step_loss"], rtol=0, atol=1e-6)
-    assert len(traces[backend].summary["received"]) == len(losses)
+    np.testing.assert_allclose(losses, trained.step_loss, rtol=0, atol=1e-6)
+    assert len(traces[backend].answer.received) == len(losses)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_gradients_are_clipped_to_the_bound_at_the_steep_settings(traces: dict[str, Traced], backend: str) -> None:
+def test_gradients_are_clipped_at_the_steep_settings(traces: dict[str, Trace], backend: str) -> None:
     clipped = traces[backend].part("steep_clipped").values()
     assert np.sqrt(sum(np.square(g.astype(np.float64)).sum() for g in clipped)) == pytest.approx(0.1, rel=1e-4)
 
 
-def test_every_trace_received_the_same(traces: dict[str, Traced]) -> None:
-    one, *others = (trace.summary["received"] for trace in traces.values())
+def test_every_trace_received_the_same(traces: dict[str, Trace]) -> None:
+    one, *others = (trace.answer.received for trace in traces.values())
     assert all(other == one for other in others)
-    assert len({step["ids"] for step in one}) == len(one)
+    assert len({step.ids for step in one}) == len(one)
 
 
 # --- workers that fail
 
 
 def impostor(tmp_path: Path, backend: str, body: str) -> Path:
-    """An interpreter that says that it is the backend's own, and as its worker runs these lines."""
+    """An interpreter that answers as the backend's own, but runs these lines as its worker."""
     real = find_python(backend, {})
     script = tmp_path / f"{backend}-impostor"
     script.write_text(
@@ -479,7 +514,7 @@ def test_a_failing_cell_is_reported_and_the_others_go_on(tmp_path: Path) -> None
 
 
 def test_a_refused_cell_is_bad_input_and_leaves_nothing(tmp_path: Path) -> None:
-    body = "(Path(sys.argv[3]) / 'error.json').write_text(json.dumps({'message': 'thing; remedy'}))\nsys.exit(2)\n"
+    body = f"(Path(sys.argv[3]) / {ERROR!r}).write_text('thing; remedy')\nsys.exit(2)\n"
     python = impostor(tmp_path, "gluon", body)
     out = tmp_path / "out"
     finished = run("--backend", "gluon", *TOY, "--limit", "8", "--python", f"gluon={python}", "--out", out)
@@ -488,7 +523,7 @@ def test_a_refused_cell_is_bad_input_and_leaves_nothing(tmp_path: Path) -> None:
     assert [path for path in out.rglob("*") if path.is_file()] == []
 
 
-# --- modes
+# --- precision and compilation
 
 SHORT = (*TOY, "--limit", str(ROWS), "--batch-size", "8", "--epochs", "1", "--dropout", "0", "--learning-rate", "3e-3")
 
@@ -498,23 +533,23 @@ def test_precisions_are_cells_of_their_own_with_a_column(tmp_path: Path) -> None
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "[1/2] acceptability torch len 16 batch 8 seed 1\n" in finished.stdout
     assert "[2/2] acceptability torch len 16 batch 8 seed 1 bfloat16\n" in finished.stdout
-    by_precision = {record["asked"].get("precision"): record for record in read_records(tmp_path)}
-    assert by_precision.keys() == {None, "bfloat16"}
-    plain, half = (by_precision[name]["answer"]["step_loss"] for name in (None, "bfloat16"))
+    by_precision: dict[str, Record] = {record.asked.precision: record for record in read_records(tmp_path)}
+    assert by_precision.keys() == {"float32", "bfloat16"}
+    plain, half = (by_precision[name].answer.step_loss for name in ("float32", "bfloat16"))
     assert plain != half
     assert np.abs(np.subtract(plain, half)).max() < 0.02
     assert arrays_of(tmp_path, by_precision["bfloat16"])["dev"].dtype == np.float32
     assert set(pd.read_csv(tmp_path / "table.csv")["precision"]) == {"float32", "bfloat16"}
 
 
-def test_compiled_a_cell_gives_the_same_losses_on_rounded_widths(tmp_path: Path) -> None:
+def test_a_compiled_cell_has_the_same_losses(tmp_path: Path) -> None:
     padded = ("--max-len", "32", "--padding", "longest")
     finished = run("--backend", "gluon", *SHORT, *padded, "--compile", "no", "yes", "--out", tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "[2/2] acceptability gluon len 32 batch 8 seed 1 compiled\n" in finished.stdout
-    by_mode = {record["asked"].get("compile", False): record["answer"] for record in read_records(tmp_path)}
-    assert np.abs(np.subtract(by_mode[True]["step_loss"], by_mode[False]["step_loss"])).max() < LOSS_BOUND
-    tight, wide = (by_mode[mode]["epochs"][0]["padded_tokens"] for mode in (False, True))
+    answers = {record.asked.compile: record.answer for record in read_records(tmp_path)}
+    assert np.abs(np.subtract(answers[True].step_loss, answers[False].step_loss)).max() < LOSS_BOUND
+    tight, wide = (answers[compiled].epochs[0].padded_tokens for compiled in (False, True))
     assert tight < wide
     assert wide % 8 == 0
 
@@ -526,7 +561,7 @@ SHORT_AND_LONG = ("--backend", "gluon", *TOY, "--limit", "8", "--batch-size", "8
 
 @contextmanager
 def started(out: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A run in a session of its own, so that it can be interrupted as a terminal does it: all of it at once."""
+    """A run in a session of its own, so that it can be interrupted as a terminal does: all processes at once."""
     with subprocess.Popen(
         command(*arguments, "--out", out),
         text=True,
@@ -544,8 +579,8 @@ def started(out: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
 
 
 def suspended_worker(out: Path, answered: int) -> psutil.Process:
-    """The worker of the cell after those answered, stopped in its training: it cannot finish before the test has done
-    to it what it will."""
+    """The worker of the cell after those answered, stopped in its training. It cannot finish before the test has acted
+    on it."""
 
     def training() -> list[psutil.Process]:
         if len(list(out.glob("records/*.json"))) != answered:
@@ -563,7 +598,7 @@ def events_of(worker: psutil.Process) -> str:
     return events.read_text() if events.is_file() else ""
 
 
-def test_a_worker_killed_in_its_training_is_reported_and_the_next_cell_goes_on(tmp_path: Path) -> None:
+def test_after_a_killed_worker_the_next_cell_goes_on(tmp_path: Path) -> None:
     with started(tmp_path, *SHORT_AND_LONG, "60", "1") as process:
         suspended_worker(tmp_path, answered=0).kill()
         stdout, stderr = process.communicate()
@@ -571,10 +606,11 @@ def test_a_worker_killed_in_its_training_is_reported_and_the_next_cell_goes_on(t
     assert "FAILED gluon: the worker was killed by SIGKILL; the kernel does this when memory runs out\n" in stdout
     assert stderr == "benchmarks.run: 1 of 2 cells failed\n"
     (record,) = read_records(tmp_path)
-    assert record["asked"]["recipe"]["epochs"] == 1
+    assert record.recipe.epochs == 1
 
 
-def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_later(tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_its_answers_and_goes_on(tmp_path: Path) -> None:
+    """Its worker ends with it."""
     arguments = (*SHORT_AND_LONG, "1", "60")
 
     # Killed without grace: no tables, but the first cell's record stays, and the worker notices.
@@ -585,7 +621,7 @@ def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_l
         orphan.resume()
         wait_until(lambda: ended(orphan), "the worker has ended")
     (first,) = read_records(tmp_path)
-    before = (tmp_path / "records" / f"{first['id']}.json").read_bytes()
+    before = (tmp_path / "records" / f"{first.id}.json").read_bytes()
 
     # Ctrl-C, or a machine that shuts down: the same, with tables, one line and its own exit code.
     for sent in (signal.SIGINT, signal.SIGTERM):
@@ -595,7 +631,7 @@ def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_l
             os.killpg(process.pid, sent)
             stdout, stderr = process.communicate()
         assert process.returncode == 130
-        assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in stdout
+        assert "2 cells: 1 answered already (--rerun runs them again), 1 to run" in stdout
         assert stderr == "benchmarks.run: interrupted; what is answered is kept, and the same command goes on\n"
         assert ended(victim)
         assert workers_of(tmp_path) == []
@@ -605,9 +641,9 @@ def test_an_interrupted_run_keeps_what_is_answered_ends_its_worker_and_goes_on_l
     # The same command goes on.
     finished = run(*arguments, "--out", tmp_path)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert "2 cells: 1 answered already (--rerun asks anew), 1 to run" in finished.stdout
-    assert sorted(len(record["answer"]["epochs"]) for record in read_records(tmp_path)) == [1, 60]
-    assert (tmp_path / "records" / f"{first['id']}.json").read_bytes() == before
+    assert "2 cells: 1 answered already (--rerun runs them again), 1 to run" in finished.stdout
+    assert sorted(len(record.answer.epochs) for record in read_records(tmp_path)) == [1, 60]
+    assert (tmp_path / "records" / f"{first.id}.json").read_bytes() == before
     assert list((tmp_path / "jobs").iterdir()) == []
     assert len(pd.read_csv(tmp_path / "table.csv")) == 2
 
@@ -619,8 +655,8 @@ def test_on_a_terminal_the_current_cell_is_shown_live() -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
     with RunProgress(terminal, cells=2) as progress:
         progress.begin("toy cell")
-        progress.event({"event": "loaded"})
-        progress.event({"event": "step", "epoch": 1, "step": 3, "of": 10, "loss": 0.1234})
+        progress.event(Loaded(import_seconds=1.0, load_seconds=1.0))
+        progress.event(Stepped(epoch=1, step=3, of=10, loss=0.1234))
         progress.bars.refresh()
         progress.end("done")
     assert isinstance(terminal.file, io.StringIO)

@@ -1,25 +1,27 @@
-"""The steps that stand for an epoch: that they are the mode's own batches, and that they stand for it."""
+"""Samples: their batches are the epoch's own, and their mean cost is the epoch's."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.speed.sample import PASSES, choose_steps, make_sample
+from benchmarks.speed.variants import Padding
 from shared.batching import make_batch, training_order
 from shared.encoding import Encoded, read_encoded
 from shared.flops import Work, training_flops
 from shared.recipe import Recipe
-from tests.test_flops import TOY
+from tests.checkpoints import TOY
 
 RECIPE = Recipe(max_len=40, batch_size=4, seed=3)
 
 
 @pytest.fixture
 def train() -> Encoded:
-    """350 rows whose lengths have a long tail, as sentences' have."""
+    """350 rows whose lengths have a long tail, like those of sentences."""
     random = np.random.RandomState(0)
     lengths = np.minimum(40, 3 + random.geometric(0.12, 350))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -29,10 +31,8 @@ def train() -> Encoded:
 
 
 @pytest.mark.parametrize("padding", ["max_length", "longest", "bucket"])
-def test_a_worker_makes_batches_of_the_modes_own_epoch_in_its_order(
-    train: Encoded, tmp_path: Path, padding: str
-) -> None:
-    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
+def test_a_sample_has_the_epochs_own_batches_in_order(train: Encoded, tmp_path: Path, padding: Padding) -> None:
+    recipe = replace(RECIPE, padding=padding)
     sample = make_sample(train, TOY, recipe, 10, tmp_path / "sample")
     (epoch, *others) = training_order(recipe, train.lengths)
     wanted = [make_batch(train, rows, recipe) for rows in epoch]
@@ -50,10 +50,10 @@ def test_a_worker_makes_batches_of_the_modes_own_epoch_in_its_order(
 
 @pytest.mark.parametrize("padding", ["max_length", "longest", "bucket"])
 @pytest.mark.parametrize("multiple", [1, 8])
-def test_a_sample_counts_the_tokens_that_a_worker_computes_on(
-    train: Encoded, tmp_path: Path, padding: str, multiple: int
+def test_a_sample_counts_the_tokens_that_are_computed_on(
+    train: Encoded, tmp_path: Path, padding: Padding, multiple: int
 ) -> None:
-    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
+    recipe = replace(RECIPE, padding=padding)
     sample = make_sample(train, TOY, recipe, 10, tmp_path / "sample", multiple)
     data = read_encoded(sample.data)["train"]
     order = next(training_order(sample.recipe, data.lengths))
@@ -70,19 +70,17 @@ def _same(one: object, other: object) -> bool:
 
 @pytest.mark.parametrize("padding", ["longest", "bucket"])
 @pytest.mark.parametrize("steps", [8, 12, 30])
-def test_the_samples_mean_cost_is_the_epochs_and_the_costliest_batch_is_in_it(
-    train: Encoded, tmp_path: Path, padding: str, steps: int
-) -> None:
-    recipe = Recipe(**(RECIPE.to_json() | {"padding": padding, "decay_exempt": ()}))
-    sample = make_sample(train, TOY, recipe, steps, tmp_path / "sample")
+def test_a_samples_mean_cost_is_the_epochs(train: Encoded, tmp_path: Path, padding: Padding, steps: int) -> None:
+    """The costliest batch is in it."""
+    sample = make_sample(train, TOY, replace(RECIPE, padding=padding), steps, tmp_path / "sample")
     mean, epoch_mean = (work.all_flops / work.steps for work in (sample.work, sample.epoch))
     assert abs(mean / epoch_mean - 1) < 0.05
     data = read_encoded(sample.data)["train"]
     assert data.lengths.max() == train.lengths.max()
-    assert len(data) == steps * recipe.batch_size
+    assert len(data) == steps * RECIPE.batch_size
 
 
-def test_seconds_are_scaled_by_operations_to_the_whole_epoch(train: Encoded, tmp_path: Path) -> None:
+def test_seconds_are_scaled_by_operations(train: Encoded, tmp_path: Path) -> None:
     sample = make_sample(train, TOY, RECIPE, 5, tmp_path / "sample")
     assert sample.epoch.steps == 88, "87 whole batches of 4 and one of 2"
     row = training_flops(TOY, np.array([40]))
@@ -91,21 +89,21 @@ def test_seconds_are_scaled_by_operations_to_the_whole_epoch(train: Encoded, tmp
     assert sample.scale == 350 / 20
 
 
-def test_a_sample_without_padding_has_the_tokens_of_its_rows(train: Encoded, tmp_path: Path) -> None:
+def test_a_sample_counts_the_tokens_of_its_rows(train: Encoded, tmp_path: Path) -> None:
     sample = make_sample(train, TOY, RECIPE, 1000, tmp_path / "sample")
     data = read_encoded(sample.data)["train"]
     assert sample.work.tokens == len(data.ids) == data.lengths.sum()
     assert len(data) == 87 * 4, "the short last batch is left out"
 
 
-def test_steps_of_one_cost_are_spread_over_the_whole_epoch() -> None:
+def test_steps_of_one_cost_are_spread_over_the_epoch() -> None:
     chosen = choose_steps(np.ones(100), 11)
     assert chosen[-1] == 99
     assert len(chosen) == 11
     assert np.diff([0, *chosen]).max() <= 10
 
 
-def test_an_affine_cost_keeps_its_mean_where_the_costs_mean_is_kept() -> None:
+def test_time_that_is_affine_in_cost_keeps_its_mean() -> None:
     costs = np.random.RandomState(1).geometric(0.1, 267).astype(float)
     chosen = choose_steps(costs, 12)
     seconds = 0.02 + 0.01 * costs

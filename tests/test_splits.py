@@ -1,4 +1,4 @@
-"""Which of a task's rows are trained on, evaluated on and tested."""
+"""The choice of rows for training, evaluation and test."""
 
 from __future__ import annotations
 
@@ -118,7 +118,9 @@ def test_choosing_the_best_epoch_needs_labels_on_dev() -> None:
     choose_splits("toy", source, Recipe(keep="best", held_out=0.25), None)
 
 
-def test_the_hash_follows_texts_labels_and_roles_and_not_the_order_of_the_splits() -> None:
+def test_the_hash_depends_on_texts_labels_and_roles() -> None:
+    """It does not depend on the order of the splits."""
+
     def with_train(changed: Rows) -> dict[str, Rows]:
         return SOURCE | {"train": changed}
 
@@ -142,9 +144,10 @@ def test_the_hash_follows_texts_labels_and_roles_and_not_the_order_of_the_splits
 @pytest.mark.parametrize("last_batch", ["keep", "drop", "rollover"])
 @pytest.mark.parametrize("padding", ["max_length", "bucket"])
 @pytest.mark.parametrize(("batch_size", "steps"), [(1, 2), (2, 5), (7, 3), (32, 20)])
-def test_the_rows_of_so_many_steps_make_one_epoch_of_them_and_a_part_of_a_batch(
+def test_rows_of_steps_make_one_epoch_of_these_steps(
     batch_size: int, steps: int, padding: Any, last_batch: Any
 ) -> None:
+    """A part of a batch comes with them."""
     recipe = Recipe(batch_size=batch_size, epochs=1, padding=padding, last_batch=last_batch)
     rows = rows_of_steps(recipe, steps)
     (batches,) = training_order(recipe, np.arange(1, rows + 1))
@@ -154,7 +157,7 @@ def test_the_rows_of_so_many_steps_make_one_epoch_of_them_and_a_part_of_a_batch(
 
 
 def test_a_second_share_of_the_held_out_rows_becomes_test() -> None:
-    """As the published recipe does it: train_test_split twice, with one random_state."""
+    """The published recipe calls train_test_split twice, with the same random_state."""
     recipe = Recipe(held_out=0.25, held_out_test=0.5, held_out_seed=42)
     chosen = choose_splits("toy", {"train": SOURCE["train"]}, recipe, None)
     kept, held = train_test_split(SOURCE["train"].first, test_size=0.25, random_state=42)

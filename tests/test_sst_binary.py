@@ -1,4 +1,4 @@
-"""sst-binary: from the four files of the original archive to sentences with labels."""
+"""sst-binary: reading sentences with labels from the four files of the original archive."""
 
 from __future__ import annotations
 
@@ -41,14 +41,20 @@ def archive(sentence: str, phrase: str, score: str = "0.9") -> dict[str, str]:
 # --- the real data
 
 
-@needs("stanfordSentimentTreebank")
-def test_the_shared_copy_has_its_counts() -> None:
-    # Eleven sentences of the original's 8,544, 1,101 and 2,210 are missing in it.
-    assert {name: len(rows) for name, rows in load(DATA).items()} == {"train": 8534, "dev": 1100, "test": 2210}
+@pytest.fixture(scope="module")
+def real() -> dict[str, Rows]:
+    """The real data's splits."""
+    return load(DATA)
 
 
 @needs("stanfordSentimentTreebank")
-def test_the_shared_copy_is_joined_as_pandas_joins_it() -> None:
+def test_the_shared_copy_has_its_counts(real: dict[str, Rows]) -> None:
+    # Eleven of the original's 8,544, 1,101 and 2,210 sentences are missing.
+    assert {name: len(rows) for name, rows in real.items()} == {"train": 8534, "dev": 1100, "test": 2210}
+
+
+@needs("stanfordSentimentTreebank")
+def test_the_shared_copy_is_joined_as_pandas_joins_it(real: dict[str, Rows]) -> None:
     def table(file: str, separator: str, names: list[str], header: int | None) -> pd.DataFrame:
         path = DATA / "stanfordSentimentTreebank" / file
         return pd.read_csv(path, sep=separator, names=names, header=header, quoting=3, keep_default_na=False)
@@ -60,10 +66,9 @@ def test_the_shared_copy_is_joined_as_pandas_joins_it() -> None:
         .merge(table("sentiment_labels.txt", "|", ["phrase", "score"], 0), on="phrase", how="left")
     )
     joined["label"] = (joined["score"] > 0.5).astype(int)
-    splits = load(DATA)
     for name, number in (("train", 1), ("test", 2), ("dev", 3)):
         part = joined[joined["set"] == number]
-        assert splits[name] == Rows(part["text"].tolist(), None, part["label"].tolist())
+        assert real[name] == Rows(part["text"].tolist(), None, part["label"].tolist())
 
 
 # --- the archive
@@ -149,7 +154,7 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, file: str, cont
         load(tmp_path)
 
 
-def test_a_phrase_without_a_score_is_told_at_its_sentence(tmp_path: Path) -> None:
+def test_a_phrase_without_a_score_is_named_at_its_sentence(tmp_path: Path) -> None:
     write(tmp_path, FILES | {"sentiment_labels.txt": SCORES.replace("8|0.11111\n", "")})
     with pytest.raises(InputError, match=r"datasetSentences.txt, line 3: its phrase 8 is not in sentiment_labels.txt"):
         load(tmp_path)
@@ -163,7 +168,7 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
         load(tmp_path)
 
 
-def test_a_folder_without_the_archive_is_told_what_was_looked_for(tmp_path: Path) -> None:
+def test_a_missing_archive_is_named_with_all_its_files(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         load(tmp_path)
     for wanted in (*FILES, "in stanfordSentimentTreebank"):

@@ -1,9 +1,10 @@
-"""The files of sst2, qqp, emotion and google-play: what is read from them, and what malformed ones are told."""
+"""Reading the files of sst2, qqp, emotion and google-play, and the errors of malformed ones."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,14 @@ def load(task: str, folder: Path) -> dict[str, Rows]:
     return get_task(task).load(folder)
 
 
+@cache
+def real(task: str) -> dict[str, Rows]:
+    """The real data's splits, read once for all tests."""
+    return load(task, DATA)
+
+
 def made_up(task: str, data: Path, **changed: str) -> Path:
-    """The task's made-up files in their folder below `data`; `last` replaces the last of them."""
+    """Writes the task's made-up files into their folder below `data`. `last` replaces the last file's content."""
     folder, files = FILES[task]
     return write(data / folder, files | ({LAST_FILE[task]: changed["last"]} if changed else {}))
 
@@ -82,7 +89,7 @@ def made_up(task: str, data: Path, **changed: str) -> Path:
     ],
 )
 def test_the_shared_copy_has_its_counts_of_each_label(task: str, expected: dict[str, dict[int, int]]) -> None:
-    assert {name: Counter(rows.labels) for name, rows in load(task, DATA).items()} == expected
+    assert {name: Counter(rows.labels) for name, rows in real(task).items()} == expected
 
 
 def table(file: str, **how: Any) -> pd.DataFrame:
@@ -93,7 +100,7 @@ def table(file: str, **how: Any) -> pd.DataFrame:
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_sst2_reads_what_pandas_reads(split: str) -> None:
     read = table(f"SST-2/{split}.tsv", sep="\t", quoting=3)
-    assert load("sst2", DATA)[split] == Rows(read["sentence"].tolist(), None, read["label"].tolist())
+    assert real("sst2")[split] == Rows(read["sentence"].tolist(), None, read["label"].tolist())
 
 
 @needs("QQP")
@@ -101,7 +108,7 @@ def test_sst2_reads_what_pandas_reads(split: str) -> None:
 def test_qqp_reads_what_pandas_reads(split: str) -> None:
     read = table(f"QQP/{split}.tsv", sep="\t", quoting=3)
     questions = read["question1"].tolist(), read["question2"].tolist()
-    assert load("qqp", DATA)[split] == Rows(*questions, read["is_duplicate"].tolist())
+    assert real("qqp")[split] == Rows(*questions, read["is_duplicate"].tolist())
 
 
 @needs("emotion")
@@ -109,7 +116,7 @@ def test_qqp_reads_what_pandas_reads(split: str) -> None:
 def test_emotion_reads_what_pandas_reads(split: str, file: str) -> None:
     read = table(f"emotion/{file}.txt", sep=";", quoting=3, names=["text", "label"])
     names = get_task("emotion").labels
-    rows = load("emotion", DATA)[split]
+    rows = real("emotion")[split]
     assert rows.first == read["text"].tolist()
     assert [names[label] for label in rows.labels or []] == read["label"].tolist()
 
@@ -118,9 +125,9 @@ def test_emotion_reads_what_pandas_reads(split: str, file: str) -> None:
 def test_google_play_reads_what_pandas_reads() -> None:
     read = table("google-play/reviews.csv")
     labels = pd.cut(read["score"], [0, 2, 3, 5], labels=[0, 1, 2]).astype(int)
-    assert load("google-play", DATA)["train"] == Rows(read["content"].tolist(), None, labels.tolist())
+    assert real("google-play")["train"] == Rows(read["content"].tolist(), None, labels.tolist())
     first = ~read["content"].duplicated()
-    unique = load("google-play-unique", DATA)["train"]
+    unique = real("google-play-unique")["train"]
     assert unique == Rows(read["content"][first].tolist(), None, labels[first].tolist())
     assert len(read) - len(unique) == 388
 
@@ -172,9 +179,7 @@ def test_a_text_is_read_as_it_is(tmp_path: Path, task: str, row: str, text: str)
         ("qqp", "id\tquestion1\tquestion2\n0\tWhy?\tHow?\n", Rows(["Why?"], ["How?"], None)),
     ],
 )
-def test_glues_test_is_read_where_it_is_there_and_has_no_labels(
-    tmp_path: Path, task: str, content: str, expected: Rows
-) -> None:
+def test_glues_test_is_optional_and_has_no_labels(tmp_path: Path, task: str, content: str, expected: Rows) -> None:
     write(made_up(task, tmp_path), {"test.tsv": content})
     assert load(task, tmp_path)["test"] == expected
 
@@ -185,7 +190,8 @@ def test_the_six_emotions_are_the_labels_in_the_hubs_order(tmp_path: Path) -> No
     assert load("emotion", tmp_path)["test"].labels == [0, 1, 2, 3, 4, 5]
 
 
-def test_stars_are_negative_up_to_two_neutral_at_three_and_positive_from_four(tmp_path: Path) -> None:
+def test_stars_become_labels(tmp_path: Path) -> None:
+    """Negative up to two, neutral at three, positive from four."""
     rows = "".join(f"{stars} stars,{stars}\n" for stars in range(1, 6))
     made_up("google-play", tmp_path, last="content,score\n" + rows)
     assert load("google-play", tmp_path)["train"].labels == [0, 0, 1, 2, 2]
@@ -204,7 +210,7 @@ def test_without_repeats_the_first_review_of_a_text_stays(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("task", ["google-play", "google-play-unique"])
-def test_google_plays_dev_is_held_out_of_its_only_split(tmp_path: Path, task: str) -> None:
+def test_google_plays_dev_is_held_out_of_its_one_split(tmp_path: Path, task: str) -> None:
     made_up("google-play", tmp_path, last="content,score\n" + "".join(f"review {i},{1 + i % 5}\n" for i in range(40)))
     source = load(task, tmp_path)
     chosen = choose_splits(task, source, Recipe(held_out=0.1), None)
@@ -279,7 +285,7 @@ def test_a_missing_file_is_named(tmp_path: Path, task: str, missing: str) -> Non
 
 
 @pytest.mark.parametrize("task", FILES)
-def test_files_of_such_names_in_another_folder_are_not_taken(tmp_path: Path, task: str) -> None:
+def test_files_in_a_folder_of_another_name_are_not_taken(tmp_path: Path, task: str) -> None:
     write(tmp_path, FILES[task][1])
     with pytest.raises(InputError, match=f"has no files of {task} "):
         load(task, tmp_path)

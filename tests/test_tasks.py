@@ -1,4 +1,4 @@
-"""Tasks: their splits, the layouts that are read, and what malformed files are told."""
+"""Tasks: their splits, the layouts that are read, and the errors of malformed files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,18 @@ def load(task: str, folder: Path) -> dict[str, Rows]:
     return get_task(task).load(folder)
 
 
+@cache
+def real(task: str) -> dict[str, Rows]:
+    """The real data's splits, read once for all tests."""
+    return load(task, DATA)
+
+
 # --- the registry
 
 
 @pytest.mark.parametrize("name", TASK_MODULES)
-def test_every_registered_task_has_its_name_labels_and_metrics_that_can_score_them(name: str) -> None:
+def test_every_task_has_its_name_labels_and_metrics(name: str) -> None:
+    """Its metrics can score its labels."""
     task = get_task(name)
     assert task.name == name
     assert len(set(task.labels)) == len(task.labels) >= 2
@@ -56,12 +64,12 @@ def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(("task", "metric"), [("cola", "mcc"), ("mrpc", "f1"), ("qqp", "f1"), ("sst2", "accuracy")])
-def test_glues_tasks_are_decided_by_the_metric_that_glue_names_first(task: str, metric: str) -> None:
+def test_glues_tasks_have_glues_first_metric_first(task: str, metric: str) -> None:
     assert get_task(task).metrics[0] == metric
 
 
 @pytest.mark.parametrize("task", ["emotion", "google-play", "google-play-unique"])
-def test_tasks_of_several_labels_are_scored_by_each_label_too(task: str) -> None:
+def test_tasks_of_several_labels_have_macro_f1_too(task: str) -> None:
     assert get_task(task).metrics[:2] == ("accuracy", "macro_f1")
 
 
@@ -70,13 +78,14 @@ def test_tasks_of_several_labels_are_scored_by_each_label_too(task: str) -> None
 
 @needs_data
 def test_cola_has_the_published_counts() -> None:
-    splits = load("cola", DATA)
+    splits = real("cola")
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 8551, "dev": 527, "test": 516}
 
 
 @needs_data
-def test_mrpc_has_the_counts_of_glue_and_of_the_original_in_each_label() -> None:
-    splits = load("mrpc", DATA)
+def test_mrpc_has_the_published_counts() -> None:
+    """GLUE's of each split, and the original's of each label."""
+    splits = real("mrpc")
     counts = {name: Counter(rows.labels) for name, rows in splits.items()}
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 3668, "dev": 408, "test": 1725}
     assert counts["train"][1] + counts["dev"][1] == 2753
@@ -93,7 +102,7 @@ def test_cola_reads_what_pandas_reads(split: str, file: str) -> None:
         DATA / "CoLA" / "cola_public" / "raw" / f"{file}.tsv",
         sep="\t", header=None, quoting=3, keep_default_na=False, encoding="utf-8-sig",
     )  # fmt: skip
-    rows = load("cola", DATA)[split]
+    rows = real("cola")[split]
     assert rows == Rows(table[3].tolist(), None, table[1].tolist())
 
 
@@ -113,7 +122,7 @@ def test_mrpc_reads_what_pandas_reads() -> None:
         "dev": rows(train[is_dev]),
         "test": rows(table("msr_paraphrase_test.txt", 0)),
     }
-    assert load("mrpc", DATA) == expected
+    assert real("mrpc") == expected
 
 
 # --- layouts
@@ -127,7 +136,7 @@ def test_cola_is_found_in_its_original_layout(tmp_path: Path, folder: str) -> No
 
 
 @pytest.mark.parametrize("folder", ["MRPC", "."])
-def test_mrpc_is_found_in_its_original_layout_and_split_by_the_dev_ids(tmp_path: Path, folder: str) -> None:
+def test_mrpc_is_found_in_its_layout_and_split_by_the_dev_ids(tmp_path: Path, folder: str) -> None:
     write(tmp_path / folder, MRPC_FILES)
     splits = load("mrpc", tmp_path)
     assert splits["train"] == Rows(["Rain fell.", "He left."], ["It rained.", "He went."], [1, 1])
@@ -135,7 +144,7 @@ def test_mrpc_is_found_in_its_original_layout_and_split_by_the_dev_ids(tmp_path:
     assert splits["test"].labels == [1, 0, 1]
 
 
-def test_cola_in_glues_layout_has_an_unlabelled_test_where_its_file_is_there(tmp_path: Path) -> None:
+def test_cola_in_glues_layout_may_have_an_unlabelled_test(tmp_path: Path) -> None:
     write(tmp_path / "CoLA", {"train.tsv": COLA_TRAIN, "dev.tsv": COLA_TRAIN})
     assert set(load("cola", tmp_path)) == {"train", "dev"}
     write(tmp_path / "CoLA", {"test.tsv": "index\tsentence\n0\tDogs bark.\n1\tBark dogs the.\n"})
@@ -158,7 +167,7 @@ def test_the_original_files_come_before_glues(tmp_path: Path) -> None:
     assert load("cola", tmp_path)["test"].labels == [1, 0]
 
 
-def test_another_tasks_train_and_dev_files_are_not_taken_for_colas(tmp_path: Path) -> None:
+def test_train_and_dev_of_another_task_are_not_taken_for_cola(tmp_path: Path) -> None:
     write(tmp_path, {"train.tsv": COLA_TRAIN, "dev.tsv": COLA_TRAIN})
     with pytest.raises(InputError, match="has no files of cola"):
         load("cola", tmp_path)
@@ -228,7 +237,7 @@ def test_a_malformed_mrpc_file_is_named(tmp_path: Path, file: str, content: str,
 # --- missing files
 
 
-def test_a_folder_without_the_tasks_files_is_told_what_was_looked_for(tmp_path: Path) -> None:
+def test_missing_files_are_named_with_their_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         load("mrpc", tmp_path)
     message = str(error.value)
@@ -257,7 +266,7 @@ Hub = Callable[[datasets.DatasetDict], list[Any]]
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """Serves a dataset in place of the hub, and gives the list of what it is asked for."""
+    """Serves a dataset in place of the hub, and returns the list of requests."""
 
     def serve(splits: datasets.DatasetDict) -> list[Any]:
         asked: list[Any] = []
@@ -311,7 +320,7 @@ def test_pairs_come_from_the_hub_with_both_texts(hub: Hub, task: str, column: st
     assert get_task(task).load(None)["test"] == Rows(["Rain fell."], ["It rained."], [1])
 
 
-def test_emotion_comes_from_the_hubs_split_with_the_hubs_order_of_labels(hub: Hub) -> None:
+def test_emotion_has_the_hubs_split_and_order_of_labels(hub: Hub) -> None:
     names = ("sadness", "joy", "love", "anger", "fear", "surprise")
     rows = {"text": [f"i am full of {name}" for name in reversed(names)], "label": list(reversed(names))}
     asked = hub(on_hub(names, train=rows, validation=rows, test=rows))
@@ -329,8 +338,8 @@ def test_the_scores_of_the_hubs_sst_are_rounded(hub: Hub) -> None:
     assert splits["train"] == splits["dev"] == splits["test"] == Rows(list("abcde"), None, [0, 0, 0, 1, 1])
 
 
-def test_of_the_hubs_sst_only_the_sentences_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The hub's conversion to parquet keeps each configuration in a folder; a local copy of such a layout.
+def test_only_the_sentences_of_the_hubs_sst_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A local copy in the layout of the hub's conversion to parquet, which has a folder for each configuration.
     for split, label in (("train", 0.2), ("validation", 0.5), ("test", 0.8)):
         file = tmp_path / "hub" / "default" / split / "0000.parquet"
         datasets.Dataset.from_dict({"sentence": [split], "label": [label], "tokens": [""], "tree": [""]}).to_parquet(
@@ -348,7 +357,7 @@ def test_of_the_hubs_sst_only_the_sentences_are_read(tmp_path: Path, monkeypatch
     }
 
 
-def test_a_copy_on_the_hub_that_is_not_as_expected_is_refused(hub: Hub) -> None:
+def test_an_unexpected_copy_on_the_hub_is_refused(hub: Hub) -> None:
     rows = {"sentence": ["Rain fell."], "label": [1]}
     hub(on_hub(train=rows, validation=rows, test=rows))
     with pytest.raises(
@@ -370,7 +379,7 @@ def test_google_play_is_not_on_the_hub_and_says_so(hub: Hub, task: str) -> None:
     assert asked == []
 
 
-def test_where_the_hub_does_not_answer_the_dataset_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_hub_does_not_answer_no_dataset_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: Any, **__: Any) -> None:
         raise ConnectionError("no route")
 

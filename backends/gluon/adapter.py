@@ -1,8 +1,8 @@
-"""The backend MXNet with GluonNLP: its `BERTEncoder`, `BERTModel` and `BERTClassifier`, hybridized.
+"""The adapter of MXNet with GluonNLP: `BERTEncoder`, `BERTModel` and `BERTClassifier`, hybridized.
 
-What differs from transformers in the stock blocks is set right here: the place of the embeddings' dropout, a rate for
-each place of dropout, DistilBERT's head, the loss, the optimizer. MXNet takes its CPU threads from OMP_NUM_THREADS when
-the process starts.
+Repairs make them compute what transformers computes: the place of the embeddings' dropout, a rate for each place of
+dropout, DistilBERT's head, the loss, the optimizer. MXNet takes the number of CPU threads from OMP_NUM_THREADS when the
+process starts.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from shared.job import Precision
 
 
 def load(build: Build) -> GluonModel:
-    """Builds the model on `device` with these weights (see `shared.contract.Load`).
+    """Builds the model (see `shared.contract.Load`).
 
-    `threads` must be what OMP_NUM_THREADS said when the process started: MXNet reads nothing else. Raises InputError
-    where the device is a GPU that this MXNet does not see, and for any precision but float32 and float64.
+    `threads` must be the value of OMP_NUM_THREADS at the start of the process: MXNet reads nothing else. Raises
+    InputError if this MXNet does not see the GPU, and for a precision besides float32 and float64.
     """
     architecture, recipe, precision = build.architecture, build.recipe, build.precision
     number = gpu_number(build.device, mx.context.num_gpus())
     check_precision("gluon", build.device, precision)
     context = mx.cpu() if number is None else mx.gpu(number)
-    # Dropout is drawn from MXNet's one global stream; initial weights are not.
+    # MXNet draws dropout from one global stream. Initial weights are given and not drawn.
     mx.random.seed(recipe.seed)
     network = build_network(architecture)
     if precision == "float64":
@@ -53,7 +53,7 @@ def load(build: Build) -> GluonModel:
 
 @dataclass
 class GluonModel:
-    """The contract's Model."""
+    """See `shared.contract.Model`."""
 
     architecture: Architecture
     context: mx.Context
@@ -62,10 +62,10 @@ class GluonModel:
     optimizer: Optimizer
     precision: Precision
     static_shape: bool = False
-    """Memory and the order of operations are laid out once for a shape, and anew where the shape changes."""
+    """Whether memory and the order of operations are planned once for a shape, and again when the shape changes."""
     predicting: HybridBlock = field(init=False)
-    """The same layers, in a graph of its own. One graph's memory would be laid out anew as training goes on after a
-    prediction, beside the old."""
+    """The same layers in a second graph. With one graph, MXNet would plan memory again, beside the old memory, when
+    training goes on after a prediction."""
 
     def __post_init__(self) -> None:
         self.predicting = copy.copy(self.network)
@@ -75,7 +75,7 @@ class GluonModel:
         return BACKENDS["gluon"].width_multiple(self.static_shape)
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
-        """One optimizer step, enqueued. The result waits for it."""
+        """Enqueues one optimizer step. The result waits for it."""
         with mx.autograd.record():
             logits = self._logits(self.network, batch)
             labels = self._array(batch.labels, self.precision)
@@ -91,11 +91,12 @@ class GluonModel:
         return wait
 
     def predict(self, batch: Batch) -> np.ndarray:
-        """Logits, [b, num_labels], dropout off."""
+        """Returns the logits, [b, num_labels], dropout off."""
         return self._logits(self.predicting, batch).asnumpy()
 
     def gradients(self, batch: Batch) -> Gradients:
-        """Loss and every gradient, dropout off. The next train step overwrites what lies in the parameters."""
+        """Returns loss and gradients, dropout off. The gradients also stay in the parameters, until the next train step
+        overwrites them."""
         with mx.autograd.record(train_mode=False):
             loss = self._loss(self._logits(self.network, batch), self._array(batch.labels, self.precision))
         self._backward(loss, train_mode=False)
@@ -108,11 +109,11 @@ class GluonModel:
         return Gradients(float(loss.asscalar()), raw, float(norm.asscalar()), clipped)
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
-        """What one forward pass computes. Not hybridized, as hooks are silent inside a hybridized block."""
+        """Returns the states of one forward pass. It is not hybridized, as a hybridized block does not call hooks."""
         bert, encoder = self.network.bert, self.network.bert.encoder
         seen: list[mx.nd.NDArray] = []
         blocks = [encoder.layer_norm, *encoder.transformer_cells, bert.pooler]
-        # A layer's output comes with its attention weights, where these are asked for.
+        # A layer returns its output, or its output and its attention weights.
         hooks = [
             block.register_forward_hook(
                 lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
@@ -125,12 +126,12 @@ class GluonModel:
         for hook in hooks:
             hook.detach()
         self.network.hybridize(static_alloc=True, static_shape=self.static_shape)
-        # GluonNLP's encoder works on [s, b, width].
+        # GluonNLP's encoder computes on [s, b, width].
         embeddings, *layers = [output.asnumpy().transpose(1, 0, 2) for output in seen[:-1]]
         return HiddenStates(embeddings, layers, seen[-1].asnumpy(), logits)
 
     def weights(self) -> Weights:
-        """A copy of every parameter."""
+        """Returns a copy of every parameter."""
         return {name: parameter.data().asnumpy() for name, parameter in self.parameters.items()}
 
     def set_weights(self, weights: Weights) -> None:
@@ -139,27 +140,27 @@ class GluonModel:
             parameter.data()[:] = weights[name]
 
     def synchronize(self) -> None:
-        """Returns when MXNet's engine has nothing left to do."""
+        """Waits until MXNet's engine has finished all its work."""
         mx.nd.waitall()
 
     def peak_memory(self) -> int:
-        """Bytes at the peak. MXNet's GPU pool keeps what it once took, so there the peak is what is taken now (by all
-        processes, and CUDA's own share with it)."""
+        """Peak memory in bytes. MXNet's pool on a GPU keeps all memory that it once took, so on a GPU the peak is the
+        memory in use now (by all processes, and by CUDA itself)."""
         if self.context.device_type == "cpu":
             return peak_resident_memory()
         free, total = mx.context.gpu_memory_info(self.context.device_id)
         return total - free
 
     def _loss(self, logits: mx.nd.NDArray, labels: mx.nd.NDArray) -> mx.nd.NDArray:
-        """Mean cross-entropy, [1]. Written out, as `SoftmaxCELoss` is off by some 3e-6 on the CPU (oneDNN's
+        """Mean cross-entropy, [1]. It is written out because `SoftmaxCELoss` is off by some 3e-6 on the CPU (oneDNN's
         log_softmax), and every gradient with it."""
-        # No gradient flows through the maximum: it cancels.
+        # The maximum cancels, so it needs no gradient.
         shifted = mx.nd.broadcast_sub(logits, mx.nd.max(logits, axis=1, keepdims=True).detach())
         return mx.nd.mean(mx.nd.log(mx.nd.sum(mx.nd.exp(shifted), axis=1)) - mx.nd.pick(shifted, labels, axis=1))
 
     def _backward(self, loss: mx.nd.NDArray, train_mode: bool = True) -> None:
         loss.backward(train_mode=train_mode)
-        # transformers gives the pad token's embedding no gradient, even where a text holds that token.
+        # transformers gives the pad token's embedding no gradient, even if a text holds that token.
         word_embeddings = self.parameters[f"{self.architecture.model_type}.embeddings.word_embeddings.weight"]
         word_embeddings.grad()[self.architecture.pad_id] = 0
 
@@ -168,7 +169,7 @@ class GluonModel:
 
     def _logits(self, network: HybridBlock, batch: Batch) -> mx.nd.NDArray:
         a = self.architecture
-        # MXNet's Embedding takes the last row for any id beyond the table, and says nothing.
+        # MXNet's Embedding takes the last row for any id beyond the table, without an error.
         _require_below(batch.input_ids.max(initial=0), a.vocab_size, "vocab_size")
         _require_below(batch.input_ids.shape[1] - 1, a.max_positions, "max_positions")
         types = None

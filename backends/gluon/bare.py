@@ -1,4 +1,4 @@
-"""Fine-tuning steps with GluonNLP's BERTClassifier and MXNet's adamw_update, as one writes them without a harness."""
+"""Fine-tuning steps with GluonNLP's BERTClassifier and MXNet's adamw_update, written as one would without a harness."""
 
 # ruff: noqa: E402  the clock is read before anything is imported
 from __future__ import annotations
@@ -43,7 +43,8 @@ RENAMED = (
 
 
 def build(checkpoint: Path, labels: int = 2) -> tuple[Any, list[tuple[Any, float]]]:
-    """The hybridized classifier with the checkpoint's weights, and its parameters with their weight decay."""
+    """Builds the hybridized classifier with the checkpoint's weights. Returns it, and its parameters with their weight
+    decay."""
     config = json.loads((checkpoint / "config.json").read_text())
     width, dropout = config["hidden_size"], config["hidden_dropout_prob"]
     encoder = nlp.model.BERTEncoder(
@@ -78,16 +79,12 @@ def build(checkpoint: Path, labels: int = 2) -> tuple[Any, list[tuple[Any, float
     return model, parameters
 
 
-def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> None:
-    mx.random.seed(1)  # threads are not set here: MXNet takes them from OMP_NUM_THREADS
-    with np.load(batches_file) as batches:
-        steps = list(zip(*(batches[k] for k in ("input_ids", "attention_mask", "labels")), strict=True))
-    model, parameters = build(Path(checkpoint))
+def training_step(model: Any, parameters: list[tuple[Any, float]]) -> Any:
+    """Makes a function that takes step 0, 1, ... with AdamW and clipping, and returns the loss before it."""
     cross_entropy = mx.gluon.loss.SoftmaxCELoss()
     moments = [(mx.nd.zeros_like(p.data()), mx.nd.zeros_like(p.data())) for p, _ in parameters]
 
-    def train_step(number: int) -> mx.nd.NDArray:
-        input_ids, attention_mask, labels = steps[number]
+    def train_step(number: int, input_ids: Any, attention_mask: Any, labels: Any) -> mx.nd.NDArray:
         ids, lengths = mx.nd.array(input_ids, dtype="int32"), mx.nd.array(attention_mask.sum(axis=1))
         with mx.autograd.record():
             loss = cross_entropy(model(ids, mx.nd.zeros_like(ids), lengths), mx.nd.array(labels)).mean()
@@ -95,7 +92,7 @@ def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> 
         gradients = [parameter.grad().reshape(-1) for parameter, _ in parameters]
         norm = mx.nd.sqrt(mx.nd.add_n(*(mx.nd.dot(gradient, gradient) for gradient in gradients)))
         clip = mx.nd.minimum(1.0 / (norm + 1e-6), 1.0)
-        # The operator corrects no bias: its rate and epsilon do (Kingma and Ba 2015, end of section 2).
+        # The operator corrects no bias, so rate and epsilon hold the correction (Kingma and Ba 2015, end of section 2).
         first, second = 1 - 0.9 ** (number + 1), math.sqrt(1 - 0.999 ** (number + 1))
         for (parameter, decay), (mean, variance) in zip(parameters, moments, strict=True):
             mx.nd.contrib.adamw_update(
@@ -112,12 +109,21 @@ def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> 
             )
         return loss
 
+    return train_step
+
+
+def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> None:
+    """Trains on every batch of the file, and writes times, peak memory and losses as JSON."""
+    mx.random.seed(1)  # threads are not set here: MXNet takes them from OMP_NUM_THREADS
+    with np.load(batches_file) as batches:
+        steps = list(zip(*(batches[k] for k in ("input_ids", "attention_mask", "labels")), strict=True))
+    train_step = training_step(*build(Path(checkpoint)))
     mx.nd.waitall()
     loaded = time.perf_counter()
-    losses = [train_step(0)]
+    losses = [train_step(0, *steps[0])]
     mx.nd.waitall()
     first = time.perf_counter()
-    losses += [train_step(number) for number in range(1, len(steps))]
+    losses += [train_step(number, *steps[number]) for number in range(1, len(steps))]
     mx.nd.waitall()
     done = time.perf_counter()
     answer = {

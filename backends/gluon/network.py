@@ -1,4 +1,4 @@
-"""GluonNLP's classifiers, repaired."""
+"""GluonNLP's classifiers, repaired, and their parameters under HuggingFace's names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from mxnet.gluon import HybridBlock, Parameter, nn
 from shared.architecture import Architecture
 
 ACTIVATIONS = {"gelu": "gelu", "gelu_new": "approx_gelu", "relu": "relu"}
-"""GluonNLP's names of `Architecture.activation`."""
+"""GluonNLP's name of each `Architecture.activation`."""
 
-
-# GluonNLP's blocks of a layer, and their names in HuggingFace's checkpoints.
 BERT_LAYER = {
     "query": "attention.self.query",
     "key": "attention.self.key",
@@ -25,7 +23,7 @@ BERT_LAYER = {
     "ffn.ffn_2": "output.dense",
     "ffn.layer_norm": "output.LayerNorm",
 }
-
+"""GluonNLP's blocks in an encoder layer, and their names in HuggingFace's checkpoints of BERT."""
 
 DISTILBERT_LAYER = {
     "query": "attention.q_lin",
@@ -37,27 +35,28 @@ DISTILBERT_LAYER = {
     "ffn.ffn_2": "ffn.lin2",
     "ffn.layer_norm": "output_layer_norm",
 }
+"""The same for DistilBERT."""
 
 
 class NormThenDropout(nn.LayerNorm):
-    """Layer normalization, then dropout: what transformers does to the embeddings. GluonNLP drops out first."""
+    """Layer normalization and then dropout, as transformers has it for the embeddings. GluonNLP has dropout first."""
 
     def __init__(self, width: int, epsilon: float, rate: float) -> None:
         super().__init__(in_channels=width, epsilon=epsilon)
         self._rate = rate
 
     def hybrid_forward(self, F: Any, data: Any, gamma: Any, beta: Any) -> Any:
-        """`data` and the result: [s, b, width]."""
+        """`data` and the result are [s, b, width]."""
         return F.Dropout(super().hybrid_forward(F, data, gamma, beta), p=self._rate)
 
 
 class PlainAttention(nlp.model.bert.DotProductSelfAttentionCell):
-    """GluonNLP's self-attention by matrix products that know float64; its own operators are float32 alone. The same
-    parameters."""
+    """GluonNLP's self-attention with matrix products that work in float64, too. Its own operators work in float32 only.
+    The parameters are the same."""
 
     def hybrid_forward(self, F: Any, qkv: Any, valid_len: Any, **parameters: Any) -> tuple[Any, Any]:
-        """`qkv` [s, b, width]; `valid_len` [b, s] or None. Gives the context [s, b, width] and the weights
-        [b, heads, s, s]."""
+        """Returns the context [s, b, width] and the weights [b, heads, s, s]. `qkv` is [s, b, width], `valid_len`
+        [b, s] or None."""
         query, key, value = (
             F.FullyConnected(
                 qkv, parameters[f"{part}_weight"], parameters[f"{part}_bias"], num_hidden=self.units, flatten=False
@@ -80,15 +79,16 @@ class PlainAttention(nlp.model.bert.DotProductSelfAttentionCell):
 
 
 def build_network(a: Architecture) -> HybridBlock:
-    """A classifier on a BERT, or on a DistilBERT: to GluonNLP a BERT without token types. Takes ids, types (None for
-    DistilBERT) and lengths, gives logits. Uninitialized."""
+    """Builds a classifier without initial values on a BERT or on a DistilBERT, which to GluonNLP is a BERT without
+    token types. The classifier takes ids [b, s], types [b, s] (None for DistilBERT) and lengths [b], and returns logits
+    [b, num_labels]."""
     encoder = nlp.model.BERTEncoder(
         num_layers=a.layers,
         units=a.width,
         hidden_size=a.feed_forward,
         max_length=a.max_positions,
         num_heads=a.heads,
-        dropout=0.5,  # Any rate but 0 makes the layers of dropout, which are then replaced.
+        dropout=0.5,  # any rate above 0 makes the layers of dropout, which are replaced below
         activation=ACTIVATIONS[a.activation],
         layer_norm_eps=a.layer_norm_eps,
     )
@@ -114,7 +114,7 @@ def build_network(a: Architecture) -> HybridBlock:
 
 
 def named_parameters(network: HybridBlock, a: Architecture) -> dict[str, Parameter]:
-    """Every parameter under its HuggingFace name, in the order of `Architecture.shapes`. Layouts are the same."""
+    """Finds every parameter by its HuggingFace name, in the order of `Architecture.shapes`. Layouts are the same."""
     bert, encoder = network.bert, network.bert.encoder
     distil = a.model_type == "distilbert"
     found = {

@@ -22,30 +22,30 @@ class Optimizer:
     precision: Precision
     steps: int = 0
     moments: dict[str, tuple[mx.nd.NDArray, mx.nd.NDArray]] = field(default_factory=dict)
-    """First and second, of each parameter's shape."""
+    """First and second moment of each parameter, in its shape."""
 
     def __post_init__(self) -> None:
         for name, parameter in self.parameters.items():
             self.moments[name] = (mx.nd.zeros_like(parameter.data()), mx.nd.zeros_like(parameter.data()))
 
     def step(self, learning_rate: float) -> None:
-        """Clips the gradients that lie in the parameters and updates these.
+        """Clips the gradients in the parameters and updates the parameters.
 
-        `adamw_update` computes w -= eta * (lr * m / (sqrt(v) + epsilon) + wd * w) with the uncorrected m and v, so
-        bias correction (Kingma and Ba 2015, end of section 2) goes into lr, and into epsilon where that is added after
-        it.
+        `adamw_update` computes w -= eta * (lr * m / (sqrt(v) + epsilon) + wd * w) with the uncorrected m and v. So bias
+        correction (Kingma and Ba 2015, end of section 2) goes into lr, and into epsilon too if epsilon is added after
+        the correction.
         """
         recipe = self.recipe
         self.steps += 1
         lr, epsilon = 1.0, recipe.eps
         if recipe.bias_correction:
-            # The operator's betas are float32, and so must the correction's be: 1 - 0.999 differs by 1.3e-5.
+            # The operator has its betas in float32, so the correction must round them too: 1 - 0.999 differs by 1.3e-5.
             first, second = (1 - float(np.float32(beta)) ** self.steps for beta in (recipe.beta1, recipe.beta2))
             lr = math.sqrt(second) / first
             if recipe.eps_place == "after":
                 epsilon *= math.sqrt(second)
         _, scale = self.norm_and_factor()
-        # The operator takes its own factor in float32 alone.
+        # The operator takes a factor, but only in float32.
         one = mx.nd.ones(1, ctx=scale.context)
         for name, parameter in self.parameters.items():
             weight, gradient, decay, factor = parameter.data(), parameter.grad(), 0.0, scale
@@ -71,13 +71,13 @@ class Optimizer:
             )
 
     def norm_and_factor(self) -> tuple[mx.nd.NDArray, mx.nd.NDArray]:
-        """The gradients' global norm, [1], and what they are to be multiplied with, [1], as
-        `torch.nn.utils.clip_grad_norm_` has it."""
+        """Computes the gradients' global norm, [1], and the factor that clips them, [1], as
+        `torch.nn.utils.clip_grad_norm_` does."""
         gradients = [parameter.grad().reshape(-1) for parameter in self.parameters.values()]
         norm = mx.nd.sqrt(mx.nd.add_n(*(mx.nd.dot(gradient, gradient) for gradient in gradients)))
         if self.recipe.clip is None:
             return norm, mx.nd.ones_like(norm)
         factor = mx.nd.minimum(self.recipe.clip / (norm + 1e-6), 1.0)
-        # Were the factor not finite, `adamw_update` would skip the step in silence; so the gradients make the weights
-        # NaN, as they do in torch.
+        # If the factor is not finite, `adamw_update` skips the step without an error. With 1 in its place, the
+        # gradients make the weights NaN, as they do in torch.
         return norm, mx.nd.where(norm < math.inf, factor, mx.nd.ones_like(factor))

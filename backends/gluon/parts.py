@@ -1,4 +1,4 @@
-"""MXNet's and GluonNLP's standard parts in the adapter's place."""
+"""Standard parts of MXNet and GluonNLP in place of the adapter's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from backends.parts import check_mode
 from shared.contract import Build, Model
 
 DISTILBERT_EPSILON = 1e-5
-"""What GluonNLP's DistilBERT leaves LayerNorm's epsilon at."""
+"""Epsilon of LayerNorm in GluonNLP's DistilBERT."""
 
 
 def load(build: Build, parts: Collection[str]) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
-    than float32 and float64, and for `compile`."""
+    """See `shared.contract.LoadParts`."""
     check_mode(build)
     model = adapter.load(build)
     encoder = model.network.bert.encoder
@@ -30,8 +29,8 @@ def load(build: Build, parts: Collection[str]) -> Model:
     if "epsilon" in parts:
         for norm in _layer_norms(model.network):
             norm._epsilon = DISTILBERT_EPSILON
-    optimizer = StockOptimizer(build.recipe, model.parameters, build.precision, parts=parts)
-    return StockModel(
+    optimizer = PartsOptimizer(build.recipe, model.parameters, build.precision, parts=parts)
+    return PartsModel(
         build.architecture, model.context, model.network, model.parameters, optimizer, build.precision, parts=parts
     )
 
@@ -42,8 +41,8 @@ def _layer_norms(block: Any) -> list[Any]:
 
 
 @dataclass
-class StockModel(adapter.GluonModel):
-    """The adapter's model with some of MXNet's own parts."""
+class PartsModel(adapter.GluonModel):
+    """The adapter's model with some of MXNet's standard parts."""
 
     parts: Collection[str] = ()
 
@@ -60,9 +59,9 @@ class StockModel(adapter.GluonModel):
 
 
 @dataclass
-class StockOptimizer(adapter.Optimizer):
-    """The adapter's optimizer, or MXNet's under a `gluon.Trainer`; biases and LayerNorms exempt from decay by
-    `wd_mult`, as GluonNLP's scripts do it."""
+class PartsOptimizer(adapter.Optimizer):
+    """The adapter's optimizer, or MXNet's own under a `gluon.Trainer`. `wd_mult` exempts biases and LayerNorms from
+    decay, as in GluonNLP's scripts."""
 
     parts: Collection[str] = ()
     trainer: Any = field(init=False, default=None)

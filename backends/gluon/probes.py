@@ -10,7 +10,7 @@ from backends.probes import ARRAY, PRODUCT, Timed, Totals
 
 
 def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]:
-    """See backends/probes.py. Threads come from OMP_NUM_THREADS. The product is the one that layers use."""
+    """See backends/probes.py. Threads come from OMP_NUM_THREADS. The product is the operator that layers use."""
     import mxnet as mx
 
     context = mx.gpu() if mx.context.num_gpus() else mx.cpu()

@@ -1,7 +1,8 @@
-"""TensorFlow's adapter: keras-hub's BertBackbone or DistilBertBackbone, one `tf.function` a job; XLA on demand.
+"""The adapter of TensorFlow with Keras: keras-hub's BertBackbone or DistilBertBackbone in `tf.function`s, which XLA
+compiles if asked.
 
-keras-hub decides several things that a checkpoint's config.json should, and Keras's optimizers differ from torch's in
-the second moment's bias correction, epsilon's place and repeated tokens. Each repair stands below with its reason.
+keras-hub fixes several things that a checkpoint's config.json should decide. Keras' optimizers differ from torch's in
+the second moment's bias correction, the place of epsilon, and repeated tokens. Each repair has its reason beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-# Both are read while the libraries are imported; the second overrides Keras's own settings file.
+# The libraries read both while they are imported. The second overrides Keras' own settings file.
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
@@ -31,18 +32,18 @@ from shared.job import Precision, stored
 
 
 def load(build: Build) -> KerasModel:
-    """The model of shared/contract.py. TensorFlow takes its device and threads before its first operation and keeps
-    them: a second call in one process with others raises RuntimeError.
+    """Builds the model (see `shared.contract.Load`).
 
-    Raises InputError for a GPU that TensorFlow does not see or a precision that it does not have there, and for a beta
-    that float32 cannot tell from 1.
+    TensorFlow takes device and threads before its first operation and keeps them: a second call in one process with
+    other values raises RuntimeError. Raises InputError for a GPU that TensorFlow does not see, for a precision that the
+    device lacks, and for a beta that is 1 in float32.
     """
     prepare(build)
     return KerasModel(build)
 
 
 def prepare(build: Build) -> None:
-    """Sets up the process for the model. Raises as `load` does."""
+    """Sets up the process for the model. Raises errors as `load` does."""
     recipe, device, threads, precision = build.recipe, build.device, build.threads, build.precision
     dtype = stored(precision)
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
@@ -52,8 +53,8 @@ def prepare(build: Build) -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     keras.utils.set_random_seed(recipe.seed)  # dropout layers draw their seeds from it as they are made
-    keras.config.set_floatx(dtype)  # what Python's numbers become
-    # What layers that are told nothing compute in; their variables are float32 in the mixed policy too.
+    keras.config.set_floatx(dtype)  # the type of Python's numbers in tensors
+    # The precision of layers that have no policy of their own. Their variables are float32 in the mixed policy too.
     keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else dtype)
 
 
@@ -67,9 +68,9 @@ def _use_device(device: str, precision: Precision) -> None:
     details = tf.config.experimental.get_device_details(gpus[number])
     check_capability(device, precision, details.get("compute_capability", (0, 0)))
     tf.config.set_visible_devices([gpus[number]], "GPU")
-    # Else TensorFlow takes all the memory at once, and no peak could be told.
+    # Otherwise TensorFlow takes all the memory at once, and there is no peak to measure.
     tf.config.experimental.set_memory_growth(gpus[number], True)
-    # On by default, and off in torch: 10 bits of mantissa are no float32.
+    # TensorFlow has tf32 on by default, torch off: 10 bits of mantissa are not float32.
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
@@ -106,11 +107,11 @@ def _parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
 
 ROWS = tf.TensorSpec([None, None], tf.int32)
 LABELS = tf.TensorSpec([None], tf.int64)
-"""With these a `tf.function` is traced once, and takes every later width and batch size at no cost."""
+"""Shapes of a batch's arrays. With these a `tf.function` is built once, and takes every width and batch size."""
 
 
 class KerasModel:
-    """A keras-hub network with an Adam of its own, as shared/contract.py wants it."""
+    """See `shared.contract.Model`. A keras-hub network with TensorFlow's fused Adam."""
 
     def __init__(self, build: Build) -> None:
         architecture, recipe = build.architecture, build.recipe
@@ -126,7 +127,7 @@ class KerasModel:
         self._moments = [
             tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
         ]
-        # No branch in these depends on a tensor, and autograph's reading of the source doubles the time to trace.
+        # No branch in these depends on a tensor, so they need no autograph, which would double the time to build them.
         function = partial(tf.function, autograph=False)
         compiled = partial(function, jit_compile=True) if build.compile else function
         batch = (ROWS, ROWS, ROWS)
@@ -173,7 +174,7 @@ class KerasModel:
     def peak_memory(self) -> int:
         if self._device == "cpu":
             return peak_resident_memory()
-        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])  # of the one that is visible
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])  # the one GPU that is visible
 
     def _array(self, tensor: Any) -> np.ndarray:
         array: np.ndarray = tensor.numpy().astype(self._dtype)
@@ -184,7 +185,7 @@ class KerasModel:
         return self._network({name: inputs[name] for name in self._network.input}, training=training)
 
     def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
-        """What `_update` needs to be told at this step."""
+        """Rate, epsilon and decay factor of this step, for `_update`."""
         rate, epsilon = adam_scalars(self._recipe, learning_rate, self._steps, self._dtype)
         return rate, epsilon, 1 - learning_rate * self._recipe.decay
 
@@ -199,22 +200,22 @@ class KerasModel:
         return loss, [self._dense(g, p) for g, p in zip(gradients, self._parameters, strict=True)], logits
 
     def _dense(self, gradient: Any, parameter: Parameter) -> Any:
-        """The gradient as one tensor. Embeddings' come as rows by token, repeated tokens apart, whose squares would not
-        add up to the squared norm, nor to Adam's second moment."""
+        """Makes a gradient one tensor. An embedding's gradient comes as one row for each token, repeated tokens apart;
+        the squares of these rows add up neither to the squared norm nor to Adam's second moment."""
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         by_row = self._without_pad(gradient, parameter)
         return tf.math.unsorted_segment_sum(by_row.values, by_row.indices, parameter.shape[0])
 
     def _without_pad(self, gradient: Any, parameter: Parameter) -> Any:
-        """transformers gives the pad token's embedding no gradient, even where a text holds that token."""
+        """Removes the pad token's gradient: transformers gives that embedding none, even if a text holds the token."""
         if "word_embeddings" not in parameter.name:
             return gradient
         kept = tf.cast(gradient.indices != self._pad_id, gradient.values.dtype)[:, None]
         return tf.IndexedSlices(gradient.values * kept, gradient.indices, gradient.dense_shape)
 
     def _clip(self, gradients: list[Any]) -> tuple[Any, list[Any]]:
-        """The global norm, and the gradients clipped."""
+        """Computes the global norm and the clipped gradients."""
         norm = tf.linalg.global_norm(gradients)
         if self._recipe.clip is None:
             return norm, gradients

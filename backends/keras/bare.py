@@ -1,4 +1,4 @@
-"""Fine-tuning steps with keras-hub's BertBackbone in one tf.function, as one writes them without a harness."""
+"""Fine-tuning steps with keras-hub's BertBackbone in one tf.function, written as one would without a harness."""
 
 # ruff: noqa: E402  the clock is read before anything is imported
 from __future__ import annotations
@@ -28,7 +28,7 @@ IMPORTED = time.perf_counter()
 
 
 def build(checkpoint: Path) -> Any:
-    """The backbone with the checkpoint's weights under a classifier of two labels."""
+    """Builds a classifier of two labels on the backbone with the checkpoint's weights."""
     dropout = json.loads((checkpoint / "config.json").read_text())["hidden_dropout_prob"]
     backbone = keras_hub.models.BertBackbone.from_preset(str(checkpoint), dropout=dropout)
     for block in backbone.transformer_layers:  # keras-hub has the tanh approximation, BERT has the exact one
@@ -41,13 +41,8 @@ def build(checkpoint: Path) -> Any:
     return keras.Model(backbone.input, logits)
 
 
-def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> None:
-    tf.config.threading.set_intra_op_parallelism_threads(int(threads))
-    tf.config.threading.set_inter_op_parallelism_threads(int(threads))
-    keras.utils.set_random_seed(1)
-    with np.load(batches_file) as batches:
-        steps = list(zip(*(batches[k] for k in ("input_ids", "attention_mask", "labels")), strict=True))
-    model = build(Path(checkpoint))
+def training_step(model: Any) -> Any:
+    """Makes a function that takes one step with AdamW and clipping, and returns the loss before it."""
     variables = [variable.value for variable in model.trainable_weights]
     decays = [v.name in ("kernel", "embeddings", "position_embeddings") for v in model.trainable_weights]
     moments = [(tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for v in variables]
@@ -58,7 +53,7 @@ def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> 
         with tf.GradientTape() as tape:
             logits = model(inputs, training=True)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        # Embeddings' gradients come as slices, repeated tokens apart: norm and second moment need the sums.
+        # Embeddings' gradients come as slices, repeated tokens apart. Norm and second moment need their sums.
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, variables)]
         gradients, _ = tf.clip_by_global_norm(gradients, 1.0)
         for variable, decay, (mean, variance), gradient in zip(variables, decays, moments, gradients, strict=True):
@@ -68,7 +63,7 @@ def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> 
                 var=variable.handle,
                 m=mean.handle,
                 v=variance.handle,
-                beta1_power=0.0,  # bias correction comes with rate and epsilon, where torch has it
+                beta1_power=0.0,  # rate and epsilon hold the bias correction, as torch defines it
                 beta2_power=0.0,
                 lr=rate,
                 beta1=0.9,
@@ -77,6 +72,18 @@ def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> 
                 grad=gradient,
             )
         return loss
+
+    return train_step
+
+
+def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> None:
+    """Trains on every batch of the file, and writes times, peak memory and losses as JSON."""
+    tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+    tf.config.threading.set_inter_op_parallelism_threads(int(threads))
+    keras.utils.set_random_seed(1)
+    with np.load(batches_file) as batches:
+        steps = list(zip(*(batches[k] for k in ("input_ids", "attention_mask", "labels")), strict=True))
+    train_step = training_step(build(Path(checkpoint)))
 
     def step(number: int) -> Any:
         first, second = 1 - 0.9 ** (number + 1), math.sqrt(1 - 0.999 ** (number + 1))

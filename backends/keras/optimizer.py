@@ -15,13 +15,14 @@ from shared.recipe import Recipe
 def adam_scalars(
     recipe: Recipe, learning_rate: float, step: int, precision: Precision = "float32"
 ) -> tuple[float, float]:
-    """The rate and epsilon at step 1, 2, ... with which `w -= rate * m / (sqrt(v) + epsilon)`, what TensorFlow's fused
-    Adam computes when told that beta^t is 0, is the recipe's step: Algorithm 1 of Kingma and Ba (2015) as torch has it,
-    or with their section 2's reordering where epsilon stands before the correction.
+    """Computes the rate and epsilon of step 1, 2, ... that make TensorFlow's fused Adam take the recipe's step.
 
-    The fused operation rounds beta to the parameters' precision; float32 moves 1 - 0.999 by 1.3e-5 of itself. Hence the
-    moments are normalised here by the sum of the weights that it really gives to past gradients, and by no rounded
-    power.
+    Told that beta^t is 0, the fused operation computes `w -= rate * m / (sqrt(v) + epsilon)`. The recipe's step is
+    Algorithm 1 of Kingma and Ba (2015) as torch has it, or their section 2's reordering if epsilon is added before the
+    correction.
+
+    The fused operation rounds beta to the parameters' precision; float32 changes 1 - 0.999 by 1.3e-5 of itself. So the
+    moments are normalised here by the sum of the weights that the operation really gives to past gradients.
     """
     rounded = np.dtype(precision).type
     m_sum, v_sum = (1 - float(rounded(beta)) ** step for beta in (recipe.beta1, recipe.beta2))

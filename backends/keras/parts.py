@@ -1,4 +1,4 @@
-"""Keras' and keras-hub's standard parts in the adapter's place."""
+"""Standard parts of Keras and keras-hub in place of the adapter's."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ from shared.architecture import Weights
 from shared.contract import Build, Model
 
 OPTIMIZER = {"adamw", "rows", "decay"}
-"""Parts that are Keras' AdamW."""
+"""Parts that use Keras' AdamW."""
 BY_ROW = {"clipping", "rows"}
-"""Parts that take embeddings' gradients as TensorFlow makes them."""
+"""Parts that take embeddings' gradients as TensorFlow makes them, by row."""
 
 
 def load(build: Build, parts: Collection[str]) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
-    than float32 and float64, and for `compile`."""
+    """See `shared.contract.LoadParts`."""
     check_mode(build)
     adapter.prepare(build)
-    return StockModel(build, frozenset(parts))
+    return PartsModel(build, frozenset(parts))
 
 
-class StockModel(adapter.KerasModel):
-    """The adapter's model with some of Keras' own parts."""
+class PartsModel(adapter.KerasModel):
+    """The adapter's model with some of Keras' standard parts."""
 
     def __init__(self, build: Build, parts: frozenset[str]) -> None:
         super().__init__(build)

@@ -41,7 +41,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
 
 OF_GRAPH = re.compile(r"[^: ]+:(?P<operator>\w+)")
-"""What TensorFlow's profiler calls the node of a graph: by its name and its operator."""
+"""Matches TensorFlow's name of a graph's node in the profile: the node's name, a colon and its operator."""
 
 
 def operators(train: Callable[[], None]) -> Totals:

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from backends.devices import peak_resident_memory
 from backends.trainer_clock import Passes, answer_job
+from shared.answer import TrainerAnswer
 from shared.batching import make_batch
 from shared.encoding import read_encoded
 from shared.job import Job
@@ -52,7 +53,7 @@ class Clock(keras.callbacks.Callback):
         self.passes.end_pass()
 
 
-def train(job: Job) -> dict[str, Any]:
+def train(job: Job) -> TrainerAnswer:
     recipe = job.recipe
     tf.config.threading.set_intra_op_parallelism_threads(job.threads)
     tf.config.threading.set_inter_op_parallelism_threads(job.threads)

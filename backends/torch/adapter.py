@@ -1,4 +1,4 @@
-"""PyTorch with HuggingFace transformers: the reference that the other backends are measured against."""
+"""The adapter of PyTorch with HuggingFace transformers, the reference for the other backends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ HALVES: dict[Precision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": t
 
 
 def load(build: Build) -> TorchModel:
-    """See `shared.contract.Load`. Raises InputError too where torch.compile would find no C++ compiler."""
+    """Builds the model (see `shared.contract.Load`). Raises InputError too if torch.compile would find no C++
+    compiler."""
     recipe, precision = build.recipe, build.precision
     gpu_number(build.device, torch.cuda.device_count())
     check_precision("torch", build.device, precision)
@@ -42,13 +43,13 @@ def load(build: Build) -> TorchModel:
     network = build_network(build.architecture)
     if precision in HALVES:
         network.classifier.__class__ = WideLinear
-    if place.type == "cpu" and not build.compile:  # compiled, it is torch that chooses
+    if place.type == "cpu" and not build.compile:  # torch.compile makes such choices itself
         for_cpu(network, precision)
     dtype = getattr(torch, stored(precision))
     network.load_state_dict(
         {name: torch.tensor(w, dtype=dtype, device=place) for name, w in build.weights.items()}, assign=True
     )
-    # Construction left these without memory. Token types come with every batch, so their buffer is never read.
+    # On the `meta` device these got no memory. Token types come with every batch, so their buffer is never read.
     network.base_model.embeddings.position_ids = torch.arange(build.architecture.max_positions, device=place)[None]
     parameters = dict(network.named_parameters())
     return TorchModel(
@@ -63,16 +64,16 @@ def load(build: Build) -> TorchModel:
 
 
 def _compiled(network: Any, recipe: Recipe) -> Any:
-    """The network, to be compiled when it is first called. Raises InputError where there is no C++ compiler."""
-    # As torch._inductor.config.cpp.cxx has it.
+    """Returns the network, which torch compiles at its first call. Raises InputError if there is no C++ compiler."""
+    # The default of torch._inductor.config.cpp.cxx.
     compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
     if shutil.which(compiler) is None:
         raise InputError(
             f"torch.compile needs a C++ compiler, and there is no {compiler}; install it, name another in CXX, or pass "
             "--compile no"
         )
-    # Batches that change their width are compiled for any width at once, others when they first change in anything.
-    # Without `fullgraph` what cannot be compiled would run as it is, in silence.
+    # If batches change their width, torch compiles for any width at once; else again when a shape first changes.
+    # Without `fullgraph`, code that cannot be compiled would run uncompiled without an error.
     return torch.compile(network, fullgraph=True, dynamic=None if recipe.padding == "max_length" else True)
 
 
@@ -86,9 +87,10 @@ class TorchModel:
     clip: float | None
     device: torch.device
     half: torch.dtype | None = None
-    """What autocast computes matrix products in. Parameters and their gradients are float32 there too."""
+    """Type of matrix products under autocast; None without autocast. Parameters and gradients are float32 with it
+    too."""
     compiled: Any = None
-    """The network, compiled, of which `train_step`, `predict` and `gradients` make use."""
+    """The compiled network, which `train_step`, `predict` and `gradients` use; None if not compiled."""
 
     width_multiple = 1
 
@@ -116,7 +118,7 @@ class TorchModel:
         (loss * scale).backward()
         for parameter in self.parameters.values():
             if parameter.grad is not None:
-                parameter.grad /= scale  # by the scaler itself it would count as a step
+                parameter.grad /= scale  # the scaler's own division would count as a step
         raw = self._gradients()
         norm = self._clip_gradients(math.inf if self.clip is None else self.clip)
         clipped = self._gradients()
@@ -125,12 +127,12 @@ class TorchModel:
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         pooled = []
-        # Both networks give their pooled state to one dropout before the classifier, and do not return it.
+        # Both networks pass their pooled state to the dropout before the classifier, and do not return it.
         hook = self.network.dropout.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
-        with hook, torch.no_grad():  # hooks are silent in a compiled network
+        with hook, torch.no_grad():  # a compiled network does not call hooks
             output = self._forward(batch, dropout, compiled=False, output_hidden_states=True)
         states = [*output.hidden_states, pooled[0], output.logits]
-        dtype = output.logits.dtype  # as stored, while the others may be half as wide
+        dtype = output.logits.dtype  # the stored type; other states may be half as wide
         embeddings, *layers, last, logits = (state.to(dtype).numpy(force=True) for state in states)
         return HiddenStates(embeddings, layers, last, logits)
 
@@ -152,7 +154,7 @@ class TorchModel:
         return peak_resident_memory()
 
     def _clip_gradients(self, clip: float) -> torch.Tensor:
-        """Gives the global norm before."""
+        """Clips the gradients in place, and returns their global norm before."""
         return torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip, foreach=True)
 
     def _gradients(self) -> Weights:
@@ -165,8 +167,8 @@ class TorchModel:
         inputs = {"input_ids": self._move(batch.input_ids)}
         if "bert.embeddings.token_type_embeddings.weight" in self.parameters:
             inputs["token_type_ids"] = self._move(batch.token_type_ids)
-        # transformers would look at a mask of two dimensions on the device, and the host would wait for the answer.
-        # Compiled, the network always takes a mask: without one it would be another trace.
+        # transformers would read a mask of two dimensions on the device, and the host would wait for the answer.
+        # A compiled network always gets a mask: without one it would be compiled a second time.
         if network is self.compiled or not batch.attention_mask.all():
             inputs["attention_mask"] = self._move(batch.attention_mask.astype(bool)[:, None, None, :])
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):

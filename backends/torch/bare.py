@@ -1,4 +1,4 @@
-"""Fine-tuning steps with transformers and torch.optim.AdamW, as one writes them without a harness."""
+"""Fine-tuning steps with transformers and torch.optim.AdamW, written as one would without a harness."""
 
 # ruff: noqa: E402  the clock is read before anything is imported
 from __future__ import annotations
@@ -19,6 +19,7 @@ IMPORTED = time.perf_counter()
 
 
 def main(checkpoint: str, batches_file: str, threads: str, answer_file: str) -> None:
+    """Trains on every batch of the file, and writes times, peak memory and losses as JSON."""
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     with np.load(batches_file) as batches:

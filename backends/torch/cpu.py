@@ -1,12 +1,12 @@
-"""What torch computes slowly on a CPU, computed otherwise: the same functions of the same parameters.
+"""Faster ways to compute what torch computes slowly on a CPU: the same functions of the same parameters.
 
-- A linear layer's products go to oneDNN, to which torch itself gives those of bfloat16 alone, in place of the BLAS that
-  torch was built with.
-- Dropout draws 64 random bits at a time and takes 16 for each number, where torch draws for each by itself.
-- Attention that drops out has no fused kernel on a CPU; what torch puts in its place also looks for rows that attend to
-  nothing, of which there are none here.
+- A linear layer's products go to oneDNN. torch itself uses oneDNN for bfloat16 only, and for float32 the BLAS that it
+  was built with.
+- Dropout draws 64 random bits at a time and takes 16 for each number. torch draws for each number by itself.
+- Attention with dropout has no fused kernel on a CPU. torch's replacement also looks for rows that attend to nothing,
+  and there are none here.
 
-docs/performance.md has what each gives.
+docs/performance.md has the gain of each.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ ATTENTION = "concord_cpu"
 
 
 def for_cpu(network: torch.nn.Module, precision: str) -> None:
-    """Replaces these three in a network of transformers, in place. Parameters and their names stay. Where torch was
-    built without oneDNN, linear layers are left as they are."""
+    """Replaces linear layers, dropout and attention in a network of transformers, in place. Parameters and their names
+    stay. If torch was built without oneDNN, linear layers are left as they are."""
     one_dnn = precision == "float32" and torch.backends.mkldnn.is_available()
     for module in network.modules():
         if type(module) is torch.nn.Dropout:
@@ -43,18 +43,19 @@ class _OneDnnProduct(torch.autograd.Function):
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         input, weight = ctx.saved_tensors
         flat = gradient.flatten(0, -2)
-        # oneDNN is no faster at the product of two transposed matrices.
+        # oneDNN is no faster for the product of two transposed matrices.
         return _product(gradient, weight.t()), flat.t() @ input.flatten(0, -2), flat.sum(0)
 
 
 def _product(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """[..., n], [m, n] and [m] to [..., m], all float32. The operator that torch.compile puts in a Linear's place."""
+    """Computes [..., m] from [..., n], [m, n] and [m], all float32, with the operator that torch.compile puts in place
+    of a Linear."""
     product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
     return product
 
 
 class OneDnnLinear(torch.nn.Linear):
-    """By oneDNN, forwards and to its input's gradient."""
+    """A linear layer that computes its output and its input's gradient with oneDNN."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         output: torch.Tensor = _OneDnnProduct.apply(input, self.weight, self.bias)
@@ -75,18 +76,18 @@ class _Drop(torch.autograd.Function):
 
 
 def drop(input: torch.Tensor, rate: float) -> torch.Tensor:
-    """Dropout at the multiple of 2^-16 that is nearest to the rate, drawn from torch's own generator. What is kept is
-    divided by the share that is, so that the mean stays."""
+    """Applies dropout at the multiple of 2^-16 nearest to the rate, drawn from torch's own generator. Kept numbers are
+    divided by their share, so that the mean stays."""
     dropped = min(round(rate * 2**16), 2**16 - 1)
     bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     kept = bits.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
-    # As int8, ones and zeros: products with bool are not vectorized.
+    # Ones and zeros as int8, because products with bool are not vectorized.
     output: torch.Tensor = _Drop.apply(input, kept.view(torch.int8), 1 / (1 - dropped / 2**16))
     return output
 
 
 class CoarseDropout(torch.nn.Dropout):
-    """By `drop`."""
+    """Dropout that `drop` computes."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         return drop(input, self.p) if self.training and self.p else input
@@ -102,9 +103,11 @@ def attention(
     scaling: float = 1.0,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Scaled dot-product attention, as transformers asks for it: `query`, `key` and `value` [b, heads, s, width of a
-    head], a mask of bool, [b, 1, 1 or s, s], True at what is attended to. Gives the context, [b, s, heads, width of a
-    head]."""
+    """Computes scaled dot-product attention, as transformers calls it.
+
+    `query`, `key` and `value` are [b, heads, s, width of a head]; `attention_mask` is bool, [b, 1, 1 or s, s], True for
+    tokens that are attended to. Returns the context, [b, s, heads, width of a head], and None for the weights.
+    """
     if not dropout:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
@@ -115,4 +118,4 @@ def attention(
 
 
 AttentionInterface.register(ATTENTION, attention)
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # transformers drops the mask of a kind of attention without one
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)  # without this, transformers would pass no mask

@@ -15,7 +15,7 @@ from shared.errors import InputError
 
 
 class WideLinear(torch.nn.Linear):
-    """A layer that autocast leaves in float32: two logits would often round to one bfloat16."""
+    """A linear layer that stays in float32 under autocast: two logits would often round to one bfloat16."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         with torch.autocast(input.device.type, enabled=False):
@@ -23,7 +23,8 @@ class WideLinear(torch.nn.Linear):
 
 
 def build_network(a: Architecture) -> Any:
-    """The network on torch's `meta` device, which costs neither memory nor random numbers: `load` gives the weights."""
+    """Builds the network on torch's `meta` device, which takes neither memory nor random numbers. `load` sets the
+    weights. Raises InputError for DistilBERT with dropout after attention's output."""
     common = {
         "vocab_size": a.vocab_size,
         "max_position_embeddings": a.max_positions,
@@ -50,7 +51,7 @@ def _bert(a: Architecture, common: dict[str, Any]) -> Any:
             **common,
         )
     )
-    # BertConfig has one rate for three places, so the modules are told.
+    # BertConfig has one rate for three places, so each module gets its own.
     network.bert.embeddings.dropout.p = a.dropout.embeddings
     for layer in network.bert.encoder.layer:
         layer.attention.self.dropout.p = a.dropout.attention
@@ -73,7 +74,7 @@ def _distilbert(a: Architecture, common: dict[str, Any]) -> Any:
             **common,
         )
     )
-    # DistilBertConfig has one rate for two places, and no field for the epsilon.
+    # DistilBertConfig has one rate for two places, and no field for the epsilon, so each module gets its own.
     network.distilbert.embeddings.dropout.p = a.dropout.embeddings
     for layer in network.distilbert.transformer.layer:
         layer.attention.dropout.p = a.dropout.attention

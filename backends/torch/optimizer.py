@@ -13,18 +13,20 @@ from shared.recipe import Recipe
 
 @dataclass
 class Optimizer:
-    """torch's fused AdamW or Adam. Its step is, with c1 = 1 - beta1^t and c2 = 1 - beta2^t,
+    """torch's fused AdamW or Adam.
+
+    With c1 = 1 - beta1^t and c2 = 1 - beta2^t its step t is
 
         w -= rate * decay * w + (rate / c1) * m / (sqrt(v / c2) + eps)
 
-    (Adam: decay * w joins the gradient instead), so that other places of eps and the missing bias correction are other
-    values of rate, eps and decay at each step t. A step whose float16 gradients overflow changes nothing, but counts.
+    (Adam adds decay * w to the gradient instead). So another place of eps, or no bias correction, means other values of
+    rate, eps and decay at each step. A step whose float16 gradients overflow changes no weight, but counts.
     """
 
     parameters: dict[str, torch.Tensor]
     recipe: Recipe
     scaler: torch.amp.GradScaler
-    """Of the loss, in float16; elsewhere it does nothing."""
+    """Scales the loss in float16; does nothing in other precisions."""
     steps: int = 0
     optimizer: Any = field(init=False)
 
@@ -43,7 +45,7 @@ class Optimizer:
         r = self.recipe
         self.steps += 1
         c1, root_c2 = 1 - r.beta1**self.steps, math.sqrt(1 - r.beta2**self.steps)
-        # Uncorrected: rate * m / (sqrt(v) + eps) = (rate * factor / c1) * m / (sqrt(v / c2) + eps / root_c2)
+        # Without correction: rate * m / (sqrt(v) + eps) = (rate * factor / c1) * m / (sqrt(v / c2) + eps / root_c2)
         factor = 1.0 if r.bias_correction else c1 / root_c2
         eps = r.eps if r.bias_correction and r.eps_place == "after" else r.eps / root_c2
         for group in self.optimizer.param_groups:

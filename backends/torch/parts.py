@@ -1,4 +1,4 @@
-"""transformers' Trainer in the adapter's place: its training step, clipping and optimizer."""
+"""transformers' Trainer in place of the adapter's training step, clipping and optimizer."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from shared.recipe import Recipe
 
 
 def load(build: Build, parts: Collection[str]) -> Model:
-    """See `shared.contract.Load`; `parts` are names of `backends.parts.PARTS`. Raises InputError for other precisions
-    than float32 and float64, and for `compile`."""
+    """See `shared.contract.LoadParts`."""
     check_mode(build)
     model = adapter.load(build)
     return TrainerModel(model, build.recipe) if "trainer" in parts else model
 
 
 class TrainerModel(adapter.TorchModel):
-    """The adapter's network under a Trainer, which is given each batch and each rate by the project's loop."""
+    """The adapter's network under a Trainer. This project's loop gives it each batch and each rate."""
 
     def __init__(self, model: adapter.TorchModel, recipe: Recipe) -> None:
         super().__init__(model.network, model.parameters, model.optimizer, model.clip, model.device)
@@ -42,11 +41,11 @@ class TrainerModel(adapter.TorchModel):
         )
         embeddings = self.network.base_model.embeddings
         for name, buffer in list(embeddings.named_buffers()):
-            if buffer.is_meta:  # what the adapter has no use for, and Trainer would move
+            if buffer.is_meta:  # the adapter does not use these, but Trainer would move them
                 embeddings.register_buffer(name, torch.zeros(buffer.shape, dtype=buffer.dtype), persistent=False)
         self.trainer: Any = Trainer(self.network, arguments)
         self.trainer.create_optimizer()
-        self.trainer.current_gradient_accumulation_steps = 1  # as Trainer.train sets it
+        self.trainer.current_gradient_accumulation_steps = 1  # Trainer.train would set it
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         outputs: list[Any] = []

@@ -1,5 +1,5 @@
-"""`transformers.Trainer`, as its users run it: padded to max_len beforehand, or by DataCollatorWithPadding to the
-longest of each batch."""
+"""`transformers.Trainer` as its users run it: rows are padded to max_len beforehand, or by DataCollatorWithPadding to
+the longest row of each batch."""
 
 # ruff: noqa: E402  the clock is read before anything slow is imported
 from __future__ import annotations
@@ -21,12 +21,13 @@ from transformers.training_args import TrainingArguments
 
 from backends.devices import peak_resident_memory
 from backends.trainer_clock import Passes, answer_job
+from shared.answer import TrainerAnswer
 from shared.encoding import Encoded, read_encoded
 from shared.job import Job
 
 
 class Clock(TrainerCallback):
-    """Tells `passes` what the trainer does."""
+    """Reports what the trainer does to `passes`."""
 
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
@@ -45,7 +46,8 @@ class Clock(TrainerCallback):
 
 
 def features(data: Encoded, width: int | None) -> list[dict[str, Any]]:
-    """What a tokenizer gives for each row, and its label; padded to `width` where it is given."""
+    """Makes a tokenizer's output for each row, and the row's label, with padding up to `width` tokens (None for no
+    padding)."""
     rows = []
     for start, end, label in zip(data.offsets, data.offsets[1:], data.labels, strict=False):
         padding = [0] * ((width or 0) - int(end - start))
@@ -60,12 +62,13 @@ def features(data: Encoded, width: int | None) -> list[dict[str, Any]]:
     return rows
 
 
-def train(job: Job) -> dict[str, Any]:
+def train(job: Job) -> TrainerAnswer:
+    """Trains as the job asks, and returns times, memory and all arguments of Trainer."""
     recipe = job.recipe
     torch.set_num_threads(job.threads)
     model = AutoModelForSequenceClassification.from_pretrained(job.checkpoint, num_labels=len(job.labels))
     rows = features(read_encoded(Path(job.data))["train"], recipe.max_len if recipe.padding == "max_length" else None)
-    if model.config.model_type == "distilbert":  # whose tokenizer makes no token types
+    if model.config.model_type == "distilbert":  # its tokenizer makes no token types
         for row in rows:
             del row["token_type_ids"]
     collate: Any = default_data_collator

@@ -1,4 +1,4 @@
-"""Command-line options: the recipe's fields, and errors of one line."""
+"""Options that commands share, and what is made of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backends import BACKENDS
 from benchmarks.cli.parser import Parser
-from benchmarks.cli.recipe_options import one_of, reader
+from benchmarks.cli.values import one_of, yes_or_no
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
 from shared.job import TRAINED
@@ -18,7 +18,7 @@ from shared.tasks import TASK_MODULES
 
 
 def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:
-    """`--backend`, `--task`, `--model`; more may be added to the group."""
+    """Adds `--backend`, `--task` and `--model`. Returns their group, to which a command may add more."""
     what = parser.add_argument_group("what to compare")
     add_backend_option(what, "all")
     what.add_argument("--task", nargs="+", required=task_required, metavar="NAME", help=", ".join(TASK_MODULES))
@@ -28,13 +28,13 @@ def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True
         default=["google-bert/bert-base-uncased"],
         metavar="NAME",
         help="a folder in HuggingFace's layout, a hub id, minilm, or random:NAME with bert-tiny, minilm, distilbert, "
-        "bert-base or bert-large (google-bert/bert-base-uncased)",
+        "bert-base or bert-large",
     )
     return what
 
 
 def add_preset_option(what: argparse._ArgumentGroup) -> None:
-    """`--recipe`, for `parse_with_preset`."""
+    """Adds `--recipe`, for `parse_with_preset`."""
     what.add_argument(
         "--recipe",
         metavar="NAME",
@@ -44,8 +44,8 @@ def add_preset_option(what: argparse._ArgumentGroup) -> None:
 
 
 def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argparse.Namespace, Preset | None]:
-    """The options, where `--recipe` is given with the preset's values for all that is not. Raises InputError for an
-    unknown preset; ends as argparse does for other bad input, and where neither a task nor a recipe is given."""
+    """Reads the options. With `--recipe`, the preset's values are the defaults. Raises InputError for an unknown
+    preset. Ends as argparse does for other bad input, and if neither a task nor a recipe is given."""
     early = Parser(prog=parser.prog, add_help=False)
     early.add_argument("--recipe")
     name = early.parse_known_args(arguments)[0].recipe
@@ -60,14 +60,13 @@ def parse_with_preset(parser: Parser, arguments: list[str] | None) -> tuple[argp
 
 
 def add_backend_option(group: argparse._ActionsContainer, default: str) -> None:
-    """`--backend`, which `chosen_backends` reads."""
-    group.add_argument(
-        "--backend", nargs="+", default=[default], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all ({default})"
-    )
+    """Adds `--backend`, which `chosen_backends` reads."""
+    group.add_argument("--backend", nargs="+", default=[default], metavar="NAME", help=f"{', '.join(BACKENDS)}, or all")
 
 
 def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """`--data-dir`, `--device`, `--threads`, `--python`; more may be added to the group."""
+    """Adds `--data-dir`, `--device`, `--threads` and `--python`. Returns their group, to which a command may add
+    more."""
     where = parser.add_argument_group("where")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="the tasks' files; without it, the hub's copy")
     add_worker_options(where)
@@ -75,13 +74,13 @@ def add_where_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 
 
 def add_worker_options(group: argparse._ArgumentGroup) -> None:
-    """`--device`, `--threads`, `--python`: what a worker runs on."""
-    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (auto)")
+    """Adds `--device`, `--threads` and `--python`: what a worker runs on."""
+    group.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N")
     add_interpreter_options(group)
 
 
 def add_interpreter_options(group: argparse._ActionsContainer) -> None:
-    """`--threads`, `--python`."""
+    """Adds `--threads` and `--python`."""
     group.add_argument("--threads", type=int, metavar="N", help="CPU threads of each worker (all processors)")
     group.add_argument(
         "--python",
@@ -92,10 +91,10 @@ def add_interpreter_options(group: argparse._ActionsContainer) -> None:
     )
 
 
-def add_mode_options(parser: argparse.ArgumentParser) -> None:
-    """`--precision`, `--compile`: how a backend computes, each one value or several."""
+def add_computing_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--precision` and `--compile`, each for one value or several."""
     group = parser.add_argument_group(
-        "mode", "How a backend computes what the recipe says. Several values are compared, like the recipe's."
+        "computing", "How a backend computes what the recipe says. Several values are compared, like the recipe's."
     )
     group.add_argument(
         "--precision",
@@ -104,22 +103,21 @@ def add_mode_options(parser: argparse.ArgumentParser) -> None:
         default=["float32"],
         metavar="|".join(TRAINED),
         help="of matrix products and what lies between them; parameters, the optimizer's moments, the last layer and "
-        "the loss are float32. On a CPU torch and keras have bfloat16 too, on a GPU also tf32, and torch float16 "
-        "(float32)",
+        "the loss are float32. On a CPU torch and keras have bfloat16 too, on a GPU also tf32, and torch float16",
     )
     group.add_argument(
         "--compile",
         nargs="+",
-        type=reader("compile", bool),
+        type=yes_or_no,
         default=[False],
         metavar="yes|no",
         help="torch.compile, XLA for keras, static shapes for gluon. The first step, and with the latter two every "
-        f"new shape, costs a compilation, so that these pad batches to a multiple of {REPEATED_WIDTHS} tokens (no)",
+        f"new shape, costs a compilation, so that these pad batches to a multiple of {REPEATED_WIDTHS} tokens",
     )
 
 
 def chosen_backends(names: list[str]) -> list[str]:
-    """The backends named, `all` being every one. Raises InputError."""
+    """The backends named, without repeats; `all` names every one. Raises InputError."""
     for name in names:
         if name != "all" and name not in BACKENDS:
             raise InputError(f"unknown backend {name!r}; known: {', '.join(BACKENDS)}, all")

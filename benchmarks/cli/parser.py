@@ -1,4 +1,4 @@
-"""A parser with errors of one line."""
+"""A parser that shows defaults, with errors of one line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from shared.errors import InputError
+from benchmarks.cli.values import as_typed, typed_values
+from shared.errors import InputError, ProcessFailed
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Shows description and examples as they are written, and each option's default after its help text. An option
+    without a default (None, or an empty list) says in its help text what is done without it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if not action.option_strings or action.nargs == 0 or default is None or default == []:
+            return action.help
+        shown = typed_values(default) if isinstance(default, list) else str(as_typed(default))
+        return f"{action.help} ({shown.replace('%', '%%')})"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with an error of one line, description and examples as they are written, and options by their whole
-    names: a prefix that is clear today may not be when there is one more option."""
+    """Takes options by their whole names, since a prefix that is clear today may not be once there is one more option.
+    An error is one line."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        super().__init__(allow_abbrev=False, formatter_class=Help, **settings)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
@@ -27,20 +40,24 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
-    """InputError becomes one line on standard error and exit code 2; Ctrl-C, and SIGTERM like it, exit code 130."""
+    """Ends the command with one line on standard error: for InputError with exit code 2, for Ctrl-C and SIGTERM with
+    130. ProcessFailed has the process's last lines too, and its own exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except InputError as error:
         print(f"{command}: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except ProcessFailed as failure:
+        print(f"{command}: {failure}", *failure.tail, sep="\n  | ", file=sys.stderr)
+        sys.exit(failure.code)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
         sys.exit(130)
 
 
 def check_writable(option: str, folder: Path | None) -> None:
-    """Raises InputError where the folder neither can be written to nor can be made."""
+    """Raises InputError if the folder can neither be written to nor be made."""
     if folder is None:
         return
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())

@@ -1,23 +1,17 @@
-"""Overhead as a table."""
+"""The table of overhead."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+import pandas as pd
 
-from benchmarks.overhead.rounds import (
-    Cost,
-    Round,
-)
-from benchmarks.workers.attempts import DISTURBED, quartiles
-from shared.files import write_whole
+from benchmarks.overhead.rounds import Cost, Round
+from benchmarks.reporting.numbers import quartiles
+from benchmarks.reporting.page import Page, Table, Text
+from benchmarks.workers.attempts import DISTURBED
 
 
 @dataclass(frozen=True)
@@ -26,9 +20,10 @@ class Quantity:
 
     name: str
     form: str
+    """Python's format of the number."""
     value: Callable[[Cost], float]
     bound: str
-    """What the ratio should not exceed; empty where nothing was promised."""
+    """The most that the ratio should be; empty if nothing was promised."""
 
 
 QUANTITIES = (
@@ -39,50 +34,49 @@ QUANTITIES = (
 )
 
 
-HEADER = ("backend", "", "bare", "ours", "ratio", "at most")
-
-
-def summary(rounds: list[Round]) -> list[tuple[str, ...]]:
-    """The table's lines under HEADER: for each backend and quantity the median and, in brackets, the quartiles over
-    the rounds. The ratio is ours by bare, taken within each round."""
-    lines = []
+def summary(rounds: list[Round]) -> pd.DataFrame:
+    """A row for each backend and quantity: the median and, in brackets, the quartiles over the rounds. The ratio is
+    ours by bare, taken within each round. Every cell is a string."""
+    rows = []
     for backend in dict.fromkeys(r.backend for r in rounds):
         own = [r for r in rounds if r.backend == backend]
         for quantity in QUANTITIES:
             bare = np.array([quantity.value(r.bare) for r in own])
             ours = np.array([quantity.value(r.ours) for r in own])
-            cells = [quartiles(bare, quantity.form), quartiles(ours, quantity.form), quartiles(ours / bare, ".3f")]
-            lines.append((backend, quantity.name, *cells, quantity.bound))
-    return lines
+            rows.append(
+                {
+                    "backend": backend,
+                    "": quantity.name,
+                    "bare": quartiles(bare, quantity.form),
+                    "ours": quartiles(ours, quantity.form),
+                    "ratio": quartiles(ours / bare, ".3f"),
+                    "at most": quantity.bound,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def write_tables(out: Path, rounds: list[Round], note: str) -> None:
-    """Under `out`: `overhead.csv`, every round, and `overhead.md`, the summary and the note."""
-    flat = [
-        {"backend": r.backend, "busy_cores": r.busy_cores}
-        | {f"{side}_{name}": value for side in ("bare", "ours") for name, value in asdict(getattr(r, side)).items()}
-        for r in rounds
-    ]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_whole(out / "overhead.csv", text.getvalue())
-    table = [HEADER, ("---",) * len(HEADER), *summary(rounds)]
-    write_whole(out / "overhead.md", "\n".join(f"| {' | '.join(line)} |" for line in table) + f"\n\n{note}\n")
+def overhead_page(rounds: list[Round], note: str) -> Page:
+    """The summary, and the note under it."""
+    return Page([Table(summary(rounds), "Overhead", heading=False), Text([note])])
 
 
-def print_summary(console: Console, rounds: list[Round], note: str) -> None:
-    table = Table(title="Overhead", title_justify="left")
-    for number, name in enumerate(HEADER):
-        table.add_column(name, justify="left" if number < 2 else "right")
-    for line in summary(rounds):
-        table.add_row(*line, end_section=line[1] == QUANTITIES[-1].name)
-    console.print(table)
-    console.print(note, highlight=False)
+def rounds_frame(rounds: list[Round]) -> pd.DataFrame:
+    """Every round as raw values, a row each."""
+    return pd.DataFrame(
+        [
+            {"backend": r.backend, "busy_cores": r.busy_cores} | _side("bare", r.bare) | _side("ours", r.ours)
+            for r in rounds
+        ]
+    )
+
+
+def _side(side: str, cost: Cost) -> dict[str, float]:
+    return {f"{side}_{name}": value for name, value in asdict(cost).items()}
 
 
 def round_line(measured: Round, number: int, of: int) -> str:
+    """A round on one line."""
     parts = [
         f"{q.name} {format(q.value(measured.bare), q.form)} bare, {format(q.value(measured.ours), q.form)} ours"
         for q in QUANTITIES

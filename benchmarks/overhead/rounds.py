@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
 
 import numpy as np
+from msgspec import Struct
 
+from backends import BACKENDS
 from benchmarks.workers.attempts import attempts
 from benchmarks.workers.environments import CHECKOUT
-from benchmarks.workers.launcher import ScriptFailed, run_script, run_worker
+from benchmarks.workers.launcher import run_script, run_worker
+from shared.answer import Trained
 from shared.architecture import Architecture
 from shared.encoding import Encoded, write_rows
+from shared.errors import ProcessFailed
 from shared.job import Job
 from shared.recipe import Recipe
 
 RECIPE = Recipe(max_len=64, batch_size=32, epochs=1, shuffle=False, schedule="constant", warm_up=0.0)
-"""What the bare scripts do, in this project's words."""
-
+"""The work of the bare scripts, as a recipe."""
 
 SHORTEST = 8
-"""Tokens of the shortest row; the longest has max_len. So rows are padded, and the mask is at work."""
+"""Tokens of the shortest row. The longest has max_len, so that rows are padded and the mask is at work."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process took."""
+    """The cost of one process."""
 
     step_seconds: float
-    """Mean of the steps after the first, synchronised at both ends only."""
+    """The mean of the steps after the first, synchronised at both ends only."""
     start_seconds: float
-    """From the process's first line to the first step: import, build and load."""
+    """Time from the process's first line to the first step: import, build and load."""
     first_step_seconds: float
-    """With tracing or compilation."""
+    """Compilation included."""
     peak_memory_bytes: int
 
 
@@ -47,25 +48,39 @@ class Round:
     bare: Cost
     ours: Cost
     busy_cores: float
-    """Kept busy by other processes meanwhile."""
+    """Cores that other processes kept busy meanwhile."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What both sides of a backend are given."""
+class SameWork:
+    """The work that both sides of a backend are given."""
 
     backend: str
     python: Path
     checkpoint: Path
-    work: Path
-    """The folder that `write_work` filled."""
+    folder: Path
+    """Filled by `write_work`."""
     threads: int
 
 
+class BareAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer of a bare script. Seconds count from its first line."""
+
+    import_seconds: float
+    load_seconds: float
+    start_seconds: float
+    """The first two together."""
+    first_step_seconds: float
+    other_steps_seconds: float
+    peak_memory_bytes: int
+    losses: list[float]
+    """Losses, one a step."""
+
+
 def write_work(folder: Path, architecture: Architecture, steps: int) -> None:
-    """The same rows twice: as `batches.npz` for the bare scripts (see `run_bare`) and as the encoded
-    folder `encoded` (see shared/encoding.py) for the worker, there with a dev split of the first batch. Ids, lengths
-    from SHORTEST to max_len and labels are random, the same at every call."""
+    """Writes the same rows twice: as `batches.npz` for the bare scripts (see `run_bare`), and as the encoded folder
+    `encoded` (shared.encoding) for the worker, with the first batch as its dev split. Ids, labels and lengths from
+    SHORTEST to max_len are random, and the same at every call."""
     random = np.random.RandomState(0)
     lengths = random.randint(SHORTEST, RECIPE.max_len + 1, (steps, RECIPE.batch_size))
     labels = random.randint(0, 2, lengths.shape)
@@ -81,71 +96,67 @@ def write_work(folder: Path, architecture: Architecture, steps: int) -> None:
     write_rows(folder / "encoded", splits)
 
 
-def measure_round(setting: Setting, bare_first: bool) -> Round:
-    """The least disturbed of the attempts, of which there is one only where nothing disturbs it."""
+def measure_round(work: SameWork, bare_first: bool) -> Round:
+    """Measures both sides, again if other processes disturb them. The least disturbed attempt counts. Raises
+    ProcessFailed."""
 
     def both_sides() -> tuple[Cost, Cost]:
         if bare_first:
-            bare, ours = run_bare(setting), run_ours(setting)
+            bare, ours = run_bare(work), run_ours(work)
         else:
-            ours, bare = run_ours(setting), run_bare(setting)
+            ours, bare = run_ours(work), run_bare(work)
         return bare, ours
 
     (bare, ours), busy = min(attempts(both_sides), key=lambda attempt: attempt[1])
-    return Round(setting.backend, bare, ours, busy)
+    return Round(work.backend, bare, ours, busy)
 
 
-def run_bare(setting: Setting) -> Cost:
+def run_bare(work: SameWork) -> Cost:
     """The cost of the backend's bare script: `bare.py` of its room, a page that trains BERT as a user of that library
-    alone would and imports nothing of this project.
+    alone would, and that imports nothing of this project.
 
         python -P bare.py CHECKPOINT BATCHES.npz THREADS ANSWER.json
 
-    BATCHES.npz holds `input_ids` and `attention_mask` int32 [steps, b, s], and `labels` int64 [steps, b]. The answer's
-    seconds count from the script's first line; memory is in bytes. Raises SystemExit if it fails."""
-    script = CHECKOUT / "backends" / setting.backend / "bare.py"
-    command = [setting.python, "-P", script, setting.checkpoint, setting.work / "batches.npz", setting.threads]
+    BATCHES.npz holds `input_ids` and `attention_mask` int32 [steps, b, s], and `labels` int64 [steps, b]. The answer is
+    a BareAnswer. Raises ProcessFailed."""
+    script = CHECKOUT / (BACKENDS[work.backend].module("bare").replace(".", "/") + ".py")
+    command = [work.python, "-P", script, work.checkpoint, work.folder / "batches.npz", work.threads]
     try:
-        took: dict[str, Any] = run_script(command, setting.work / "bare.json", setting.threads)
-    except ScriptFailed as failure:
-        _fail(str(failure), failure.tail)
+        answer = run_script(command, work.folder / "bare.json", work.threads, BareAnswer)
+    except ProcessFailed as failure:
+        raise ProcessFailed(f"{work.backend}: {failure}", failure.tail) from None
     return Cost(
-        step_seconds=took["other_steps_seconds"] / (len(took["losses"]) - 1),
-        start_seconds=took["start_seconds"],
-        first_step_seconds=took["first_step_seconds"],
-        peak_memory_bytes=took["peak_memory_bytes"],
+        step_seconds=answer.other_steps_seconds / (len(answer.losses) - 1),
+        start_seconds=answer.start_seconds,
+        first_step_seconds=answer.first_step_seconds,
+        peak_memory_bytes=answer.peak_memory_bytes,
     )
 
 
-def run_ours(setting: Setting) -> Cost:
-    """What a real worker takes for a training job of the same steps. Raises SystemExit where it fails."""
+def run_ours(work: SameWork) -> Cost:
+    """The cost of a worker that trains the same steps. Raises ProcessFailed."""
     job = Job(
         kind="train",
-        backend=setting.backend,
+        backend=work.backend,
         task="overhead",
         labels=("0", "1"),
         metrics=("accuracy",),
-        data=str(setting.work / "encoded"),
-        checkpoint=str(setting.checkpoint),
+        data=str(work.folder / "encoded"),
+        checkpoint=str(work.checkpoint),
         recipe=RECIPE,
         device="cpu",
-        threads=setting.threads,
+        threads=work.threads,
     )
-    with tempfile.TemporaryDirectory(dir=setting.work) as folder:
+    with tempfile.TemporaryDirectory(dir=work.folder) as folder:
         job.write(Path(folder))
-        outcome = run_worker(setting.python, Path(folder), setting.threads, lambda event: None)
-    if outcome.answer is None:
-        _fail(f"{setting.backend}: {outcome.error}", outcome.tail)
-    epoch, first = outcome.answer["epochs"][0], outcome.answer["first_step_seconds"]
+        try:
+            answer = run_worker(work.python, Path(folder), work.threads, lambda event: None, Trained)
+        except ProcessFailed as failure:
+            raise ProcessFailed(f"{work.backend}: {failure}", failure.tail, failure.refused) from None
+    (epoch,) = answer.epochs
     return Cost(
-        step_seconds=(epoch["seconds"] - first) / (epoch["steps"] - 1),
-        start_seconds=outcome.answer["start_seconds"],
-        first_step_seconds=first,
-        peak_memory_bytes=outcome.answer["peak_memory_bytes"],
+        step_seconds=(epoch.seconds - answer.first_step_seconds) / (epoch.steps - 1),
+        start_seconds=answer.start_seconds,
+        first_step_seconds=answer.first_step_seconds,
+        peak_memory_bytes=answer.peak_memory_bytes,
     )
-
-
-def _fail(message: str, tail: tuple[str, ...]) -> NoReturn:
-    for line in tail:
-        print(f"  | {line}", file=sys.stderr)
-    raise SystemExit(f"benchmarks.overhead: {message}")

@@ -1,10 +1,10 @@
-"""Shows at which rung two frameworks part, by how much, and what usually causes it; or whether they score the same.
+"""Shows at which rung two frameworks part, by how much, and the usual causes; or whether they score the same.
 
-With one seed, each backend writes down what it computes over the first steps of one training: parameters, batches,
-hidden states, loss, gradients, parameters after each stage. These are compared, rung by rung, with torch in float64;
-dropout is off where each framework would draw other numbers.
+With one seed, each backend records its computation over the first steps of one training: parameters, batches, hidden
+states, loss, gradients, parameters after each stage. These are compared, rung by rung, with torch in float64. Dropout
+is off from the loss on, since each framework draws different numbers.
 
-With several seeds, each backend is fine-tuned once a seed, and every two of them are compared by their paired
+With several seeds, each backend is fine-tuned once with each seed, and every two of them are compared by their paired
 differences of dev and test metrics: equivalent within a margin, different, or undecided. With one backend and several
 values of an option, those are compared in the same way.
 """
@@ -18,8 +18,7 @@ from pathlib import Path
 from benchmarks.cli.options import add_what_options, add_where_options
 from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options
-from benchmarks.parity.many_seeds import compare_seeds
-from benchmarks.parity.one_seed import FIXED, STEPS, climb_ladder
+from benchmarks.parity.plan import ONE_EPOCH, STEPS, plan_ladder, plan_seeds
 
 EXAMPLES = """examples:
   python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10
@@ -28,8 +27,8 @@ EXAMPLES = """examples:
   python -m benchmarks.parity --task mrpc --data-dir DATA --model minilm --epochs 3 --seed 1 2 3 4 5 6 7 8 9 10
   python -m benchmarks.parity --backend torch --task cola --data-dir DATA --model minilm --max-len 48 96 --seed 1 2 3
 
-Exit code: 0 when every rung holds, or every comparison over the seeds is equivalent; 1 when one is not, or a run fails;
-2 for bad input."""
+Exit code: 0 if every rung holds, or every comparison over the seeds is equivalent; 1 if one is not, or a run fails; 2
+for bad input."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -37,10 +36,19 @@ def main(arguments: list[str] | None = None) -> None:
     options.seed = list(dict.fromkeys(options.seed))
     if len(options.seed) > 1:
         with one_line_errors("benchmarks.parity", "what is answered is kept, and the same command goes on"):
-            sys.exit(compare_seeds(options))
+            cells = plan_seeds(options)
+
+            from benchmarks.parity.many_seeds import compare_seeds  # slow: pandas, scipy, matplotlib
+
+            sys.exit(compare_seeds(cells, options.margin, options.out))
     with one_line_errors("benchmarks.parity"):
+        plan = plan_ladder(options)
+
+        from benchmarks.parity.one_seed import climb_ladder  # slow: pandas, scipy, matplotlib
+
         command = shlex.join(["python", "-m", "benchmarks.parity", *(arguments or sys.argv[1:])])
-        sys.exit(climb_ladder(options, command))
+        document = options.document or options.out / "divergences.md"
+        sys.exit(climb_ladder(plan, options.out, document, command))
 
 
 def _parser() -> Parser:
@@ -53,32 +61,36 @@ def _parser() -> Parser:
         "--steps",
         type=int,
         metavar="N",
-        help=f"training steps of the one epoch that is followed, warm-up and decay of the rate in it ({STEPS}); for "
-        "one seed only",
+        help="training steps to follow, in one epoch that has no others; the rate warms up and decays within them; "
+        f"for one seed only ({STEPS})",
     )
     what.add_argument(
         "--precision",
         nargs="+",
         choices=["float32", "float64"],
-        help="float64 shows what rounding hides (float32); for one seed only",
+        help="float64 shows differences that rounding hides; for one seed only (float32)",
     )
     what.add_argument(
         "--margin",
         type=float,
         metavar="X",
-        help="the difference of a score from which on two are not equivalent (torch's own deviation over the seeds, of "
-        "each split and metric, or the first value's); for several seeds only",
+        help="a difference of scores from which two variants are not equivalent; for several seeds only (the deviation "
+        "over the seeds, of each split and metric: torch's, or that of an option's first value)",
     )
     what.add_argument(
         "--against",
         choices=["stock"],
-        help="let each framework's own standard parts climb in place of this project's, all and one by one; for one "
-        "seed only",
+        help="compare each framework's own standard parts in place of this project's, all together and one by one; for "
+        "one seed only",
     )
     where = add_where_options(parser)
-    where.add_argument("--document", type=Path, metavar="FILE", help="what --against stock found (OUT/divergences.md)")
-    where.add_argument("--out", type=Path, default=Path("runs/parity"), metavar="DIR", help="(runs/parity)")
-    add_recipe_options(parser, **FIXED)
+    where.add_argument(
+        "--document", type=Path, metavar="FILE", help="the page that --against stock writes (OUT/divergences.md)"
+    )
+    where.add_argument(
+        "--out", type=Path, default=Path("runs/parity"), metavar="DIR", help="records, tables and pictures"
+    )
+    add_recipe_options(parser, **ONE_EPOCH)
     return parser
 
 

@@ -1,35 +1,38 @@
-"""Whether two backends, or two values of an option, score the same, over seeds: paired differences, bootstrap intervals
-and equivalence tests. What is told of them is in equivalence_report.py."""
+"""Tests over seeds whether two variants score the same: paired differences, bootstrap intervals, equivalence tests.
+
+A variant is a backend, or a value of an option on one backend. equivalence_report.py shows the results.
+"""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from msgspec import Struct, structs
 from scipy.stats import bootstrap, ttest_1samp
 
-from shared.records import SPLITS, Record, scores
+from shared.records import SPLITS, Record
 
 Verdict = Literal["equivalent", "different", "undecided"]
-Arms = dict[str, list[Record]]
-"""By name, in the order in which they are told: backends, or values of an option. Their seeds are the same."""
-Scores = dict[str, dict[tuple[str, str], np.ndarray]]
-"""By arm, and by split and metric: float64 [seeds], by rising seed."""
+Variants = dict[str, list[Record]]
+"""Each variant's records, a record for each seed, by the variant's name and in the order in which variants are shown.
+All have the same seeds."""
+SeedScores = dict[str, dict[tuple[str, str], np.ndarray]]
+"""Scores by variant, and by split and metric: float64 [seeds], by rising seed."""
 
 LEVEL = 0.05
-"""Of each test: how often, at most, it rejects what is true."""
+"""Largest rate at which each test rejects a true hypothesis."""
 CONFIDENCE = 0.95
 RESAMPLES = 9999
 ROUNDING = 1e-12
-"""Metrics lie in [-1, 1]: what differs by less is the same, but for rounding."""
+"""Metrics lie in [-1, 1]: a smaller difference than this is rounding."""
 NAN = float("nan")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """One metric of two arms on one split. What follows from a score that is NaN is NaN, and the verdict open."""
+class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
+    """One metric of two variants on one split. If a score is NaN, the numbers that follow from it are NaN too, and the
+    verdict is `undecided`."""
 
     first: str
     second: str
@@ -39,7 +42,7 @@ class Comparison:
     """Second minus first, by rising seed."""
     margin: float
     note: str
-    """What the verdict does not say; may be empty."""
+    """Explains the verdict further; may be empty."""
     mean: float = NAN
     deviation: float = NAN
     """Sample standard deviation of the differences."""
@@ -50,12 +53,27 @@ class Comparison:
     p_different: float = NAN
     verdict: Verdict = "undecided"
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Names of the two variants."""
+        return self.first, self.second
 
-def compare(arms: Arms, margin: float | None = None) -> list[Comparison]:
-    """Every pair of arms on every metric of every split that is scored, pairs in the order of the arms. Without a
-    `margin`, it is the first arm's sample standard deviation over the seeds, of that very split and metric. Raises
-    ValueError as `scores_by_seed` does, and where there are fewer than two seeds."""
-    found, seeds = scores_by_seed(arms), seeds_of(arms)
+    @property
+    def shown_pair(self) -> str:
+        """The difference, as tables show it."""
+        return f"{self.second} − {self.first}"
+
+    @property
+    def score(self) -> str:
+        """The score compared, as tables show it."""
+        return f"{self.split} {self.metric}"
+
+
+def compare(variants: Variants, margin: float | None = None) -> list[Comparison]:
+    """Compares every pair of variants on every metric of every split that is scored, pairs in the order of the
+    variants. Without a `margin` it is the first variant's sample standard deviation over the seeds, of the same split
+    and metric. Raises ValueError as `scores_by_seed` does, and if there are fewer than two seeds."""
+    found, seeds = scores_by_seed(variants), seeds_of(variants)
     if len(seeds) < 2:
         raise ValueError("a deviation needs two seeds or more")
     yardstick = next(iter(found))
@@ -73,40 +91,41 @@ def compare(arms: Arms, margin: float | None = None) -> list[Comparison]:
             one = _comparison(first, second, split, metric, theirs - ours, bound, not_finite)
             if bound == 0:
                 flat = f"{yardstick} scored the same at every seed, which gives no margin; pass --margin"
-                one = replace(one, note="; ".join(filter(None, (flat, one.note))))
+                one = structs.replace(one, note="; ".join(filter(None, (flat, one.note))))
             comparisons.append(one)
     return comparisons
 
 
-def scores_by_seed(arms: Arms) -> Scores:
-    """The metrics, without the loss. Raises ValueError where not every arm has every seed, once."""
-    seeds, found = seeds_of(arms), {}
-    for name, records in arms.items():
-        mine = sorted(records, key=lambda record: record["recipe"]["seed"])
-        if [record["recipe"]["seed"] for record in mine] != seeds:
+def scores_by_seed(variants: Variants) -> SeedScores:
+    """The metrics, without the loss. Raises ValueError if a variant does not have every seed once."""
+    seeds = seeds_of(variants)
+    found: SeedScores = {}
+    for name, records in variants.items():
+        mine = sorted(records, key=lambda record: record.recipe.seed)
+        if [record.recipe.seed for record in mine] != seeds:
             raise ValueError(f"{name} does not have each of the seeds {seeds} once")
         found[name] = {
-            (split, metric): np.array([(scores(record, split) or {})[metric] for record in mine])
+            (split, metric): np.array([(record.scores(split) or {})[metric] for record in mine])
             for split in SPLITS
-            for metric in (scores(mine[0], split) or {})
+            for metric in (mine[0].scores(split) or {})
             if metric != "loss"
         }
     return found
 
 
-def seeds_of(arms: Arms) -> list[int]:
+def seeds_of(variants: Variants) -> list[int]:
     """Each seed once, rising."""
-    return sorted({record["recipe"]["seed"] for records in arms.values() for record in records})
+    return sorted({record.recipe.seed for records in variants.values() for record in records})
 
 
 def deviation(values: np.ndarray) -> float:
-    """The sample standard deviation; exactly 0 where all values are the same but for rounding."""
+    """The sample standard deviation; exactly 0 if all values are the same up to rounding."""
     return 0.0 if _constant(values) else float(np.std(values, ddof=1))
 
 
 def equivalence_p(differences: np.ndarray, margin: float) -> float:
     """Two one-sided paired t-tests (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680): the larger p-value of the
-    two, against a true mean difference of `margin` or more, and of `-margin` or less. Below LEVEL the arms are
+    two, against a true mean difference of `margin` or more, and of `-margin` or less. Below LEVEL the variants are
     equivalent. Differences without any deviation give 0 inside the margin and 1 elsewhere."""
     if _constant(differences):
         return 0.0 if abs(np.mean(differences)) < margin - ROUNDING else 1.0
@@ -116,23 +135,24 @@ def equivalence_p(differences: np.ndarray, margin: float) -> float:
 
 
 def difference_p(differences: np.ndarray) -> float:
-    """The two-sided paired t-test against a true mean difference of 0. Differences without any deviation give 1 where
-    they are 0 and 0 elsewhere."""
+    """The two-sided paired t-test against a true mean difference of 0. Differences without any deviation give 1 if
+    they are 0, else 0."""
     if _constant(differences):
         return 1.0 if abs(np.mean(differences)) <= ROUNDING else 0.0
     return float(ttest_1samp(differences, 0.0).pvalue)
 
 
 def verdict_of(p_equivalent: float, p_different: float) -> Verdict:
-    """A difference that is there, but within the margin, is equivalent."""
+    """The verdict by both tests. A true difference within the margin counts as equivalent."""
     if p_equivalent < LEVEL:
         return "equivalent"
     return "different" if p_different < LEVEL else "undecided"
 
 
 def mean_interval(differences: np.ndarray) -> tuple[float, float]:
-    """The mean's bootstrap interval, bias-corrected and accelerated (Efron 1987, J. Am. Stat. Assoc. 82:171-185), the
-    same for the same differences. Where they have no deviation, for which it is not defined, the mean itself."""
+    """The mean's bootstrap interval, bias-corrected and accelerated (Efron 1987, J. Am. Stat. Assoc. 82:171-185). The
+    same differences always give the same interval. Without any deviation it is not defined, and the mean stands for
+    both ends."""
     if _constant(differences):
         return float(np.mean(differences)), float(np.mean(differences))
     found = bootstrap(
@@ -155,7 +175,7 @@ def _comparison(
     elif max(p_equivalent, p_different) < LEVEL:
         notes.append("not equal, but within the margin")
     low, high = mean_interval(differences)
-    return replace(
+    return structs.replace(
         undecided,
         note="; ".join(notes),
         mean=float(np.mean(differences)),

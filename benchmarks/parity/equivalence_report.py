@@ -1,83 +1,100 @@
-"""What a comparison over seeds shows: tables on the terminal, equivalence.json, equivalence.md and a picture."""
+"""The report of a comparison over seeds: tables on the terminal, equivalence.json, equivalence.md and a picture."""
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from msgspec import Struct, field
 from rich.console import Console
 
 from backends import BACKENDS
 from benchmarks.cells.plan import Cell
+from benchmarks.cli.values import as_typed
 from benchmarks.parity.equivalence import (
     CONFIDENCE,
     LEVEL,
-    Arms,
     Comparison,
-    Verdict,
+    Variants,
     compare,
     deviation,
     scores_by_seed,
     seeds_of,
 )
-from benchmarks.parity.ladder_report import shown_versions
+from benchmarks.parity.ladder_report import Versions, shown_versions
+from benchmarks.parity.pictures import COLOURS, draw_equivalence
+from benchmarks.reporting.numbers import number, p_value
+from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
 from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, quality
-from benchmarks.reporting.tables import as_typed, print_table
-from shared.files import write_whole
+from shared.checkpoint.sources import shown_model
+from shared.files import to_json, write_whole
 from shared.recipe import Recipe
 from shared.records import Record
 
 STYLES = {"different": "bold red", "undecided": "yellow"}
 WIDE = 110
-"""Columns that the whole table takes; a narrower terminal gets less of it."""
-COLOURS: dict[Verdict, str] = {"equivalent": "tab:blue", "different": "tab:red", "undecided": "tab:orange"}
+"""Columns of a terminal that has room for the whole table."""
+LEFT_OUT = ["deviation", "TOST p", "t-test p"]
+"""Columns that a narrower terminal does not show."""
+
+
+class SeedsAsked(Struct, frozen=True):
+    """The trainings that are compared, and where they ran."""
+
+    task: str
+    model: str
+    backends: list[str]
+    rows: dict[str, int]
+    """Number of rows by split."""
+    recipe: dict[str, Any]
+    """The fields that differ from the default, without the seed and the fields that tell variants apart."""
+    device: str
+    threads: int
 
 
 @dataclass(frozen=True)
-class Report:
-    """The comparisons, with what was asked and scored."""
+class EquivalenceReport:
+    """The comparisons, with their question and scores."""
 
-    asked: dict[str, Any]
-    versions: dict[str, dict[str, str]]
-    arms: Arms
+    asked: SeedsAsked
+    versions: Versions
+    variants: Variants
     varied: list[str]
-    """What tells the arms apart: `backend`, or fields of the recipe."""
+    """The difference between variants: `backend`, or fields of the recipe."""
     margin: float | None
-    """None where it is the first arm's deviation."""
+    """None for the first variant's deviation."""
     comparisons: list[Comparison]
 
     @classmethod
-    def of(cls, cells: list[Cell], records: list[Record], margin: float | None) -> Report:
-        """The comparison of these cells by their records, in any order. Beside their seeds, the cells differ either in
-        backend or in fields of the recipe."""
-        cell = cells[0]
-        varied = varied_in(cells)
+    def of(cls, cells: list[Cell], records: list[Record], margin: float | None) -> EquivalenceReport:
+        """Compares these cells by their records, in any order. Beside their seeds the cells differ either in backend or
+        in fields of the recipe."""
+        cell, varied = cells[0], varied_in(cells)
         in_order = [name for name in BACKENDS if any(each.backend == name for each in cells)]
-        asked = {
-            "task": cell.task.name,
-            "model": cell.model,
-            "backends": in_order,
-            "rows": {name: len(rows) for name, rows in cell.splits.items()},
-            "recipe": {name: value for name, value in cell.recipe.asked().items() if name not in ("seed", *varied)},
-            "device": cell.device,
-            "threads": cell.threads,
-        }
+        asked = SeedsAsked(
+            task=cell.question.task.name,
+            model=shown_model(cell.question.model),
+            backends=in_order,
+            rows={name: len(rows) for name, rows in cell.question.splits.items()},
+            recipe={name: value for name, value in cell.recipe.asked().items() if name not in ("seed", *varied)},
+            device=cell.device,
+            threads=cell.threads,
+        )
         versions = {each.backend: each.environment.versions for each in cells}
-        by_id = {record["id"]: record for record in records}
-        arms: Arms = {}
+        by_id = {record.id: record for record in records}
+        variants: Variants = {}
         for each in sorted(cells, key=lambda each: in_order.index(each.backend)):
-            arms.setdefault(_arm(each, varied), []).append(by_id[each.id])
-        return cls(asked, {name: versions[name] for name in in_order}, arms, varied, margin, compare(arms, margin))
+            variants.setdefault(_name(each, varied), []).append(by_id[each.id])
+        comparisons = compare(variants, margin)
+        return cls(asked, {name: versions[name] for name in in_order}, variants, varied, margin, comparisons)
 
     @property
     def seeds(self) -> list[int]:
-        return seeds_of(self.arms)
+        """Each seed once, rising."""
+        return seeds_of(self.variants)
 
     @property
     def holds(self) -> bool:
@@ -86,13 +103,14 @@ class Report:
 
     @property
     def margin_source(self) -> str:
+        """The margin, in words."""
         if self.margin is None:
-            return f"{next(iter(self.arms))}'s sample standard deviation over the seeds, of each split and metric"
+            return f"{next(iter(self.variants))}'s sample standard deviation over the seeds, of each split and metric"
         return f"{self.margin:g}, as given"
 
 
 def varied_in(cells: list[Cell]) -> list[str]:
-    """`backend` where that differs between the cells, and each field of the recipe that does, the seed apart."""
+    """`backend` if the cells differ in it, and each field of the recipe in which they differ, except the seed."""
     found = ["backend"] if len({cell.backend for cell in cells}) > 1 else []
     first = cells[0].recipe
     return found + [
@@ -102,110 +120,134 @@ def varied_in(cells: list[Cell]) -> list[str]:
     ]
 
 
-def _arm(cell: Cell, varied: list[str]) -> str:
+def _name(cell: Cell, varied: list[str]) -> str:
+    """The variant that the cell belongs to."""
     if varied == ["backend"]:
         return cell.backend
     values = cell.recipe.to_json()
     return ", ".join(f"{name} {as_typed(values[name])}" for name in varied)
 
 
-def print_report(console: Console, report: Report) -> None:
-    """Both tables, and what is found of each pair."""
-    print_table(console, "Scores", _scores(report))
+class _ScoresFound(Struct, frozen=True):
+    """A variant's scores in equivalence.json."""
+
+    variant: str = field(name="of")
+    split: str
+    metric: str
+    mean: float
+    deviation: float
+    by_seed: list[float]
+
+
+class _SeedsFound(Struct, frozen=True):
+    """equivalence.json."""
+
+    asked: SeedsAsked
+    versions: Versions
+    seeds: list[int]
+    margin: float | None
+    margin_source: str
+    equivalent: bool
+    scores: list[_ScoresFound]
+    comparisons: list[Comparison]
+
+
+def print_report(console: Console, report: EquivalenceReport) -> None:
+    """Both tables, their notes, and a line for each pair."""
     frame = _frame(report)
     if console.width < WIDE:
-        frame = frame.drop(columns=["deviation", "TOST p", "t-test p"])
-    print_table(console, "Equivalence", frame, STYLES)
-    for line in (*QUALITY_LEGEND, *_notes(report)):
-        console.print(f"- {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
-    console.print()
-    for line in _verdicts(report):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        frame = frame.drop(columns=LEFT_OUT)
+    Page(
+        [
+            _scores(report),
+            Table(frame, "Equivalence", styles=STYLES),
+            Notes([*QUALITY_LEGEND, *_notes(report)]),
+            Text(_verdicts(report)),
+        ]
+    ).print(console)
 
 
-def write_report(out: Path, report: Report) -> None:
+def write_report(out: Path, report: EquivalenceReport) -> None:
     """`equivalence.json`, `equivalence.md` and `equivalence.png` under `out`."""
-    values = {
-        "asked": report.asked,
-        "versions": report.versions,
-        "seeds": report.seeds,
-        "margin": report.margin,
-        "margin_source": report.margin_source,
-        "equivalent": report.holds,
-        "scores": [
-            {
-                "of": name,
-                "split": split,
-                "metric": metric,
-                "mean": float(scores.mean()),
-                "deviation": deviation(scores),
-                "by_seed": scores.tolist(),
-            }
-            for name, found in scores_by_seed(report.arms).items()
+    asked = report.asked
+    found = _SeedsFound(
+        asked=asked,
+        versions=report.versions,
+        seeds=report.seeds,
+        margin=report.margin,
+        margin_source=report.margin_source,
+        equivalent=report.holds,
+        scores=[
+            _ScoresFound(name, split, metric, float(scores.mean()), deviation(scores), scores.tolist())
+            for name, found in scores_by_seed(report.variants).items()
             for (split, metric), scores in found.items()
         ],
-        "comparisons": [asdict(found) for found in report.comparisons],
-    }
-    write_whole(out / "equivalence.json", json.dumps(_plain(values), indent=1, allow_nan=False))
-    write_whole(out / "equivalence.md", _markdown(report))
-    _draw(out / "equivalence.png", report)
+        comparisons=report.comparisons,
+    )
+    write_whole(out / "equivalence.json", to_json(found, indent=1, finite=True))
+    _page(report).write(out / "equivalence.md")
+    title = f"{asked.model} on {asked.task}, {len(report.seeds)} seeds"
+    draw_equivalence(out / "equivalence.png", report.comparisons, title)
 
 
-def _markdown(report: Report) -> str:
+def _page(report: EquivalenceReport) -> Page:
     asked = report.asked
     recipe = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(as_typed(value)))}" for name, value in asked["recipe"].items()
+        f"--{name.replace('_', '-')} {shlex.quote(str(as_typed(value)))}" for name, value in asked.recipe.items()
     )
-    rows = ", ".join(f"{name} {number}" for name, number in asked["rows"].items())
-    return "\n".join(
+    return Page(
         [
-            f"# Equivalence over seeds: {asked['model']} on {asked['task']}\n",
-            f"- {', '.join(asked['backends'])}",
-            f"- recipe: {f'`{recipe}`, and else ' if recipe else ''}the default",
-            f"- rows: {rows}",
-            f"- seeds: {', '.join(map(str, report.seeds))}",
-            f"- margin: {report.margin_source}",
-            f"- {asked['device']}, {asked['threads']} threads a worker; {shown_versions(report.versions)}\n",
-            "\n\n".join(_verdicts(report)) + "\n",
-            _scores(report).to_markdown(index=False, disable_numparse=True) + "\n",
-            *(f"- {line}" for line in QUALITY_LEGEND),
-            "",
-            _frame(report).to_markdown(index=False, disable_numparse=True) + "\n",
-            *(f"- {line}" for line in _notes(report)),
-            "\n![mean differences and their intervals](equivalence.png)\n",
+            Heading(f"# Equivalence over seeds: {asked.model} on {asked.task}"),
+            Notes(
+                [
+                    ", ".join(asked.backends),
+                    f"recipe: {f'`{recipe}`, and else ' if recipe else ''}the default",
+                    f"rows: {', '.join(f'{name} {rows}' for name, rows in asked.rows.items())}",
+                    f"seeds: {', '.join(map(str, report.seeds))}",
+                    f"margin: {report.margin_source}",
+                    f"{asked.device}, {asked.threads} threads a worker; {shown_versions(report.versions)}",
+                ]
+            ),
+            Text(_verdicts(report)),
+            _scores(report),
+            Notes(QUALITY_LEGEND),
+            Table(_frame(report)),
+            Notes(_notes(report)),
+            Picture("mean differences and their intervals", "equivalence.png"),
         ]
     )
 
 
-def _scores(report: Report) -> pd.DataFrame:
-    """Mean and deviation of each arm, without the columns in which there is nothing to tell apart."""
-    shown = quality([record for records in report.arms.values() for record in records])
-    return shown[[*(SHORT.get(name, name) for name in report.varied), *shown.loc[:, "seeds":].columns[1:]]]
+def _scores(report: EquivalenceReport) -> Table:
+    """Mean and deviation of each variant's scores."""
+    shown = quality([record for records in report.variants.values() for record in records])
+    names = [SHORT.get(name, name) for name in report.varied]
+    return Table(shown[[*names, *shown.loc[:, "seeds":].columns[1:]]], "Scores", heading=False)
 
 
-def _frame(report: Report) -> pd.DataFrame:
+def _frame(report: EquivalenceReport) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "difference": f"{found.second} − {found.first}",
-            "score": f"{found.split} {found.metric}",
-            "mean": _number(found.mean, "+z.4f"),
-            "deviation": _number(found.deviation, ".4f"),
-            "low": _number(found.low, "+z.4f"),
-            "high": _number(found.high, "+z.4f"),
-            "margin": _number(found.margin, ".4f"),
-            "TOST p": _p_value(found.p_equivalent),
-            "t-test p": _p_value(found.p_different),
+            "difference": found.shown_pair,
+            "score": found.score,
+            "mean": number(found.mean, "+z.4f"),
+            "deviation": number(found.deviation, ".4f"),
+            "low": number(found.low, "+z.4f"),
+            "high": number(found.high, "+z.4f"),
+            "margin": number(found.margin, ".4f"),
+            "TOST p": p_value(found.p_equivalent),
+            "t-test p": p_value(found.p_different),
             "verdict": found.verdict,
         }
         for found in report.comparisons
     )
 
 
-def _notes(report: Report) -> list[str]:
+def _notes(report: EquivalenceReport) -> list[str]:
     noted: dict[str, list[str]] = {}
     for found in report.comparisons:
         if found.note:
-            noted.setdefault(found.note, []).append(f"{found.second} − {found.first} {found.split} {found.metric}")
+            noted.setdefault(found.note, []).append(f"{found.shown_pair} {found.score}")
     return [
         f"differences are paired by seed, {len(report.seeds)} seeds; low, high: the {100 * CONFIDENCE:.0f} % bootstrap "
         "interval (BCa) of their mean",
@@ -219,82 +261,15 @@ def _notes(report: Report) -> list[str]:
     ]
 
 
-def _verdicts(report: Report) -> list[str]:
+def _verdicts(report: EquivalenceReport) -> list[str]:
     """A line for each pair."""
-    pairs = dict.fromkeys((found.first, found.second) for found in report.comparisons)
-    lines = []
-    for pair in pairs:
-        mine = [found for found in report.comparisons if (found.first, found.second) == pair]
-        by_verdict = {
-            verdict: [f"{found.split} {found.metric}" for found in mine if found.verdict == verdict]
-            for verdict in COLOURS
-        }
-        if len(by_verdict["equivalent"]) == len(mine):
-            lines.append(f"{' and '.join(pair)}: equivalent in everything compared.")
-        else:
-            parts = [f"{verdict} in {', '.join(where)}" for verdict, where in by_verdict.items() if where]
-            lines.append(f"{' and '.join(pair)}: {'; '.join(parts)}.")
-    return lines
+    return [_verdict(pair, report) for pair in dict.fromkeys(found.pair for found in report.comparisons)]
 
 
-def _number(value: float, form: str) -> str:
-    return f"{value:{form}}" if math.isfinite(value) else "–"
-
-
-def _p_value(value: float) -> str:
-    return "<0.001" if value < 0.001 else _number(value, ".3f")
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _draw(path: Path, report: Report) -> None:
-    """A row a comparison: the mean difference with its interval, each seed's, and the margin as a band."""
-    # Imported here: most of a second, and only this needs it.
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    found = report.comparisons
-    figure, axes = pyplot.subplots(figsize=(9, 1.8 + 0.32 * len(found)), layout="constrained")
-    for row, one in enumerate(found):
-        if math.isfinite(one.margin):
-            axes.barh(row, 2 * one.margin, left=-one.margin, height=0.8, color="0.9", zorder=0)
-        axes.plot(one.differences, [row] * len(one.differences), "o", color="0.5", alpha=0.4, markersize=3.5)
-        colour = COLOURS[one.verdict]
-        axes.plot([one.low, one.high], [row, row], color=colour, linewidth=2)
-        axes.plot(one.mean, row, "D", color=colour, markersize=6)
-        if row and (one.first, one.second) != (found[row - 1].first, found[row - 1].second):
-            axes.axhline(row - 0.5, color="0.7", linewidth=0.6)
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(
-        range(len(found)), [f"{one.second} − {one.first}, {one.split} {one.metric}" for one in found], fontsize=9
-    )
-    axes.set_ylim(len(found) - 0.4, -0.6)
-    axes.set_xlabel("difference")
-    asked = report.asked
-    axes.set_title(f"{asked['model']} on {asked['task']}, {len(report.seeds)} seeds", loc="left")
-    interval = f"mean and {100 * CONFIDENCE:.0f} % interval: "
-    shown: Iterable[Verdict] = (verdict for verdict in COLOURS if any(one.verdict == verdict for one in found))
-    figure.legend(
-        handles=[
-            *(Line2D([], [], color=COLOURS[v], marker="D", linewidth=2, label=interval + v) for v in shown),
-            Line2D([], [], color="0.5", alpha=0.4, marker="o", linestyle="", markersize=3.5, label="each seed"),
-            Patch(color="0.9", label="margin"),
-        ],
-        loc="outside lower center",
-        ncols=3,
-        fontsize=8,
-        frameon=False,
-    )
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+def _verdict(pair: tuple[str, str], report: EquivalenceReport) -> str:
+    mine = [found for found in report.comparisons if found.pair == pair]
+    if all(found.verdict == "equivalent" for found in mine):
+        return f"{' and '.join(pair)}: equivalent in everything compared."
+    scores = {verdict: [found.score for found in mine if found.verdict == verdict] for verdict in COLOURS}
+    parts = [f"{verdict} in {', '.join(where)}" for verdict, where in scores.items() if where]
+    return f"{' and '.join(pair)}: {'; '.join(parts)}."

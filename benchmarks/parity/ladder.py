@@ -1,28 +1,37 @@
-"""The parity ladder: in what two trainings must agree, from the ground up, and how closely.
+"""The parity ladder: compares a trace with the truth, rung by rung from the ground up.
 
-The truth is torch in float64. An error is the largest difference from it; torch's own float32 error is the noise, in
-units of which the others' are told: at 1 a backend is as far from the truth as torch itself is.
+The truth is torch in float64. An error is the largest difference from it. Torch's own float32 error is the noise, and
+errors are given as multiples of it: at 1, a backend is as far from the truth as torch itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from benchmarks.parity.rungs import NOISE_FACTOR, RUNG, RUNGS, Rung
+from shared.answer import Scores, Traced
 
 NO_GRADIENT = 1e-9
-"""Of the global norm: a parameter whose true gradient is below has none but for rounding, as a key's bias, which
-softmax cancels. Adam makes steps of full size of that rounding, and they mean nothing."""
+"""Below this share of the global norm a gradient is nothing but rounding: a key's bias has such a one, for softmax
+cancels the bias. Adam makes steps of full size of it, and they mean nothing."""
 
 DEVIATIONS = 5
-"""So many standard deviations apart, two shares are not of the same rate; chance exceeds it once in 1.7 million."""
+"""Two shares further apart than this many standard deviations differ in rate. Chance exceeds it once in 1.7 million."""
+
+INPUT_CAUSES = {
+    "ids": "row order, tokenizer, truncation, padding",
+    "types": "token types",
+    "mask": "the mask",
+    "labels": "labels",
+    "rate": "the schedule: warm-up, the number of steps, a step too early or late",
+}
+"""Usual causes by the input of a train_step (a field of `shared.answer.Received`) that alone differs."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,10 +41,10 @@ class Trace:
     """A trace that shared.trace wrote, and its summary."""
 
     folder: Path
-    summary: dict[str, Any]
+    summary: Traced
 
     def arrays(self, rung: Rung) -> Arrays:
-        """float64, by name; of hidden states the valid tokens alone, [n, width]."""
+        """The rung's arrays by name, in float64; of hidden states the valid tokens only, [n, width]."""
         with np.load(self.folder / f"{rung.part}.npz") as file:
             found = {name: file[name].astype(np.float64) for name in file.files if name.startswith(rung.only)}
             if rung.name in ("embeddings", "layers"):
@@ -45,54 +54,67 @@ class Trace:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What a rung found for one backend."""
-
-    rung: str
-    holds: bool
-    error: float | None
-    """The largest difference from the truth; None where nothing is subtracted, or what was to be is not finite."""
-    noise: float | None
-    """Torch's own."""
-    share: float
-    """The largest error as a share of its bound; above 1 the rung fails."""
-    worst: str
-    """The array that has it."""
-    note: str = ""
-
-    @property
-    def times_noise(self) -> float | None:
-        return self.error / self.noise if self.error is not None and self.noise else None
-
-
-@dataclass(frozen=True)
 class Truth:
-    """The trace in float64, and torch's in float32."""
+    """Torch's traces in float64 and in float32."""
 
     exact: Trace
     torch: Trace
 
     @cached_property
     def with_gradient(self) -> frozenset[str]:
-        """The parameters that have one."""
+        """Names of the parameters whose gradient is more than rounding."""
         gradients = self.exact.arrays(RUNG["gradients"])
         least = NO_GRADIENT * _norm(gradients)
         return frozenset(name for name, gradient in gradients.items() if _largest(gradient) > least)
 
 
-def climb(truth: Truth, trace: Trace) -> Iterator[Finding]:
-    """Each rung's finding, from the ground up."""
-    for rung in RUNGS:
-        if rung.name == "batches":
-            yield _batches(rung, truth.exact, trace)
-        elif rung.name == "dropout":
-            yield _dropout(rung, truth.exact, trace)
-        else:
-            yield _compare(rung, truth, trace)
+class Finding(Struct, frozen=True, forbid_unknown_fields=True):
+    """The result of one rung for one variant."""
+
+    rung: str
+    holds: bool
+    error: float | None
+    """The largest difference from the truth; None if nothing is subtracted, or if a value is not finite."""
+    noise: float | None
+    """Torch's own error."""
+    share: float
+    """The largest error as a share of its bound. The rung fails above 1. Infinite if no error can be given."""
+    worst: str
+    """The array with the largest share."""
+    note: str = ""
+
+    @property
+    def times_noise(self) -> float | None:
+        """The error as a multiple of torch's own; None if either is not there, or torch's is 0."""
+        return self.error / self.noise if self.error is not None and self.noise else None
+
+
+@dataclass(frozen=True)
+class Climb:
+    """The findings about one variant."""
+
+    findings: tuple[Finding, ...]
+    """A finding for each rung, from the ground up."""
+    dev: Scores
+    """Scores after the last step."""
+
+    @property
+    def first_failure(self) -> Finding | None:
+        """The lowest rung that fails; None if every rung holds."""
+        return next((finding for finding in self.findings if not finding.holds), None)
+
+    def at(self, rung: str) -> Finding:
+        """The finding of the rung of this name."""
+        return next(finding for finding in self.findings if finding.rung == rung)
+
+
+def climb(truth: Truth, trace: Trace) -> Climb:
+    """Compares a trace on every rung."""
+    return Climb(tuple(_finding(rung, truth, trace) for rung in RUNGS), trace.summary.dev)
 
 
 def likely_causes(finding: Finding) -> str:
-    """What usually makes this rung fail first."""
+    """Usual mistakes that make this rung the first to fail."""
     if finding.rung == "parameters" and "classifier" in finding.worst:
         return "the head's initialisation: its distribution or its seed"
     if finding.rung == "batches":
@@ -100,19 +122,19 @@ def likely_causes(finding: Finding) -> str:
     return RUNG[finding.rung].causes
 
 
+def _finding(rung: Rung, truth: Truth, trace: Trace) -> Finding:
+    if rung.name == "batches":
+        return _batches(rung, truth.exact, trace)
+    if rung.name == "dropout":
+        return _dropout(rung, truth.exact, trace)
+    return _compare(rung, truth, trace)
+
+
 def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
     exact, torch, mine = (t.arrays(rung) for t in (truth.exact, truth.torch, trace))
-    for whose, arrays in ((" of the truth itself", exact), (" of torch's float32", torch), ("", mine)):
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                what = "NaN" if np.isnan(array).any() else "Inf"
-                return Finding(rung.name, False, None, None, np.inf, name, f"{what} in {name}{whose}")
-    for name in exact:
-        if name not in mine or mine[name].shape != exact[name].shape:
-            found = (
-                f"has shape {list(mine[name].shape)}, not {list(exact[name].shape)}" if name in mine else "is missing"
-            )
-            return Finding(rung.name, False, None, None, np.inf, name, f"{name} {found}")
+    unusable = _not_finite(rung, exact, torch, mine) or _missing(rung, exact, mine)
+    if unusable:
+        return unusable
     errors = {name: _largest(mine[name] - exact[name]) for name in exact}
     noises = {name: _largest(torch[name] - exact[name]) for name in exact}
     if rung.noise == "together":
@@ -130,42 +152,55 @@ def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
     return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst, note)
 
 
-PARTS = {
-    "ids": "row order, tokenizer, truncation, padding",
-    "types": "token types",
-    "mask": "the mask",
-    "labels": "labels",
-    "rate": "the schedule: warm-up, the number of steps, a step too early or late",
-}
-"""Of what a train_step receives, and what usually makes each differ when it alone does."""
+def _not_finite(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays) -> Finding | None:
+    for whose, arrays in ((" of the truth itself", exact), (" of torch's float32", torch), ("", mine)):
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                return _without_error(rung, name, f"{'NaN' if np.isnan(array).any() else 'Inf'} in {name}{whose}")
+    return None
+
+
+def _missing(rung: Rung, exact: Arrays, mine: Arrays) -> Finding | None:
+    for name, array in exact.items():
+        if name not in mine:
+            return _without_error(rung, name, f"{name} is missing")
+        if mine[name].shape != array.shape:
+            return _without_error(rung, name, f"{name} has shape {list(mine[name].shape)}, not {list(array.shape)}")
+    return None
+
+
+def _without_error(rung: Rung, worst: str, note: str) -> Finding:
+    """The finding of a rung that fails and has no error to give."""
+    return Finding(rung.name, False, None, None, math.inf, worst, note)
 
 
 def _batches(rung: Rung, exact: Trace, trace: Trace) -> Finding:
-    wanted, given = exact.summary["received"], trace.summary["received"]
+    wanted, given = exact.summary.received, trace.summary.received
     if len(wanted) != len(given):
-        note = f"{len(given)} steps, not {len(wanted)}: the last batch dropped or kept"
-        return Finding(rung.name, False, None, None, np.inf, "steps", note)
+        return _without_error(rung, "steps", f"{len(given)} steps, not {len(wanted)}: the last batch dropped or kept")
+    steps = list(enumerate(zip(wanted, given, strict=True), 1))
     differ = {
-        part: [n for n, (w, g) in enumerate(zip(wanted, given, strict=True), 1) if w[part] != g[part]] for part in PARTS
+        name: differing
+        for name in INPUT_CAUSES
+        if (differing := [n for n, (w, g) in steps if getattr(w, name) != getattr(g, name)])
     }
-    differ = {part: steps for part, steps in differ.items() if steps}
     if not differ:
         return Finding(rung.name, True, None, None, 0.0, "", f"{len(wanted)} steps alike")
-    first = min(steps[0] for steps in differ.values())
-    causes = "row order" if {"ids", "labels"} <= differ.keys() else PARTS[next(iter(differ))]
+    first = min(differing[0] for differing in differ.values())
+    causes = "row order" if {"ids", "labels"} <= differ.keys() else INPUT_CAUSES[next(iter(differ))]
     count = len(set().union(*differ.values()))
     note = f"{', '.join(differ)} differ in {count} of {len(wanted)} steps, first in step {first}: {causes}"
-    return Finding(rung.name, False, None, None, np.inf, next(iter(differ)), note)
+    return _without_error(rung, next(iter(differ)), note)
 
 
 def _dropout(rung: Rung, exact: Trace, trace: Trace) -> Finding:
-    """Frameworks draw other numbers, so shares are compared, each a binomial sample of so many entries."""
-    wanted, given = exact.summary["dropped"], trace.summary["dropped"]
-    rate = wanted["share"]
-    error = abs(given["share"] - rate)
-    deviation = math.sqrt(rate * (1 - rate) * (1 / wanted["entries"] + 1 / given["entries"]))
-    share = error / (DEVIATIONS * deviation) if deviation else np.inf if error else 0.0
-    note = f"{given['share']:.3f} dropped, {rate:.3f} by the truth"
+    """Compares shares of zeros, each a binomial sample: frameworks draw different numbers."""
+    wanted, given = exact.summary.dropped, trace.summary.dropped
+    rate = wanted.share
+    error = abs(given.share - rate)
+    deviation = math.sqrt(rate * (1 - rate) * (1 / wanted.entries + 1 / given.entries))
+    share = error / (DEVIATIONS * deviation) if deviation else math.inf if error else 0.0
+    note = f"{given.share:.3f} dropped, {rate:.3f} by the truth"
     return Finding(rung.name, share <= 1, error, None, share, "embeddings", note)
 
 

@@ -11,7 +11,6 @@ NOISE_FACTOR = 10
 """Two correct programs round in different orders. Ten times torch's own error is more than any was seen to differ, and
 a tenth or less of what each mistake in tests/backends/mutations.py brings (docs/parity.md has both)."""
 
-
 HALF_ULP = 2.0**-24
 """float32's rounding error, relative."""
 
@@ -22,40 +21,37 @@ class Rung:
 
         relative * (the array's largest entry) + of_norm * (global norm of the rung's arrays) + absolute
 
-    which is there for where torch happens to be all but exact."""
+    The floor is for arrays that torch happens to compute almost exactly."""
 
     name: str
     what: str
+    """The subject, as tables show it."""
     part: str
-    """Of the trace."""
+    """Part of the trace that is read."""
     causes: str
-    """What usually fails here, the rungs below being sound."""
+    """Usual mistakes that fail this rung and none below it."""
     only: str = ""
-    """How the names of the arrays compared begin."""
+    """Prefix of the names of the arrays compared."""
     relative: float = 0.0
     of_norm: float = 0.0
     absolute: float = 0.0
     noise: Literal["each", "together"] = "each"
-    """Torch's error of each array, or the largest of all that have a gradient: what parameters are after some steps
-    follows from each other's errors."""
+    """Torch's error that the bound takes: each array's own, or the largest of all arrays with a gradient. The second is
+    for parameters after some steps, whose errors follow from one another's."""
     worst: Literal["largest", "first"] = "largest"
-    """Which of the arrays that exceed their bounds is named: by how far, or the first in the order of computation."""
+    """The array that is named, of those beyond their bounds: the one farthest beyond, or the first to be computed."""
 
 
 OPTIMIZER = "bias correction, epsilon's place, weight decay or what is exempt from it, the optimizer's other defaults"
-
-
 CLIPPING = "clipping per tensor, by another norm or none; gradients of repeated tokens squared before they are summed"
-
-
 TRAINING = "what only later steps show: moments, the place of weight decay, the schedule, dropout left on"
-
+"""Causes that several rungs share."""
 
 RUNGS = (
-    # Copied, so that nothing but the rounding of what was stored in another precision may differ.
+    # Copied: they may differ only by rounding to another precision.
     Rung("parameters", "parameters as loaded", "parameters", "the weight map, or a layout", relative=HALF_ULP),
     Rung("batches", "what each train_step received", "", "order, last batch, padding, schedule"),
-    # Some ten roundings of numbers near the largest entry.
+    # About ten roundings of numbers near the largest entry.
     Rung(
         "embeddings",
         "embeddings after LayerNorm",
@@ -74,7 +70,7 @@ RUNGS = (
         worst="first",
     ),
     Rung("pooled", "pooled output", "states", "the pooler's activation, another token than the first", "pooled", 1e-6),
-    # The bound of this project's tests against transformers, and of docs of others who compare logits.
+    # The bound of this project's tests against transformers, and of other projects that compare logits.
     Rung("logits", "logits", "states", "the head: its layers, dropout left on", only="logits", absolute=1e-5),
     Rung(
         "dropout",
@@ -83,8 +79,8 @@ RUNGS = (
         "dropout of the embeddings before LayerNorm in place of after it, a rate other than the checkpoint's",
     ),
     Rung("loss", "loss", "loss", "mean or sum, the log-softmax's accuracy, label smoothing", absolute=5e-6),
-    # As tests/backends/test_against_transformers.py: entries of a matrix product err with its largest, and every
-    # gradient with what flows back into it.
+    # As in tests/backends/test_against_transformers.py: an entry of a matrix product errs in proportion to the largest
+    # entry, and a gradient in proportion to what flows back into it.
     Rung(
         "gradients",
         "gradient of every parameter",
@@ -97,9 +93,9 @@ RUNGS = (
     Rung("clipped", "gradients after clipping", "clipped", CLIPPING, relative=1e-4, of_norm=1e-6),
     Rung("norm, steep", "the same, at steep settings", "steep_norm", CLIPPING, relative=1e-5),
     Rung("clipped, steep", "the same, clipped at a tenth", "steep_clipped", CLIPPING, relative=1e-4, of_norm=1e-6),
-    # Beyond noise nothing: the rate, and with it any sensible floor, may be zero in a warm-up.
+    # No floor but rounding: in a warm-up the rate may be zero, and with it any sensible floor.
     Rung("first step", "parameters after 1 step", "first_step", OPTIMIZER, relative=HALF_ULP, noise="together"),
-    # Half a percent of what Adam moves a weight by in one step of rate 1e-3, whatever its gradient.
+    # Half a percent of 1e-3, by which Adam moves a weight in one step at that rate, whatever its gradient.
     Rung("first step, steep", "the same, at steep settings", "steep_first_step", OPTIMIZER, absolute=5e-6),
     Rung("losses", "loss at each step", "losses", TRAINING, absolute=5e-6),
     Rung("last step", "parameters after the last step", "last_step", TRAINING, relative=HALF_ULP, noise="together"),
@@ -115,7 +111,7 @@ RUNGS = (
     ),
     Rung("dev", "logits of dev after it", "dev", "evaluation: its order, its padding, its mode", absolute=1e-5),
 )
-"""From the ground up: what a rung compares follows from what those below it do."""
-
+"""From the ground up: a rung's values follow from those of the rungs below it."""
 
 RUNG = {rung.name: rung for rung in RUNGS}
+"""Rungs by name."""

@@ -1,18 +1,25 @@
-"""What backends predict of texts, and how it is shown: as a table for people, as lines for programs."""
+"""Predictions about texts, and how they are shown: as a table for people, as lines for programs."""
 
 from __future__ import annotations
 
-import json
+import io
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from msgspec import UNSET, Struct, UnsetType
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks.workers.progress import terminal
+from shared.files import to_json
 from shared.tasks import Rows
+
+Format = Literal["table", "tsv", "json"]
 
 
 @dataclass(frozen=True)
@@ -22,29 +29,29 @@ class Prediction:
     backend: str
     texts: tuple[str, ...]
     probabilities: dict[str, float]
-    """Of every label, in config.json's order."""
+    """Probability by label, in config.json's order."""
 
     @property
     def label(self) -> str:
-        """The likeliest; the first of them where some are equal."""
+        """The likeliest label; of equally likely ones the first."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     @property
     def probability(self) -> float:
+        """The likeliest label's probability."""
         return self.probabilities[self.label]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of each prediction, beside its label and the label's own probability."""
+    """The columns beside a prediction's label and that label's probability."""
 
     backend: bool
     every_label: bool
 
 
 def predictions(rows: Rows, labels: tuple[str, ...], found: dict[str, np.ndarray]) -> Iterator[Prediction]:
-    """Text by text, the backends' beside one another. `found` has each backend's probabilities, float64 [rows,
-    labels]."""
+    """Text by text, for each the backends in turn. `found` has each backend's probabilities, float64 [rows, labels]."""
     columns = [rows.first] if rows.second is None else [rows.first, rows.second]
     for number, texts in enumerate(zip(*columns, strict=True)):
         for backend, of_rows in found.items():
@@ -52,12 +59,25 @@ def predictions(rows: Rows, labels: tuple[str, ...], found: dict[str, np.ndarray
 
 
 def largest_difference(found: dict[str, np.ndarray]) -> float:
-    """Between any two backends, over all texts and labels; `found` as above."""
+    """The largest difference between any two backends, over all texts and labels; `found` as in `predictions`."""
     return float(np.ptp(np.stack(list(found.values())), axis=0).max())
 
 
+def print_predictions(all_of_them: Iterable[Prediction], shown: Shown, form: Format | None) -> None:
+    """Prints on standard output, in UTF-8, in this form; without one, a table on a terminal and else lines. A reader
+    that closes the pipe early ends the printing without an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    form = form or ("table" if sys.stdout.isatty() else "tsv")
+    try:
+        PRINT[form](all_of_them, shown)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has enough; Python would complain again as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def print_table(all_of_them: Iterable[Prediction], shown: Shown) -> None:
-    """One line each; texts are cut to fit."""
+    """A line for each prediction; texts are cut to fit."""
     table: Table | None = None
     for prediction in all_of_them:
         if table is None:
@@ -69,32 +89,38 @@ def print_table(all_of_them: Iterable[Prediction], shown: Shown) -> None:
 
 
 def print_tsv(all_of_them: Iterable[Prediction], shown: Shown) -> None:
-    """`[backend] label probability [every label's] text [second]`, tab-separated; tabs and newlines in a text or a
-    label become spaces."""
+    """Lines of `[backend] label probability [every label's] text [second]`, tab-separated. Tabs and newlines in a text
+    or a label become spaces."""
     spaces = str.maketrans("\t\r\n", "   ")
     for prediction in all_of_them:
         print("\t".join(cell.translate(spaces) for cell in (*_cells(prediction, shown), *prediction.texts)))
 
 
+class _Line(Struct, frozen=True):
+    """A prediction in JSON."""
+
+    backend: str | UnsetType
+    text: str
+    second: str | UnsetType
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+
+
 def print_json(all_of_them: Iterable[Prediction], shown: Shown) -> None:
-    """One object a line, with all probabilities whether asked for or not."""
-    for prediction in all_of_them:
-        values = {
-            **({"backend": prediction.backend} if shown.backend else {}),
-            **dict(zip(("text", "second"), prediction.texts, strict=False)),
-            "label": prediction.label,
-            "probability": prediction.probability,
-            "probabilities": prediction.probabilities,
-        }
-        print(json.dumps(values, ensure_ascii=False))
+    """An object a line, with every label's probability whether asked for or not."""
+    for one in all_of_them:
+        backend = one.backend if shown.backend else UNSET
+        text, second = one.texts if len(one.texts) == 2 else (one.texts[0], UNSET)
+        print(to_json(_Line(backend, text, second, one.label, one.probability, one.probabilities)))
 
 
-PRINT: dict[str, Callable[[Iterable[Prediction], Shown], None]] = {
+PRINT: dict[Format, Callable[[Iterable[Prediction], Shown], None]] = {
     "table": print_table,
     "tsv": print_tsv,
     "json": print_json,
 }
-"""By --format."""
+"""Printers by --format."""
 
 
 def _table(first: Prediction, shown: Shown) -> Table:
@@ -110,7 +136,7 @@ def _table(first: Prediction, shown: Shown) -> Table:
 
 
 def _cells(prediction: Prediction, shown: Shown) -> list[str]:
-    """All but the texts, as strings."""
+    """Every cell but the texts."""
     numbers = [prediction.probability, *(prediction.probabilities.values() if shown.every_label else ())]
     return [
         *([prediction.backend] if shown.backend else []),
@@ -120,5 +146,5 @@ def _cells(prediction: Prediction, shown: Shown) -> list[str]:
 
 
 def _on_one_line(text: str) -> str:
-    """With a space for each character that would move a terminal's cursor or change its colours."""
+    """The text with a space for each character that would move a terminal's cursor or change its colours."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,4 +1,4 @@
-"""The texts that predict is asked about: from the command line, a file or standard input."""
+"""Texts to predict: from the command line, a file or standard input."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from shared.tasks import Rows
 from shared.tasks.reading import Row, numbered_lines
 
 STANDARD_INPUT = Path("standard input")
-"""As messages name it."""
+"""Its name in messages."""
 
 
 def read_texts(texts: list[str], file: str | None) -> Rows:
-    """The texts themselves, one or a pair, or those of a file (`-` is standard input), or without either of standard
-    input if that is no terminal: one a line, or two with a tab between. Raises InputError naming file and line."""
+    """The texts given, one or a pair. Else those of the file (`-` is standard input), or of standard input if it is no
+    terminal: a text a line, or two with a tab between. Raises InputError naming file and line."""
     if texts and file is not None:
         raise InputError("texts and --file: pass one of the two")
     if len(texts) > 2:
@@ -23,7 +23,7 @@ def read_texts(texts: list[str], file: str | None) -> Rows:
     for text in texts:
         if not text.strip():
             raise InputError("a text is empty; pass one with words")
-        if any("\ud800" <= c <= "\udfff" for c in text):  # what Python makes of bytes that are not UTF-8
+        if any("\ud800" <= c <= "\udfff" for c in text):  # Python's stand-in for a byte that is not UTF-8
             raise InputError(f"the text {text!a} is not UTF-8; convert it")
     if texts:
         return Rows(texts[:1], texts[1:] or None, None)
@@ -38,8 +38,8 @@ def read_texts(texts: list[str], file: str | None) -> Rows:
 
 
 def rows_of(content: bytes, file: Path) -> Rows:
-    """The texts or pairs of a file's content. Raises InputError naming file and line where a line is empty, not UTF-8,
-    or of other columns than the first."""
+    """The texts or pairs that a file holds. Raises InputError naming file and line if a line is empty, is not UTF-8, or
+    has more or fewer columns than the first."""
     rows = [Row(file, number, line.split("\t")) for number, line in numbered_lines(content, file)]
     if not rows:
         raise InputError(f"{file} has no texts; give it one a line")

@@ -1,46 +1,51 @@
-"""What there is to run: tasks, recipes, models and backends, and what each lacks here."""
+"""Lists tasks, recipes, models and backends, and what each lacks here."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
 
 from backends import BACKENDS
-from benchmarks.reporting.tables import print_table
+from benchmarks.reporting.numbers import MISSING
+from benchmarks.reporting.page import Page, Table
 from benchmarks.workers.environments import find_environment
+from benchmarks.workers.progress import terminal
 from shared.checkpoint.untrained import RANDOM
 from shared.errors import InputError
 from shared.files import cache_dir
 from shared.metrics import majority_score
 from shared.presets import get_preset, preset_names
-from shared.tasks import TASK_MODULES, Task, get_task
+from shared.tasks import TASK_MODULES, get_task
 
 
-def print_listing(console: Console, data_dir: Path | None, pythons: dict[str, Path]) -> None:
-    """One table each. Only built-in tasks and those under `data_dir` are read; the hub is not asked."""
-    tables = {
-        "Tasks": (("task", "rows", "labels", "majority", "here"), [_task(name, data_dir) for name in TASK_MODULES]),
-        "Recipes": (("recipe", "task", "model", "published"), [_preset(name) for name in preset_names()]),
-        "Models": (("model", "what", "here"), _models()),
-        "Backends": (("backend", "framework", "here"), [_backend(name, pythons) for name in BACKENDS]),
-    }
-    for title, (columns, rows) in tables.items():
-        print_table(console, title, pd.DataFrame(rows, columns=list(columns)), names=1)
+def print_listing(data_dir: Path | None, pythons: dict[str, Path]) -> None:
+    """Shows a table of each kind. Reads only built-in tasks and those under `data_dir`, and asks no hub."""
+    tables = [
+        _table("Tasks", ("task", "rows", "labels", "majority", "here"), [_task(n, data_dir) for n in TASK_MODULES]),
+        _table("Recipes", ("recipe", "task", "model", "published"), [_preset(name) for name in preset_names()]),
+        _table("Models", ("model", "what", "here"), _models()),
+        _table("Backends", ("backend", "framework", "here"), [_backend(name, pythons) for name in BACKENDS]),
+    ]
+    Page(tables).print(terminal())
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> Table:
+    return Table(pd.DataFrame(rows, columns=list(columns)), title, names=1)
 
 
 def _task(name: str, data_dir: Path | None) -> tuple[str, ...]:
-    task: Task = get_task(name)
+    task = get_task(name)
     labels = ", ".join(task.labels)
     if not task.built_in and data_dir is None:
-        return name, "–", labels, "–", "pass --data-dir; else a run asks the hub"
+        return name, MISSING, labels, MISSING, "pass --data-dir; else a run asks the hub"
     try:
         splits = task.load(data_dir)
     except InputError as error:
-        return name, "–", labels, "–", str(error)
+        return name, MISSING, labels, MISSING, str(error)
     counts = ", ".join(f"{split} {len(rows):,}" for split, rows in splits.items())
     majority = majority_score(np.array(splits["train"].labels))
     return name, counts, labels, f"{majority:.3f}", "made by this project" if task.built_in else "under --data-dir"
@@ -62,6 +67,7 @@ def _models() -> list[tuple[str, ...]]:
 
 
 def _size(config: dict[str, Any]) -> str:
+    """Layers and width that a config.json gives, BERT's or DistilBERT's."""
     layers = config.get("num_hidden_layers", config.get("n_layers"))
     return f"random weights, {layers} layers, {config.get('hidden_size', config.get('dim'))} wide"
 

@@ -1,27 +1,31 @@
-"""Pictures of what records hold: loss by step and epoch, accuracy by epoch, confusion matrices. PNG and SVG each."""
+"""Pictures of records (loss by step and epoch, accuracy by epoch, confusion matrices), of lengths and of speed. Each is
+drawn as PNG and SVG."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from backends import BACKENDS
 from benchmarks.reporting.record_tables import PICTURES
 from shared.records import SPLITS, Record
 
 COLOURS = dict(zip(BACKENDS, ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:brown"), strict=False))
+"""The colour of each backend."""
+
 SMOOTHED = 25
-"""A step's loss is shown as the mean of about so many windows a run: a batch's own is mostly noise."""
+"""Windows of a run over which losses are averaged: the loss of a single batch is mostly noise."""
 
 
-def draw_pictures(out: Path, records: list[Record]) -> list[str]:
-    """Draws into `out`/pictures, one picture of each kind for the records that differ in backend and seed alone.
-    Returns the PNG files' names, relative to `out`; an SVG of the same name is beside each."""
+def draw_pictures(out: Path, records: Sequence[Record]) -> list[str]:
+    """Draws into `out`/pictures, for records that differ in backend and seed alone one picture of each kind. Returns
+    the PNG files' names, relative to `out`; an SVG of the same name is beside each."""
     names = []
     for name, group in _comparisons(records).items():
         for kind, figure in (("loss", _loss(group)), ("accuracy", _accuracy(group)), *_confusions(group)):
@@ -31,8 +35,8 @@ def draw_pictures(out: Path, records: list[Record]) -> list[str]:
 
 
 def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens: list[int]) -> str:
-    """A histogram of the tokens of a task's training rows, `lengths` int64 [n], with each max_len and the share of rows
-    that it cuts. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
+    """Draws a histogram of the tokens of a task's training rows, `lengths` int64 [n], with each max_len and the share
+    of rows that it cuts. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
     figure, axes = _figure(1)
     axes[0].hist(lengths, bins=np.arange(lengths.min(), lengths.max() + 2) - 0.5, color="0.6")
     for max_len, colour in zip(max_lens, COLOURS.values(), strict=False):
@@ -71,54 +75,48 @@ def draw_speed(out: Path, table: pd.DataFrame, title: str) -> str:
     return _save(figure, out, "speed")
 
 
-def _save(figure: Any, out: Path, name: str) -> str:
-    from matplotlib import pyplot
-
+def _save(figure: Figure, out: Path, name: str) -> str:
     path = out / PICTURES / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in (path, path.with_suffix(".svg")):
         figure.savefig(file, dpi=110)
-    pyplot.close(figure)
     return f"{PICTURES}/{path.name}"
 
 
-def _comparisons(records: list[Record]) -> dict[str, list[Record]]:
-    """By a name for files, those that differ in backend and seed alone, in the registry's order and by seed."""
+def _comparisons(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records that differ in backend and seed alone, by a name for files, in the registry's order and by seed."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        asked = json.loads(json.dumps(record["asked"]))
-        for name in ("backend", "revision", "versions"):
-            del asked[name]
-        asked["recipe"].pop("seed", None)
-        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
-        recipe = record["recipe"]
-        name = f"{asked['task']}-len{recipe['max_len']}-batch{recipe['batch_size']}-{digest}"
+        alike = record.asked.without("backend", "revision", "versions", "seed")
+        digest = hashlib.sha256(alike.encode()).hexdigest()[:6]
+        recipe = record.recipe
+        name = f"{record.asked.task}-len{recipe.max_len}-batch{recipe.batch_size}-{digest}"
         groups.setdefault(name, []).append(record)
     order = list(BACKENDS)
     return {
-        name: sorted(group, key=lambda r: (order.index(r["asked"]["backend"]), r["recipe"]["seed"]))
+        name: sorted(group, key=lambda record: (order.index(record.asked.backend), record.recipe.seed))
         for name, group in sorted(groups.items())
     }
 
 
 def _title(record: Record) -> str:
-    recipe = record["recipe"]
+    recipe = record.recipe
     return (
-        f"{record['model']} on {record['asked']['task']}: length {recipe['max_len']}, batch {recipe['batch_size']}, "
-        f"rate {recipe['learning_rate']:g}, {recipe['epochs']} epochs, {record['rows']['train']:,} rows"
+        f"{record.model} on {record.asked.task}: length {recipe.max_len}, batch {recipe.batch_size}, "
+        f"rate {recipe.learning_rate:g}, {recipe.epochs} epochs, {record.rows['train']:,} rows"
     )
 
 
-def _loss(group: list[Record]) -> Any:
+def _loss(group: Sequence[Record]) -> Figure:
     """Training loss by step, smoothed, a line a run; dev loss after each epoch."""
     figure, axes = _figure(1)
     for record in group:
-        answer, colour = record["answer"], COLOURS[record["asked"]["backend"]]
-        losses, steps = np.array(answer["step_loss"]), np.cumsum([epoch["steps"] for epoch in answer["epochs"]])
+        answer, colour = record.answer, COLOURS[record.asked.backend]
+        losses, steps = np.array(answer.step_loss), np.cumsum([epoch.steps for epoch in answer.epochs])
         window = max(1, len(losses) // SMOOTHED)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
         axes[0].plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color=colour, linewidth=1, alpha=0.8)
-        dev = [(step, e["dev"]["loss"]) for step, e in zip(steps, answer["epochs"], strict=True) if e["dev"]]
+        dev = [(step, epoch.dev["loss"]) for step, epoch in zip(steps, answer.epochs, strict=True) if epoch.dev]
         if dev:
             axes[0].plot(*zip(*dev, strict=True), "D", color=colour, markersize=4)
     axes[0].set(xlabel="step", ylabel="loss (nats)")
@@ -126,66 +124,67 @@ def _loss(group: list[Record]) -> Any:
     return figure
 
 
-def _accuracy(group: list[Record]) -> Any:
+def _accuracy(group: Sequence[Record]) -> Figure:
     """Training and dev accuracy by epoch, a line a run, and the majority's share of dev."""
     figure, axes = _figure(1)
     for record in group:
-        epochs, colour = record["answer"]["epochs"], COLOURS[record["asked"]["backend"]]
+        epochs, colour = record.answer.epochs, COLOURS[record.asked.backend]
         numbers = range(1, len(epochs) + 1)
-        axes[0].plot(numbers, [e["train_accuracy"] for e in epochs], "--o", color=colour, markersize=3, linewidth=1)
-        if all(e["dev"] for e in epochs):
-            axes[0].plot(numbers, [e["dev"]["accuracy"] for e in epochs], "-D", color=colour, markersize=4, linewidth=1)
-    if "dev" in group[0]["majority"]:
-        axes[0].axhline(group[0]["majority"]["dev"], color="0.5", linewidth=0.8, linestyle=":")
+        training = [epoch.train_accuracy for epoch in epochs]
+        axes[0].plot(numbers, training, "--o", color=colour, markersize=3, linewidth=1)
+        dev = [epoch.dev["accuracy"] for epoch in epochs if epoch.dev]
+        if len(dev) == len(epochs):
+            axes[0].plot(numbers, dev, "-D", color=colour, markersize=4, linewidth=1)
+    if "dev" in group[0].majority:
+        axes[0].axhline(group[0].majority["dev"], color="0.5", linewidth=0.8, linestyle=":")
     axes[0].set(xlabel="epoch", ylabel="accuracy")
     axes[0].xaxis.get_major_locator().set_params(integer=True)
     _legend(axes[0], group, [("--o", "training"), ("-D", "dev"), (":", "majority of dev")])
     return figure
 
 
-def _confusions(group: list[Record]) -> list[tuple[str, Any]]:
-    """Of each split, a matrix a backend, summed over seeds, where the records hold them."""
+def _confusions(group: Sequence[Record]) -> list[tuple[str, Figure]]:
+    """A figure for each split whose records hold confusion matrices."""
     figures = []
     for split in SPLITS:
         matrices: dict[str, np.ndarray] = {}
+        names: list[str] = []
         for record in group:
-            found = record["answer"].get("details", {}).get(split)
+            found = record.answer.details.get(split)
             if found:
-                backend = record["asked"]["backend"]
-                matrices[backend] = matrices.get(backend, 0) + np.array(found["confusion"])
-                names = list(found["report"])[: len(found["confusion"])]  # then come averages
-        if not matrices:
-            continue
-        side = 0.34 * len(names)
-        figure, axes = _figure(len(matrices), (0.8 + len(matrices) * (1.2 + side), 2.1 + side))
-        for axis, (backend, matrix) in zip(axes, matrices.items(), strict=True):
-            shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-            axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-            for (i, j), count in np.ndenumerate(matrix):
-                axis.text(j, i, count, ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
-            axis.set_title(backend, fontsize=9)
-            axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
-            axis.set_yticks(range(len(names)), names, fontsize=8)
-            axis.set(xlabel=f"predicted, {split}")
-        axes[0].set_ylabel("label")
-        figures.append((f"confusion-{split}", figure))
+                backend = record.asked.backend
+                matrices[backend] = matrices.get(backend, 0) + np.array(found.confusion)
+                names = list(found.report)[: len(found.confusion)]  # averages follow the labels
+        if matrices:
+            figures.append((f"confusion-{split}", _matrices(matrices, names, split)))
     return figures
 
 
-def _figure(columns: int, size: tuple[float, float] = (8, 4.5)) -> tuple[Any, Any]:
-    """`size` in inches."""
-    import matplotlib  # most of a second, and only pictures need it
+def _matrices(matrices: dict[str, np.ndarray], names: list[str], split: str) -> Figure:
+    """A confusion matrix for each backend, summed over seeds, shaded by the share of the label's rows."""
+    side = 0.34 * len(names)
+    figure, axes = _figure(len(matrices), (0.8 + len(matrices) * (1.2 + side), 2.1 + side))
+    for axis, (backend, matrix) in zip(axes, matrices.items(), strict=True):
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (i, j), count in np.ndenumerate(matrix):
+            axis.text(j, i, count, ha="center", va="center", color="white" if shares[i, j] > 0.5 else "black")
+        axis.set_title(backend, fontsize=9)
+        axis.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set(xlabel=f"predicted, {split}")
+    axes[0].set_ylabel("label")
+    return figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, columns, figsize=size, layout="constrained", squeeze=False)
-    return figure, axes[0]
+def _figure(columns: int, size: tuple[float, float] = (8, 4.5)) -> tuple[Figure, Any]:
+    """An empty figure and its axes; `size` in inches."""
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(1, columns, squeeze=False)[0]
 
 
-def _legend(axes: Any, group: list[Record], styles: list[tuple[str, str]]) -> None:
-    backends = dict.fromkeys(record["asked"]["backend"] for record in group)
-    for backend in backends:
+def _legend(axes: Any, group: Sequence[Record], styles: list[tuple[str, str]]) -> None:
+    for backend in dict.fromkeys(record.asked.backend for record in group):
         axes.plot([], [], color=COLOURS[backend], label=backend)
     for style, label in styles:
         axes.plot([], [], style, color="0.4", label=label, markersize=4, linewidth=1)

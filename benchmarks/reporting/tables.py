@@ -1,8 +1,6 @@
-"""Tables of strings on the terminal, and how numbers are shown."""
+"""Tables of strings on the terminal."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,9 +12,9 @@ from rich.text import Text
 def print_table(
     console: Console, title: str, table: pd.DataFrame, styles: dict[str, str] | None = None, names: int | None = None
 ) -> None:
-    """A table whose cells are strings, on the terminal: words to the left, numbers to the right. A cell that is a key
-    of `styles` is shown in that style. Where the terminal is narrow, words are cut; with `names`, those of the first so
-    many columns are whole and the others wrap."""
+    """Shows a table whose cells are strings: words to the left, numbers to the right. A cell that is a key of `styles`
+    is shown in that style. A narrow terminal cuts words short; with `names`, the first so many columns stay whole and
+    the others wrap."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for n, name in enumerate(table.columns):
         word = bool(table[name].map(_is_word).all())
@@ -32,19 +30,6 @@ def print_table(
     for values in table.itertuples(index=False):
         shown.add_row(*(Text(value, style=(styles or {}).get(value, "")) for value in values))
     console.print(shown)
-
-
-def number(value: Any, digits: int) -> str:
-    return f"{value:.{digits}f}" if pd.notna(value) else "–"
-
-
-def as_typed(value: Any) -> Any:
-    """As the command line has it, but for numbers, which are sorted as such."""
-    if isinstance(value, list):
-        return ",".join(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else value
 
 
 def _is_word(text: str) -> bool:

@@ -1,120 +1,116 @@
-"""Results of benchmarks.speed: what was measured, in one file."""
+"""Results of benchmarks.speed: all that was measured for one question, in one file."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.modes import Mode
+from msgspec import Struct, field
+
+from benchmarks.speed.asked import SpeedAsked
+from benchmarks.speed.variants import Variant
 from benchmarks.workers.attempts import DISTURBED
+from shared.answer import Trained, TrainerAnswer
 from shared.errors import InputError
-from shared.files import write_whole
+from shared.files import from_json, to_json, write_whole
+from shared.job import Precision
 
 
-@dataclass(frozen=True)
-class Took:
-    """What one process took for two passes over a sample."""
+class Took(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cost of one process, which passed over a sample twice."""
 
     seconds: float
-    """Of the second pass, synchronised at both ends."""
+    """The second pass, synchronised at both ends."""
     first_pass_seconds: float
-    """With tracing, compilation and allocation for every shape of the sample."""
+    """The first pass, with compilation and allocation for every shape of the sample."""
     first_step_seconds: float
     start_seconds: float
-    """From the process's first line to the first step: import, build and load."""
+    """Time from the process's first line to the first step: import, build and load."""
     peak_memory_bytes: int
 
     @classmethod
-    def of(cls, answer: dict[str, Any]) -> Took:
-        """Of a worker's answer, or a baseline's."""
-        first, second = answer["epochs"]
+    def of(cls, answer: Trained | TrainerAnswer) -> Took:
+        """The cost that an answer tells."""
+        first, second = answer.epochs
         return cls(
-            seconds=second["seconds"],
-            first_pass_seconds=first["seconds"],
-            first_step_seconds=answer["first_step_seconds"],
-            start_seconds=answer["start_seconds"],
-            peak_memory_bytes=answer["peak_memory_bytes"],
+            seconds=second.seconds,
+            first_pass_seconds=first.seconds,
+            first_step_seconds=answer.first_step_seconds,
+            start_seconds=answer.start_seconds,
+            peak_memory_bytes=answer.peak_memory_bytes,
         )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One attempt at one mode in one round."""
+class Measured(Struct, frozen=True, forbid_unknown_fields=True, rename={"variant": "mode"}):
+    """One attempt at one variant in one round."""
 
-    mode: Mode
+    variant: Variant
     round: int
-    """From 1."""
+    """Counted from 1."""
     attempt: int
-    """From 1."""
+    """Counted from 1."""
     busy_cores: float
-    """Kept busy by other processes meanwhile."""
+    """Cores that other processes kept busy meanwhile."""
     took: Took
 
     @property
     def disturbed(self) -> bool:
+        """Whether other processes kept too many cores busy."""
         return self.busy_cores > DISTURBED
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What a framework reached on this machine, before a round (or, one beyond the last, after it)."""
+class Rated(Struct, frozen=True, forbid_unknown_fields=True):
+    """The rates that a framework reached before a round, or, with a number one beyond the last, after it."""
 
     backend: str
     round: int
     product: dict[str, float]
-    """FLOP/s of matrix products by precision."""
+    """FLOP/s of matrix products, by precision."""
     bandwidth: float
     """Bytes a second."""
 
 
-@dataclass
-class Results:
-    """All that was measured for one question, kept in one file that is written anew after each measurement."""
+class Results(Struct, forbid_unknown_fields=True):
+    """All that was measured for one question."""
 
-    file: Path
-    asked: dict[str, Any]
+    asked: SpeedAsked
     measured: list[Measured] = field(default_factory=list)
-    rates: list[Rates] = field(default_factory=list)
+    rates: list[Rated] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """By the mode's name, why its backend cannot."""
+    """Reasons why variants cannot be measured, by their names."""
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By the mode's name, what a stock trainer was told."""
+    """All arguments of a library's own trainer, by the variant's name."""
 
     @classmethod
-    def at(cls, file: Path, asked: dict[str, Any]) -> Results:
-        """Those that the file holds, or none yet. Raises InputError where it is no such file."""
+    def read(cls, file: Path, asked: SpeedAsked) -> Results:
+        """The file's results, or none yet if there is no file. Raises InputError if it holds something else."""
         if not file.is_file():
-            return cls(file, asked)
+            return cls(asked)
         try:
-            held = json.loads(file.read_text(encoding="utf-8"))
-            measured = [
-                Measured(**(entry | {"mode": Mode(**entry["mode"]), "took": Took(**entry["took"])}))
-                for entry in held["measured"]
-            ]
-            rates = [Rates(**entry) for entry in held["rates"]]
-            return cls(file, asked, measured, rates, held["refused"], held["arguments"])
-        except (ValueError, KeyError, TypeError):
+            return from_json(file.read_bytes(), cls)
+        except ValueError:
             raise InputError(f"{file} holds no rounds of benchmarks.speed; delete it and measure again") from None
 
-    def write(self) -> None:
-        write_whole(self.file, json.dumps({k: v for k, v in asdict(self).items() if k != "file"}, indent=1))
+    def write(self, file: Path) -> None:
+        """Replaces the file."""
+        write_whole(file, to_json(self, indent=1))
 
-    def has(self, mode: Mode, round: int) -> bool:
-        return any(m.mode == mode and m.round == round for m in self.measured)
+    def has(self, variant: Variant, round: int) -> bool:
+        """Whether the variant was measured in the round."""
+        return any(m.variant == variant and m.round == round for m in self.measured)
 
-    def counted(self, mode: Mode) -> list[Measured]:
-        """Of each round the least disturbed attempt."""
-        rounds = sorted({m.round for m in self.measured if m.mode == mode})
-        return [
-            min((m for m in self.measured if m.mode == mode and m.round == n), key=lambda m: m.busy_cores)
-            for n in rounds
-        ]
+    def counted(self, variant: Variant) -> list[Measured]:
+        """The least disturbed attempt of each round, by round."""
+        quietest: dict[int, Measured] = {}
+        for made in (m for m in self.measured if m.variant == variant):
+            if made.round not in quietest or made.busy_cores < quietest[made.round].busy_cores:
+                quietest[made.round] = made
+        return [quietest[number] for number in sorted(quietest)]
 
-    def best_rate(self, precision: str) -> float | None:
-        """FLOP/s, the highest that any framework reached; None where none can."""
+    def best_rate(self, precision: Precision) -> float | None:
+        """The highest FLOP/s that any framework reached; None if none computes in this precision."""
         return max((r.product[precision] for r in self.rates if precision in r.product), default=None)
 
     def best_bandwidth(self) -> float:
+        """The highest bytes a second that any framework reached."""
         return max(r.bandwidth for r in self.rates)

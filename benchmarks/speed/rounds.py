@@ -1,124 +1,139 @@
-"""Measures modes side by side: round by round every mode once, each in a fresh process, and each framework's rates
-around each round."""
+"""Rounds: in each, every variant is measured once, in a fresh process, and every framework's rates before it."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from backends import BACKENDS
+from backends.rates import Rates
 from benchmarks.cells.plan import Question
-from benchmarks.speed.modes import Mode
-from benchmarks.speed.results import Measured, Rates, Results, Took
+from benchmarks.speed.results import Measured, Rated, Results, Took
 from benchmarks.speed.sample import Sample
+from benchmarks.speed.variants import Variant
 from benchmarks.workers.attempts import attempts
-from benchmarks.workers.bare import check_bare
 from benchmarks.workers.environments import Environment
-from benchmarks.workers.launcher import ModeFailed, run_script, run_worker
+from benchmarks.workers.launcher import run_script, run_worker
 from benchmarks.workers.progress import RunProgress
-from shared.architecture import Architecture
-from shared.errors import InputError
+from shared.answer import Event, Stepped, Trained, TrainerAnswer
+from shared.errors import InputError, ProcessFailed
+from shared.job import Precision
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What every mode is given."""
+class Conditions:
+    """Everything that is the same for all variants."""
 
     question: Question
-    architecture: Architecture
     samples: dict[str, Sample]
-    """By `Mode.widths`."""
+    """Samples by `Variant.widths`."""
     environments: dict[str, Environment]
+    """Interpreters by backend."""
     device: str
     threads: int
 
     @property
     def gpu_variables(self) -> dict[str, str]:
-        """For a program that takes the GPU that it sees: the one asked for, or none."""
+        """Show a program that takes every GPU it sees the one asked for, or none."""
         return {"CUDA_VISIBLE_DEVICES": self.device.removeprefix("cuda:").removeprefix("cpu")}
 
 
-def measure_modes(
-    setting: Setting, modes: list[Mode], rounds: int, results: Results, progress: RunProgress
+def measure_variants(
+    conditions: Conditions,
+    variants: list[Variant],
+    rounds: int,
+    results: Results,
+    file: Path,
+    progress: RunProgress,
 ) -> dict[str, str]:
-    """Measures what the results lack, and adds it there as it comes. Gives by the mode's name why it failed, where one
-    did; a failed mode keeps no other from being measured. Rounds run forwards and backwards in turn, so that no mode
-    always follows the same other."""
+    """Measures what the results lack. Adds each measurement to them, and writes them to the file, as it comes. Rounds
+    run forwards and backwards in turn, so that no variant always follows the same other.
+
+    A variant that fails does not keep the others from being measured: returns the reasons by its name. Raises
+    ProcessFailed if a framework's rates cannot be measured."""
     failed: dict[str, str] = {}
-    precisions = sorted({mode.precision for mode in modes})
+    precisions = sorted({variant.precision for variant in variants})
     for number in range(1, rounds + 1):
-        _measure_rates(setting, number, precisions, results)
-        for mode in modes if number % 2 else reversed(modes):
-            if mode.name in results.refused or mode.name in failed or results.has(mode, number):
+        _measure_rates(conditions, number, precisions, results, file)
+        for variant in variants if number % 2 else reversed(variants):
+            if variant.name in results.refused or variant.name in failed or results.has(variant, number):
                 continue
-            progress.begin(f"round {number}/{rounds} {mode.name}")
+            progress.begin(f"round {number}/{rounds} {variant.name}")
             try:
-                made = attempts(lambda mode=mode: _run_mode(setting, mode, progress.event))  # type: ignore[misc]
+                _measure(conditions, variant, number, results, progress)
             except InputError as refusal:
-                results.refused[mode.name] = str(refusal)
+                results.refused[variant.name] = str(refusal)
                 progress.end(f"refused: {refusal}")
-            except ModeFailed as failure:
-                failed[mode.name] = str(failure)
-                progress.end(f"FAILED: {failure}")
-                for line in failure.tail:
-                    progress.line(f"      | {line}")
-            else:
-                for attempt, (answer, busy) in enumerate(made, 1):
-                    results.measured.append(Measured(mode, number, attempt, busy, Took.of(answer)))
-                if mode.stock:
-                    results.arguments[mode.name] = made[-1][0]["arguments"]
-                progress.end(_line(results.counted(mode)[-1], setting.samples[mode.widths], len(made)))
-            results.write()
-    _measure_rates(setting, rounds + 1, precisions, results)
+            except ProcessFailed as failure:
+                (results.refused if failure.refused else failed)[variant.name] = str(failure)
+                progress.failed("refused" if failure.refused else "FAILED", failure)
+            results.write(file)
+    _measure_rates(conditions, rounds + 1, precisions, results, file)
     return failed
 
 
-def _measure_rates(setting: Setting, round: int, precisions: list[str], results: Results) -> None:
-    for backend, environment in setting.environments.items():
-        if any(r.backend == backend and r.round == round for r in results.rates):
-            continue
-        with tempfile.TemporaryDirectory() as scratch:
-            found = run_script(
-                [environment.python, "-m", "backends.rates", backend, setting.threads, ",".join(precisions)],
-                Path(scratch) / "rates.json",
-                setting.threads,
-                setting.gpu_variables,
-            )
-        results.rates.append(Rates(backend, round, found["product"], found["bandwidth"]))
-        results.write()
+def _measure(conditions: Conditions, variant: Variant, round: int, results: Results, progress: RunProgress) -> None:
+    """Measures a variant, again if others disturb it. Raises InputError if it is refused, and ProcessFailed."""
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, Stepped):
+            progress.event(event)
+
+    made = attempts(lambda: _run(conditions, variant, on_event))
+    for attempt, (answer, busy) in enumerate(made, 1):
+        results.measured.append(Measured(variant, round, attempt, busy, Took.of(answer)))
+        if isinstance(answer, TrainerAnswer):
+            results.arguments[variant.name] = answer.arguments
+    progress.end(_line(results.counted(variant)[-1], conditions.samples[variant.widths], len(made)))
 
 
-def _run_mode(setting: Setting, mode: Mode, on_event: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """The answer of one process. Raises InputError where the backend refuses the mode, and ModeFailed."""
-    sample, question = setting.samples[mode.widths], setting.question
-    if mode.stock and mode.backend == "gluon":
-        check_bare(question.checkpoint, setting.architecture)  # its network is the bare script's
-    job = question.job(
-        mode.backend, setting.device, setting.threads, data=str(sample.data), recipe=sample.recipe, **mode.of_job()
+def _run(conditions: Conditions, variant: Variant, on_event: Callable[[Event], None]) -> Trained | TrainerAnswer:
+    """The answer of one process. Raises InputError if the variant is refused, and ProcessFailed."""
+    sample = conditions.samples[variant.widths]
+    module = BACKENDS[variant.backend].module("trainer") if variant.trainer else "backends.worker"
+    job = replace(
+        conditions.question.job(variant.backend, conditions.device, conditions.threads),
+        data=str(sample.data),
+        recipe=sample.recipe,
+        precision=variant.precision,
+        compile=variant.compile,
     )
-    python = setting.environments[mode.backend].python
-    module = BACKENDS[mode.backend].module("trainer") if mode.stock else "backends.worker"
+    python = conditions.environments[variant.backend].python
     with tempfile.TemporaryDirectory() as folder:
         job.write(Path(folder))
-        outcome = run_worker(
-            python, Path(folder), setting.threads, lambda e: on_event(e) if e["event"] == "step" else None, module
-        )
-    if outcome.bad_input:
-        raise InputError(outcome.error)
-    if outcome.answer is None:
-        raise ModeFailed(outcome.error, outcome.tail)
-    second = outcome.answer["epochs"][-1]
-    did = second["steps"], second["rows"], second["padded_tokens"]
-    if did != (sample.work.steps, sample.work.rows, sample.work.padded_tokens):
-        raise ModeFailed(
-            f"steps, rows and tokens of a pass are {did}, and the sample has "
-            f"{(sample.work.steps, sample.work.rows, sample.work.padded_tokens)}",
-            (),
-        )
-    return outcome.answer
+        kind: type[Trained] | type[TrainerAnswer] = TrainerAnswer if variant.trainer else Trained
+        answer = run_worker(python, Path(folder), conditions.threads, on_event, kind, module)
+    _check_work(answer, sample)
+    return answer
+
+
+def _check_work(answer: Trained | TrainerAnswer, sample: Sample) -> None:
+    """Raises ProcessFailed if the process did other work than the sample's."""
+    second, work = answer.epochs[-1], sample.work
+    did, wanted = (second.steps, second.rows, second.padded_tokens), (work.steps, work.rows, work.padded_tokens)
+    if did != wanted:
+        raise ProcessFailed(f"steps, rows and tokens of a pass are {did}, and the sample has {wanted}")
+
+
+def _measure_rates(
+    conditions: Conditions, round: int, precisions: list[Precision], results: Results, file: Path
+) -> None:
+    """Measures the rates that the results lack, of every framework that has probes. Raises ProcessFailed."""
+    rated = {r.backend for r in results.rates if r.round == round}
+    for backend, environment in conditions.environments.items():
+        if backend in rated or "probes" in BACKENDS[backend].lacks:
+            continue
+        command = [environment.python, "-m", "backends.rates", backend, conditions.threads, ",".join(precisions)]
+        with tempfile.TemporaryDirectory() as scratch:
+            answer = Path(scratch) / "rates.json"
+            try:
+                found = run_script(command, answer, conditions.threads, Rates, conditions.gpu_variables)
+            except ProcessFailed as failure:
+                raise ProcessFailed(f"{backend}: its rates could not be measured: {failure}", failure.tail) from None
+        results.rates.append(Rated(backend, round, found.product, found.bandwidth))
+        results.write(file)
 
 
 def _line(measured: Measured, sample: Sample, attempts: int) -> str:

@@ -1,10 +1,10 @@
-"""A few steps that stand for an epoch: which, and how their time becomes the epoch's.
+"""A sample: a few steps of an epoch, chosen so that their mean time is the epoch's.
 
-The steps of an epoch of buckets differ in length many times over, so the first few say little. The epoch's batches are
-sorted by what they cost, and the sample is spread evenly over them. The costliest is always in it, as it decides the
-peak of memory, and stands for the next costliest too: for so many that the sample's mean cost is the epoch's. Where a
-step's time is an affine function of its operations, its mean time then is the epoch's mean. What is left of the
-difference, and the epoch's short last batch, which is not sampled, come in when seconds are scaled by operations.
+With buckets, the lengths of an epoch's steps differ many times over, so the first few steps say little. The sample is
+spread evenly over the epoch's batches in order of cost. The costliest batch is always in it, since it decides the peak
+of memory; as many of the next costliest are left out as make the sample's mean cost most nearly the epoch's. If a
+step's time is an affine function of its operations, then the sample's mean time is the epoch's too. Seconds are scaled
+by operations for the rest of the difference, and for the epoch's short last batch, which is never sampled.
 """
 
 from __future__ import annotations
@@ -22,32 +22,33 @@ from shared.flops import Work
 from shared.recipe import Recipe
 
 PASSES = 2
-"""Over the sample in one process. The first meets each shape, and traces or compiles for it; the second is timed."""
+"""Passes over the sample in one process. The first meets every shape and compiles for it. The second is timed."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The chosen steps of a way to pad."""
+    """The chosen steps of one way to pad."""
 
     recipe: Recipe
-    """With which a worker makes these batches, in this order, of `data`."""
+    """Makes these batches, in this order, out of `data`."""
     data: Path
+    """An encoded folder (shared.encoding)."""
     work: Work
-    """Of one pass over the sample."""
+    """One pass over the sample."""
     epoch: Work
-    """Of the whole epoch."""
+    """The whole epoch."""
 
     @property
     def scale(self) -> float:
-        """From seconds of a pass to seconds of an epoch."""
+        """Seconds of an epoch by seconds of a pass."""
         return self.epoch.all_flops / self.work.all_flops
 
 
 def make_sample(
     train: Encoded, architecture: Architecture, recipe: Recipe, steps: int, folder: Path, width_multiple: int = 1
 ) -> Sample:
-    """Writes the rows of `steps` batches of the recipe's first epoch into the new folder, in the epoch's order. What is
-    counted is of batches whose widths are rounded up to `width_multiple`, as `shared.batching.batch_width` does."""
+    """Writes the rows of `steps` batches of the recipe's first epoch into the new folder, in the epoch's order. Work is
+    counted with widths rounded up to `width_multiple`, as `shared.batching.batch_width` does."""
 
     def work(of: Iterable[np.ndarray]) -> Work:
         return Work.of(architecture, train.lengths, of, recipe, width_multiple)
@@ -58,7 +59,7 @@ def make_sample(
     chosen = [full[i] for i in choose_steps(costs, steps)]
     write_rows(folder, {"train": take_rows(train, np.concatenate(chosen)), "dev": take_rows(train, chosen[0][:1])})
     return Sample(
-        # The rows lie batch by batch; `bucket` would sort them anew, and pads as `longest` does.
+        # The rows lie batch by batch. `bucket` would sort them again; it pads as `longest` does.
         recipe=replace(
             recipe,
             padding="max_length" if recipe.padding == "max_length" else "longest",
@@ -73,9 +74,9 @@ def make_sample(
 
 
 def choose_steps(costs: np.ndarray, steps: int) -> np.ndarray:
-    """Numbers of the steps to take (int64, ascending) of an epoch whose steps cost so much (float [n]): all where there
-    are no more; else the costliest, and others spread evenly over all but the costliest few in order of cost, where
-    "few" makes the mean cost most nearly that of all."""
+    """Chooses steps of an epoch by their `costs`, float [n]. Returns their numbers, int64 [steps], ascending; all n if
+    there are no more. Takes the costliest, and spreads the others evenly, in order of cost, over all but the costliest
+    few. "Few" is the number that brings the mean cost nearest to that of all n."""
     if steps >= len(costs):
         return np.arange(len(costs))
     order = np.argsort(costs, kind="stable")

@@ -1,33 +1,32 @@
-"""Whether cost grows as the work does: one epoch on growing numbers of training rows, time a real token and peak memory
-beside each other, and the time that encoding takes."""
+"""Growing work: one epoch on growing numbers of training rows, to see whether time a real token, peak memory and the
+time of encoding stay flat."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+from msgspec import Struct, structs
 
 from benchmarks.cells.plan import Question
-from benchmarks.reporting.tables import print_table
-from benchmarks.speed.modes import Mode
+from benchmarks.reporting.page import Notes, Page, Table, write_csv
+from benchmarks.speed.asked import Computing, ScalingAsked
+from benchmarks.speed.prepare import prepare
+from benchmarks.speed.variants import Variant
+from benchmarks.speed.wanted import Wanted
 from benchmarks.workers.attempts import DISTURBED, attempts
-from benchmarks.workers.environments import Environment
-from benchmarks.workers.launcher import ModeFailed, run_worker
+from benchmarks.workers.launcher import run_worker
 from benchmarks.workers.progress import RunProgress, terminal
+from shared.answer import Trained
 from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded, write_encoded, write_rows
-from shared.errors import InputError
-from shared.files import write_whole
+from shared.errors import InputError, ProcessFailed
+from shared.files import from_json, to_json, write_whole
 from shared.job import Job
-from shared.records import cell_id, steady_epoch_seconds
-
-Size = dict[str, Any]
-"""What one backend took for one number of rows: what `_measure` gives, and `busy_cores`."""
+from shared.recipe import Recipe
 
 LEGEND = (
     "`µs a token`: an epoch's training time, its first step as long as the mean of the others, by the real tokens",
@@ -36,122 +35,159 @@ LEGEND = (
 )
 
 
-def measure_scaling(
-    questions: list[Question],
-    mode: Mode,
-    environments: dict[str, Environment],
-    common: dict[str, Any],
-    out: Path,
-    rerun: bool,
-) -> int:
-    """One epoch a question, which differ in `train_rows` alone, on every backend, in this mode's precision. `common`
-    is what benchmarks.speed asks in any case. What is measured is kept, under `out`, and with `rerun` measured anew.
-    Prints and writes; returns the exit code. Raises InputError."""
-    asked = {"kind": "scaling", "mode": mode.of_job()} | common
-    device, threads, machine = common["device"], common["threads"], common["machine"]
-    file = out / "rounds" / f"{cell_id(asked)}.json"
-    if rerun:
+class Size(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The cost of one epoch on so many rows."""
+
+    backend: str
+    rows: int
+    tokens: int
+    """Real ones."""
+    encode_seconds: float
+    epoch_seconds: float
+    """Training alone, the first step as long as the mean of the others."""
+    start_seconds: float
+    """Time from the worker's first line to the first step."""
+    peak_memory_bytes: int
+    busy_cores: float
+    """Cores that other processes kept busy meanwhile."""
+
+    @property
+    def by_token(self) -> float:
+        """Seconds a real token."""
+        return self.epoch_seconds / self.tokens
+
+
+class Sizes(Struct, forbid_unknown_fields=True):
+    """All that was measured for one question, in one file."""
+
+    asked: ScalingAsked
+    sizes: list[Size]
+
+    @classmethod
+    def read(cls, file: Path, asked: ScalingAsked) -> Sizes:
+        """The file's sizes, or none yet if there is no file. Raises InputError if it holds something else."""
+        if not file.is_file():
+            return cls(asked, [])
+        try:
+            return from_json(file.read_bytes(), cls)
+        except ValueError:
+            raise InputError(
+                f"{file} holds no sizes of benchmarks.speed --scale; delete it and measure again"
+            ) from None
+
+    def has(self, backend: str, rows: int) -> bool:
+        """Whether the backend was measured on so many rows."""
+        return any((size.backend, size.rows) == (backend, rows) for size in self.sizes)
+
+
+def measure_scaling(wanted: Wanted) -> int:
+    """Measures what is not measured yet, each backend on each number of rows; prints and writes. Returns the exit code.
+    Raises InputError, also if a backend refuses."""
+    prepared = prepare(wanted)
+    variant = wanted.variants[0]
+    computing = Computing(precision=variant.precision, compile=variant.compile)
+    asked = ScalingAsked(computing, **structs.asdict(prepared.asked))
+    file = asked.file(wanted.out)
+    if wanted.rerun:
         file.unlink(missing_ok=True)
-    sizes: list[Size] = json.loads(file.read_text(encoding="utf-8"))["sizes"] if file.is_file() else []
-    todo = [
-        (backend, q)
-        for q in questions
-        for backend in environments
-        if not any((size["backend"], size["rows"]) == (backend, len(q.splits["train"])) for size in sizes)
+    found = Sizes.read(file, asked)
+    left = [
+        (variant, question)
+        for question in prepared.questions
+        for variant in wanted.variants
+        if not found.has(variant.backend, len(question.splits["train"]))
     ]
-    console = terminal()
-    failed = False
-    with RunProgress(console, len(todo)) as progress:
-        for backend, question in todo:
-            progress.begin(f"{backend} {len(question.splits['train']):,} rows")
-            job = question.job(backend, device, threads, **mode.of_job())
+    console, failed = terminal(), False
+    with RunProgress(console, len(left)) as progress:
+        for variant, question in left:
+            progress.begin(f"{variant.backend} {len(question.splits['train']):,} rows")
+            python = prepared.environments[variant.backend].python
             try:
-                size = _measure(job, question, environments[backend].python, progress)
-            except ModeFailed as failure:
+                size = _measure(_job(variant, question, asked), question, python, progress)
+            except ProcessFailed as failure:
+                if failure.refused:
+                    raise InputError(str(failure)) from None
                 failed = True
-                progress.end(f"FAILED: {failure}")
-                for line in failure.tail:
-                    progress.line(f"      | {line}")
+                progress.failed("FAILED", failure)
                 continue
-            sizes.append(size)
-            write_whole(file, json.dumps({"asked": asked, "sizes": sizes}, indent=1))
-            progress.end(f"{size['epoch_seconds']:.1f} s, {size['peak_memory_bytes'] / 2**20:.0f} MiB")
-    if sizes:
-        table = scaling_table(sizes)
-        write_whole(out / "scaling.csv", pd.DataFrame(sizes).to_csv(index=False, float_format="%.6g"))
-        recipe = questions[0].recipe
-        note = (
-            f"{common['model']} on {common['task']}, {mode.padding}, {mode.precision}, batch {recipe.batch_size}, "
-            f"max_len {recipe.max_len}; {machine['cpu']}, {machine['cores']} cores, {threads} threads, {device}"
-        )
-        text = table.to_markdown(index=False, disable_numparse=True)
-        lines = "\n".join(f"- {line}" for line in (*LEGEND, note))
-        write_whole(out / "scaling.md", f"{text}\n\n{lines}\n")
-        print_table(console, "Growing work", table)
-        for line in (*LEGEND, note):
-            console.print(f"- {line}", style="dim", highlight=False, markup=False)
-        console.print(f"\n{out}: scaling.md, scaling.csv", style="dim")
+            found.sizes.append(size)
+            write_whole(file, to_json(found, indent=1))
+            progress.end(f"{size.epoch_seconds:.1f} s, {size.peak_memory_bytes / 2**20:.0f} MiB")
+    if found.sizes:
+        write_report(wanted.out, found).print(console)
+        console.print(f"\n{wanted.out}: scaling.md, scaling.csv", style="dim")
     return 1 if failed else 0
 
 
-def scaling_table(sizes: list[Size]) -> pd.DataFrame:
-    """By backend and rows, every cell a string."""
-    rows = []
-    for size in sorted(sizes, key=lambda s: (s["backend"], s["rows"])):
-        least = min((s for s in sizes if s["backend"] == size["backend"]), key=lambda s: s["rows"])
-        rows.append(
-            {
-                "backend": size["backend"] + (" !" if size["busy_cores"] > DISTURBED else ""),
-                "rows": f"{size['rows']:,}",
-                "real tokens": f"{size['tokens']:,}",
-                "encode s": f"{size['encode_seconds']:.2f}",
-                "µs a row": f"{1e6 * size['encode_seconds'] / size['rows']:.1f}",
-                "epoch s": f"{size['epoch_seconds']:.1f}",
-                "µs a token": f"{1e6 * _by_token(size):.1f}",
-                "× fewest rows": f"{_by_token(size) / _by_token(least):.3f}",
-                "peak MiB": f"{size['peak_memory_bytes'] / 2**20:.0f}",
-                "peak × fewest rows": f"{size['peak_memory_bytes'] / least['peak_memory_bytes']:.3f}",
-                "others' cores": f"{size['busy_cores']:.2f}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _by_token(size: Size) -> float:
-    return float(size["epoch_seconds"] / size["tokens"])
+def _job(variant: Variant, question: Question, asked: ScalingAsked) -> Job:
+    job = question.job(variant.backend, asked.device, asked.threads)
+    return replace(job, precision=variant.precision, compile=variant.compile)
 
 
 def _measure(job: Job, question: Question, python: Path, progress: RunProgress) -> Size:
-    """The least disturbed attempt. Raises InputError where the backend refuses the job, and ModeFailed."""
+    """The least disturbed attempt. Raises ProcessFailed."""
     architecture = read_architecture(question.checkpoint, job.recipe, len(job.labels))
     train = {"train": question.splits["train"]}
 
-    def once() -> Size:
+    def once() -> tuple[float, Trained]:
         with tempfile.TemporaryDirectory() as scratch:
             start = time.perf_counter()
             (fresh := Path(scratch) / "encoded").mkdir()
             write_encoded(train, question.checkpoint, job.recipe.max_len, architecture.pad_id, fresh)
             encode_seconds = time.perf_counter() - start
             encoded, data = read_encoded(question.data), Path(scratch) / "data"
-            write_rows(data, {name: encoded[name] for name in ("train", "dev")})  # there is no test to wait for
+            write_rows(data, {name: encoded[name] for name in ("train", "dev")})  # without a test split to wait for
             folder = Path(scratch) / "job"
             folder.mkdir()
             replace(job, data=str(data)).write(folder)
-            outcome = run_worker(python, folder, job.threads, progress.event)
-        if outcome.bad_input:
-            raise InputError(outcome.error)
-        if outcome.answer is None:
-            raise ModeFailed(outcome.error, outcome.tail)
-        (epoch,) = outcome.answer["epochs"]
-        return {
-            "backend": job.backend,
-            "rows": epoch["rows"],
-            "tokens": epoch["tokens"],
-            "encode_seconds": encode_seconds,
-            "epoch_seconds": steady_epoch_seconds(outcome.answer)[0],
-            "start_seconds": outcome.answer["start_seconds"],
-            "peak_memory_bytes": outcome.answer["peak_memory_bytes"],
-        }
+            return encode_seconds, run_worker(python, folder, job.threads, progress.event, Trained)
 
-    size, busy = min(attempts(once), key=lambda attempt: attempt[1])
-    return size | {"busy_cores": busy}
+    (encode_seconds, answer), busy = min(attempts(once), key=lambda attempt: attempt[1])
+    (epoch,) = answer.epochs
+    return Size(
+        backend=job.backend,
+        rows=epoch.rows,
+        tokens=epoch.tokens,
+        encode_seconds=encode_seconds,
+        epoch_seconds=answer.steady_epoch_seconds()[0],
+        start_seconds=answer.start_seconds,
+        peak_memory_bytes=answer.peak_memory_bytes,
+        busy_cores=busy,
+    )
+
+
+def write_report(out: Path, found: Sizes) -> Page:
+    """Writes scaling.csv and scaling.md under `out`. Returns the page, to be printed."""
+    asked = found.asked
+    recipe = Recipe.from_json(asked.recipes[0])
+    note = (
+        f"{asked.model} on {asked.task}, {recipe.padding}, {asked.computing.precision}, batch {recipe.batch_size}, "
+        f"max_len {recipe.max_len}; {asked.machine.shown}, {asked.threads} threads, {asked.device}"
+    )
+    page = Page([Table(scaling_table(found.sizes), "Growing work", heading=False), Notes([*LEGEND, note])])
+    write_csv(out / "scaling.csv", pd.DataFrame([structs.asdict(size) for size in found.sizes]))
+    page.write(out / "scaling.md")
+    return page
+
+
+def scaling_table(sizes: list[Size]) -> pd.DataFrame:
+    """The sizes by backend and rows, every cell a string."""
+    rows = []
+    for size in sorted(sizes, key=lambda s: (s.backend, s.rows)):
+        least = min((s for s in sizes if s.backend == size.backend), key=lambda s: s.rows)
+        rows.append(
+            {
+                "backend": size.backend + (" !" if size.busy_cores > DISTURBED else ""),
+                "rows": f"{size.rows:,}",
+                "real tokens": f"{size.tokens:,}",
+                "encode s": f"{size.encode_seconds:.2f}",
+                "µs a row": f"{1e6 * size.encode_seconds / size.rows:.1f}",
+                "epoch s": f"{size.epoch_seconds:.1f}",
+                "µs a token": f"{1e6 * size.by_token:.1f}",
+                "× fewest rows": f"{size.by_token / least.by_token:.3f}",
+                "peak MiB": f"{size.peak_memory_bytes / 2**20:.0f}",
+                "peak × fewest rows": f"{size.peak_memory_bytes / least.peak_memory_bytes:.3f}",
+                "others' cores": f"{size.busy_cores:.2f}",
+            }
+        )
+    return pd.DataFrame(rows)

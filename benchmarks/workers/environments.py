@@ -1,4 +1,4 @@
-"""Which interpreter runs a backend, by one fixed rule, and what is installed in it."""
+"""Finds the interpreter that runs a backend, by one fixed rule, and what is installed in it."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Environment:
     packages: dict[str, str]
     """Every installed distribution and its version."""
     versions: dict[str, str]
-    """The version behind each module that the adapter imports."""
+    """The version of each module that the adapter imports."""
     python_version: str
 
     @property
     def shown(self) -> str:
-        """The interpreter's path, relative to the checkout where it lies inside."""
+        """The interpreter's path, relative to the checkout if it lies inside."""
         return str(self.python.relative_to(CHECKOUT) if self.python.is_relative_to(CHECKOUT) else self.python)
 
 
 def find_python(backend: str, given: dict[str, Path]) -> Path:
-    """`given` for this backend, else tox's environment of its name in the checkout, else this interpreter if it has
-    the framework. Raises InputError with the command that makes the environment."""
+    """The interpreter given for this backend, else tox's environment of its name in the checkout, else this interpreter
+    if it has the framework. Raises InputError with the command that makes the environment."""
     if backend in given:
         if not os.access(given[backend], os.X_OK) or not given[backend].is_file():
             raise InputError(f"--python {backend}={given[backend]}: there is no such interpreter")
@@ -62,7 +62,8 @@ def making(backend: str) -> str:
 
 
 def find_environment(backend: str, given: dict[str, Path]) -> Environment:
-    """The environment that `find_python` names, looked into. Raises InputError where a module is missing from it."""
+    """The interpreter that `find_python` gives, and what is installed in it. Raises InputError if it lacks a module of
+    the backend."""
     python = find_python(backend, given)
     run = subprocess.run(
         [python, "-m", "backends", "--json"], capture_output=True, text=True, cwd=CHECKOUT, env=worker_variables()
@@ -82,40 +83,41 @@ def find_environment(backend: str, given: dict[str, Path]) -> Environment:
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 SETTINGS = {
-    # glibc gives the memory of every large array back as it is freed, and the kernel zeroes each page anew when the
-    # next step takes as much: an embedding's gradient alone is 47 MB in MiniLM. One heap that keeps what it has.
+    # glibc gives the memory of every large array back as it is freed, and the kernel zeroes each page again when the
+    # next step takes as much: an embedding's gradient alone is 47 MB in MiniLM. These make one heap that keeps what it
+    # has.
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(2**40),
     "MALLOC_ARENA_MAX": "1",
 }
-"""How a worker's memory is managed, the same for every backend; libc reads it as the process starts. What the user's
-environment says instead is taken, for all of them."""
+"""How a worker's memory is managed, the same for every backend; libc reads it as the process starts. A variable that
+the user has set takes the place of the one here."""
 
 
 def worker_settings(threads: int) -> dict[str, str]:
-    """The variables that say how a worker computes and not what: so many threads, which OpenMP and the BLAS libraries
-    read as they are loaded; SETTINGS; and how OpenMP's threads wait, where the user says so."""
+    """The environment variables that say how a worker computes: its threads, which OpenMP and the BLAS libraries read
+    as they are loaded; SETTINGS; and how OpenMP's threads wait, if the user says so."""
     chosen = {name: os.environ.get(name, default) for name, default in SETTINGS.items()}
     chosen |= {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     return chosen | dict.fromkeys(THREADS, str(threads))
 
 
 def worker_variables(threads: int = 1) -> dict[str, str]:
-    """The environment variables of every process that runs in another interpreter: this project importable, nothing of
-    this interpreter's own, and `worker_settings`."""
+    """The environment variables of every process in another interpreter: it can import this project, has nothing of
+    this interpreter's own, and has `worker_settings`."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
     return kept | worker_settings(threads) | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:
-    """Each backend's. Raises InputError."""
-    with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to tell what it has
+    """The environment of each backend, by name. Raises InputError."""
+    with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to list its packages
         found = pool.map(lambda backend: find_environment(backend, pythons), backends)
         return dict(zip(backends, found, strict=True))
 
 
 def torch_converter(pythons: dict[str, Path]) -> Convert:
-    """Converts a pytorch_model.bin, for `resolve_model`, in the interpreter that has torch."""
+    """A function for `resolve_model` that converts a pytorch_model.bin in the interpreter that has torch."""
 
     def convert(source: Path, target: Path) -> None:
         python = find_environment("torch", pythons).python

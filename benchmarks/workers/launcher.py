@@ -1,19 +1,20 @@
-"""Starts a worker for one job and waits for it: a local process, in a session of its own. The only file that knows how
-a job reaches a worker; an engine that reaches other machines would go here."""
+"""Starts a process in a backend's interpreter and waits for its answer: a worker for a job, in a session of its own, or
+a script. The only file that knows how a job reaches a worker."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
+from shared.answer import Event
+from shared.errors import ProcessFailed
+from shared.files import from_json
 from shared.job import ANSWER, ERROR, EVENTS, Job
 
 if TYPE_CHECKING:
@@ -23,53 +24,32 @@ LOG = "worker.log"
 POLL_SECONDS = 0.1
 TAIL_LINES = 5
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a worker ended."""
-
-    answer: dict[str, Any] | None
-    """None where it failed."""
-    error: str = ""
-    """One line that says why it failed."""
-    bad_input: bool = False
-    """It failed because the job asked for what cannot be done."""
-    tail: tuple[str, ...] = ()
-    """The last lines that a failed worker printed."""
+T = TypeVar("T")
 
 
-class WorkerFailed(Exception):
-    """A worker ended without an answer."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-        """The exit code of a command that needs the answer: 2 for bad input, else 1."""
-
-
-def ask(name: str, job: Job, python: Path, folder: Path, progress: RunProgress) -> dict[str, Any]:
-    """Writes the job into a new folder, runs it and gives its answer, under this name in what is shown. Raises
-    WorkerFailed, the worker's last lines shown before."""
+def ask(name: str, job: Job, python: Path, folder: Path, answer: type[T], progress: RunProgress) -> T:
+    """Writes the job into a new folder, runs it and gives its answer. `name` labels the progress lines. Raises
+    ProcessFailed."""
     progress.begin(name)
     folder.mkdir()
     job.write(folder)
-    outcome = run_worker(python, folder, job.threads, progress.event)
-    if outcome.answer is None:
-        for line in outcome.tail:
-            progress.line(f"      | {line}")
-        raise WorkerFailed(f"{name}: {outcome.error}", 2 if outcome.bad_input else 1)
-    return outcome.answer
+    try:
+        return run_worker(python, folder, job.threads, progress.event, answer)
+    except ProcessFailed as failure:
+        raise ProcessFailed(f"{name}: {failure}", failure.tail, failure.refused) from None
 
 
 def run_worker(
     python: Path,
     folder: Path,
     threads: int,
-    on_event: Callable[[dict[str, Any]], None],
+    on_event: Callable[[Event], None],
+    answer: type[T],
     module: str = "backends.worker",
-) -> Outcome:
-    """Runs the job in the folder and gives its outcome. However this function is left, the worker has ended. `module`
-    is another program that answers jobs (a room's `trainer.py`)."""
+) -> T:
+    """Runs the job in the folder and gives its answer, of the type that `answer` names. However this function is left,
+    the worker has ended. `module` is another program that answers jobs (a room's `trainer.py`). Raises ProcessFailed.
+    """
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(
             [python, "-m", module, folder],
@@ -94,10 +74,32 @@ def run_worker(
             process.wait()
             if process.stdin:
                 process.stdin.close()
-    return _outcome(process.returncode, folder)
+    if process.returncode == 0 and (folder / ANSWER).is_file():
+        return from_json((folder / ANSWER).read_bytes(), answer)
+    raise _failure(process.returncode, folder)
 
 
-def _follow(file: Path) -> Iterator[list[dict[str, Any]]]:
+def run_script(
+    command: list[Any], answer_file: Path, threads: int, answer: type[T], variables: dict[str, str] | None = None
+) -> T:
+    """Runs an interpreter with a script and its arguments, `answer_file` after them, and gives the answer that it
+    leaves there. Raises ProcessFailed."""
+    process = subprocess.run(
+        [*map(str, command), str(answer_file)],
+        cwd=CHECKOUT,
+        env=worker_variables(threads) | (variables or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if process.returncode:
+        script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
+        tail = tuple(process.stdout.splitlines()[-TAIL_LINES:])
+        raise ProcessFailed(f"{script} ended with exit code {process.returncode}", tail)
+    return from_json(answer_file.read_bytes(), answer)
+
+
+def _follow(file: Path) -> Iterator[list[Event]]:
     """At each turn, the events that whole new lines of the file hold."""
     position = 0
     while True:
@@ -109,54 +111,16 @@ def _follow(file: Path) -> Iterator[list[dict[str, Any]]]:
             end = text.rfind(b"\n") + 1
             position += end
             lines = text[:end].splitlines()
-        yield [json.loads(line) for line in lines]
+        yield [from_json(line, Event) for line in lines]  # type: ignore[arg-type]
 
 
-def _outcome(code: int, folder: Path) -> Outcome:
-    if code == 0 and (folder / ANSWER).is_file():
-        return Outcome(json.loads((folder / ANSWER).read_text(encoding="utf-8")))
+def _failure(code: int, folder: Path) -> ProcessFailed:
     if code == 2 and (folder / ERROR).is_file():
-        return Outcome(None, json.loads((folder / ERROR).read_text(encoding="utf-8"))["message"], bad_input=True)
+        return ProcessFailed((folder / ERROR).read_text(encoding="utf-8"), refused=True)
     lines = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
     tail = tuple(lines[-TAIL_LINES:])
     if code < 0:
         name = signal.Signals(-code).name
         why = "; the kernel does this when memory runs out" if name == "SIGKILL" else ""
-        return Outcome(None, f"the worker was killed by {name}{why}", tail=tail)
-    return Outcome(None, f"the worker ended with exit code {code}", tail=tail)
-
-
-class ScriptFailed(Exception):
-    """A script ended without its answer."""
-
-    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.tail = tail
-        """The last lines that it printed."""
-
-
-def run_script(command: list[Any], answer: Path, threads: int, variables: dict[str, str] | None = None) -> Any:
-    """Runs an interpreter with a script and its arguments, `answer` after them, and gives the JSON that it leaves.
-    Raises ScriptFailed."""
-    process = subprocess.run(
-        [*map(str, command), str(answer)],
-        cwd=CHECKOUT,
-        env=worker_variables(threads) | (variables or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if process.returncode:
-        script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
-        raise ScriptFailed(
-            f"{script} ended with exit code {process.returncode}", tuple(process.stdout.splitlines()[-TAIL_LINES:])
-        )
-    return json.loads(answer.read_text())
-
-
-class ModeFailed(Exception):
-    """A process of this mode ended without an answer."""
-
-    def __init__(self, message: str, tail: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.tail = tail
+        return ProcessFailed(f"the worker was killed by {name}{why}", tail)
+    return ProcessFailed(f"the worker ended with exit code {code}", tail)

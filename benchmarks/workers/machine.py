@@ -1,4 +1,4 @@
-"""The circumstances of a measurement: what machine, how fast it is just now, and who else is using it."""
+"""The circumstances of a measurement: the machine, how fast it is just now, and how busy others keep it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 
 from shared.errors import InputError
+from shared.records import Machine
 
 PRODUCT = 1024
-"""Rows of the square matrices whose product is timed: 2.1 GFLOP, tens of milliseconds on two cores."""
+"""Rows of the square matrices whose product is timed: 2.1 GFLOP, some tens of milliseconds on two cores."""
 
 ADDED = 2**24
 """Numbers of each array whose sum is timed: 64 MiB, more than caches hold."""
 
 
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, memory (bytes), operating system and GPUs."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "system": f"{platform.system()} {platform.release()}",
-        "gpus": gpus(),
-    }
+def describe_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(
+        cpu=_cpu_name(),
+        cores=os.cpu_count(),
+        memory_bytes=psutil.virtual_memory().total,
+        system=f"{platform.system()} {platform.release()}",
+        gpus=gpus(),
+    )
 
 
 def gpus() -> list[str]:
-    """Names of the NVIDIA GPUs that the driver shows, without loading a framework."""
+    """Names of the NVIDIA GPUs that the driver shows. Loads no framework."""
     tool = shutil.which("nvidia-smi")
     if not tool:
         return []
@@ -45,7 +45,7 @@ def gpus() -> list[str]:
 
 
 def matrix_product_rate(threads: int, repeats: int = 5) -> float:
-    """FLOP/s of the best of some float32 matrix products with numpy's BLAS on this many threads."""
+    """FLOP/s of float32 matrix products with numpy's BLAS on so many threads, the best of `repeats`."""
     from threadpoolctl import threadpool_limits
 
     a = np.random.RandomState(0).rand(PRODUCT, PRODUCT).astype(np.float32)
@@ -60,8 +60,8 @@ def matrix_product_rate(threads: int, repeats: int = 5) -> float:
 
 
 def memory_bandwidth(threads: int, repeats: int = 5) -> float:
-    """Bytes a second, read and written, of the best of some sums of two large float32 arrays into a third, each of this
-    many threads adding its part."""
+    """Bytes a second, read and written, of adding two large float32 arrays into a third on so many threads, the best of
+    `repeats`."""
     parts = [np.ones((3, ADDED // threads), np.float32) for _ in range(threads)]
 
     def add(part: np.ndarray) -> None:
@@ -77,13 +77,14 @@ def memory_bandwidth(threads: int, repeats: int = 5) -> float:
 
 
 class BusyCores:
-    """How many cores other processes kept busy since this was made. What this process and the children that it has
-    waited for used is not counted."""
+    """Counts the cores that other processes keep busy from now on. Leaves out what this process uses, and the children
+    that it has waited for."""
 
     def __init__(self) -> None:
         self.wall, self.busy, self.own = time.perf_counter(), _machine_seconds(), _own_seconds()
 
     def by_others(self) -> float:
+        """Cores, on average since this was made."""
         wall = time.perf_counter() - self.wall
         return max(0.0, (_machine_seconds() - self.busy - (_own_seconds() - self.own)) / wall)
 
@@ -108,8 +109,8 @@ def _cpu_name() -> str:
 
 
 def choose_device(asked: str) -> str:
-    """`auto` is the first NVIDIA GPU that the driver shows, else the CPU; `cuda` is `cuda:0`. Raises InputError for a
-    GPU that is not there."""
+    """The device that is meant: `auto` is the first NVIDIA GPU that the driver shows, else the CPU; `cuda` is `cuda:0`.
+    Raises InputError for a GPU that is not there."""
     if asked == "cpu":
         return "cpu"
     found = gpus()
@@ -125,7 +126,7 @@ def choose_device(asked: str) -> str:
 
 
 def choose_threads(asked: int | None) -> int:
-    """The number asked for, or one for each processor that this process may use. Raises InputError."""
+    """The threads asked for, or one for each processor that this process may use. Raises InputError."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if asked is None:
         return available

@@ -1,9 +1,9 @@
-"""What a long run shows while it goes: a live display on a terminal, plain lines elsewhere."""
+"""Shows the progress of a long run: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
@@ -16,8 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from shared.answer import EpochEnded, Event, Loaded, Stepped
+from shared.errors import ProcessFailed
+
 WIDTH = 140
-"""Columns of what is printed where there is no terminal to ask."""
+"""Columns of output that does not go to a terminal."""
 
 
 def terminal(stderr: bool = False) -> Console:
@@ -27,7 +30,7 @@ def terminal(stderr: bool = False) -> Console:
 
 
 class RunProgress:
-    """Follows the cells of one run. Lines that stay are printed either way; bars only on a terminal."""
+    """Follows the cells of one run. Prints lines that stay, and on a terminal bars too."""
 
     def __init__(self, console: Console, cells: int) -> None:
         self.console, self.cells, self.number = console, cells, 0
@@ -53,6 +56,7 @@ class RunProgress:
         self.bars.stop()
 
     def line(self, text: str) -> None:
+        """Prints a line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, title: str) -> None:
@@ -61,26 +65,33 @@ class RunProgress:
         self.line(f"[{self.number}/{self.cells}] {title}")
         self.current = self.bars.add_task("  loading", total=None, note="")
 
-    def event(self, event: dict[str, Any]) -> None:
+    def event(self, event: Event) -> None:
         """The current cell's worker tells of progress."""
         if self.current is None:
             return
-        if event["event"] == "loaded":
-            self.bars.update(self.current, description="  loaded")
-        elif event["event"] == "step":
-            self.bars.update(
-                self.current,
-                description=f"  epoch {event['epoch']}",
-                completed=event["step"],
-                total=event["of"],
-                note=f"loss {event['loss']:.3f}",
-            )
-        elif event["event"] == "epoch":
-            dev = ", ".join(f"{name} {value:.3f}" for name, value in (event["dev"] or {}).items())
-            self.line(
-                f"    epoch {event['epoch']}/{event['of']}: {event['seconds']:.1f} s, "
-                f"training loss {event['train_loss']:.3f}, dev {dev or 'without labels'}"
-            )
+        match event:
+            case Loaded():
+                self.bars.update(self.current, description="  loaded")
+            case Stepped():
+                self.bars.update(
+                    self.current,
+                    description=f"  epoch {event.epoch}",
+                    completed=event.step,
+                    total=event.of,
+                    note=f"loss {event.loss:.3f}",
+                )
+            case EpochEnded(number, of, epoch):
+                dev = ", ".join(f"{name} {value:.3f}" for name, value in (epoch.dev or {}).items())
+                self.line(
+                    f"    epoch {number}/{of}: {epoch.seconds:.1f} s, "
+                    f"training loss {epoch.train_loss:.3f}, dev {dev or 'without labels'}"
+                )
+
+    def failed(self, what: str, failure: ProcessFailed) -> None:
+        """The current cell failed or was refused: shows why, and the last lines of its process."""
+        self.end(f"{what}: {failure}")
+        for line in failure.tail:
+            self.line(f"      | {line}")
 
     def end(self, text: str) -> None:
         """The current cell is over."""

@@ -1,1 +1,1 @@
-"""Checkpoints in HuggingFace's layout: config, weights, tokenizer; where they come from and how they are saved."""
+"""Checkpoints in HuggingFace's layout: config, weights, tokenizer; finding and saving them."""

@@ -1,4 +1,4 @@
-"""config.json as an Architecture."""
+"""Reads config.json as an Architecture."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ ACTIVATIONS: dict[str, Literal["gelu", "gelu_new", "relu"]] = {
     "gelu_pytorch_tanh": "gelu_new",
     "relu": "relu",
 }
-"""From transformers' names to ours; `gelu_pytorch_tanh` is the same formula as `gelu_new`."""
-
+"""This project's name of each of transformers' activations. `gelu_pytorch_tanh` is the same formula as `gelu_new`."""
 
 ONLY_SUPPORTED: dict[str, Any] = {
     "position_embedding_type": "absolute",
@@ -31,38 +30,45 @@ ONLY_SUPPORTED: dict[str, Any] = {
     "pruned_heads": {},
     "quantization_config": None,
 }
-"""Fields of config.json that change the network, and the one value of each that every backend honours."""
+"""Fields of config.json that change the network, each with the one value that every backend supports. A field that is
+missing or null is accepted too."""
 
 
 @dataclass(frozen=True)
-class _Config:
-    """config.json with checked access; the defaults passed in are transformers' own."""
+class Config:
+    """config.json with checked access. Defaults are those of transformers. Every method raises InputError naming the
+    field, if its value is not supported."""
 
     path: Path
     values: dict[str, Any]
 
     def refuse(self, field: str, wanted: str) -> InputError:
+        """The error that names a field, its value and the values that are supported."""
         return InputError(f"{self.path}: {field} is {self.values.get(field)!r}; this project supports {wanted}")
 
     def whole(self, field: str, default: int, least: int = 1) -> int:
+        """Reads a whole number, `least` or more."""
         value = self.values.get(field, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise self.refuse(field, f"whole numbers from {least}")
         return value
 
     def number(self, field: str, default: float) -> float:
+        """Reads a finite number above 0."""
         value = self.values.get(field, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < float("inf"):
             raise self.refuse(field, "numbers above 0")
         return float(value)
 
     def rate(self, field: str, default: float) -> float:
+        """Reads a number from 0 to below 1."""
         value = self.values.get(field, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
             raise self.refuse(field, "rates from 0 to below 1")
         return float(value)
 
     def activation(self, field: str) -> Literal["gelu", "gelu_new", "relu"]:
+        """Reads the name of an activation; `gelu` if the field is missing."""
         value = self.values.get(field, "gelu")
         if not isinstance(value, str) or value not in ACTIVATIONS:
             raise self.refuse(field, ", ".join(ACTIVATIONS))
@@ -70,14 +76,14 @@ class _Config:
 
 
 def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architecture:
-    """What the folder's config.json and the recipe's dropout say of the network. A field that is absent has
-    transformers' default. `recipe.dropout` replaces every rate (DistilBERT has none after attention's output), then
-    `recipe.head_dropout` the classifier's.
+    """Reads the network's architecture from the folder's config.json, with the recipe's dropout.
 
-    Raises InputError where config.json is missing, is broken or says what the project does not support, and where
-    `recipe.max_len` is more than the model's positions.
+    A field that is missing gets transformers' default. `recipe.dropout` replaces every rate (DistilBERT has no dropout
+    after attention's output), then `recipe.head_dropout` replaces the classifier's. Raises InputError if config.json is
+    missing, is broken or asks for something that is not supported, and if `recipe.max_len` is above the model's number
+    of positions.
     """
-    config = _Config(folder / "config.json", read_json(folder / "config.json"))
+    config = Config(folder / "config.json", read_json(folder / "config.json"))
     for field, only in ONLY_SUPPORTED.items():
         if config.values.get(field, only) not in (only, None):
             raise config.refuse(field, json.dumps(only))
@@ -100,7 +106,7 @@ def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architec
     return architecture
 
 
-def _bert(config: _Config, recipe: Recipe, num_labels: int) -> Architecture:
+def _bert(config: Config, recipe: Recipe, num_labels: int) -> Architecture:
     hidden = _either(recipe.dropout, config.rate("hidden_dropout_prob", 0.1))
     head = config.rate("classifier_dropout", 0.1) if config.values.get("classifier_dropout") is not None else hidden
     return Architecture(
@@ -127,7 +133,7 @@ def _bert(config: _Config, recipe: Recipe, num_labels: int) -> Architecture:
     )
 
 
-def _distilbert(config: _Config, recipe: Recipe, num_labels: int) -> Architecture:
+def _distilbert(config: Config, recipe: Recipe, num_labels: int) -> Architecture:
     hidden = _either(recipe.dropout, config.rate("dropout", 0.1))
     head = _either(recipe.dropout, config.rate("seq_classif_dropout", 0.2))
     return Architecture(
@@ -158,6 +164,6 @@ def _either(chosen: float | None, otherwise: float) -> float:
     return otherwise if chosen is None else chosen
 
 
-def _pad_id(config: _Config) -> int:
-    # Padding is masked, so that any id serves where the config names none.
+def _pad_id(config: Config) -> int:
+    # Padding is masked, so any id will do if the config names none.
     return 0 if config.values.get("pad_token_id", 0) is None else config.whole("pad_token_id", 0, least=0)

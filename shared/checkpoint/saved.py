@@ -1,4 +1,4 @@
-"""Fine-tuned folders: reading and writing them."""
+"""Reads and writes the folder of a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.architecture import Architecture, Weights
-from shared.checkpoint.config import (
-    _Config,
-)
+from shared.checkpoint.config import Config
 from shared.checkpoint.tokenizer import tokenizer_files
 from shared.checkpoint.weights import WEIGHTS
 from shared.errors import InputError
@@ -19,18 +17,20 @@ from shared.files import read_json, whole_folder, write_json
 
 @dataclass(frozen=True)
 class Saved:
-    """What a fine-tuned folder says of its use."""
+    """The use of a fine-tuned model, as its folder gives it."""
 
     task_name: str | None
-    """None where another program saved it."""
+    """None if another program saved the folder."""
     labels: tuple[str, ...]
+    """Names of the labels, by index."""
     max_len: int
+    """Largest number of tokens in a row."""
 
 
 def read_saved(folder: Path) -> Saved:
-    """What a fine-tuned folder says of its task, labels and length. Where it names no length, that is 512 or the
-    positions, if they are fewer. Raises InputError where config.json is missing, broken or of no single-label
-    classifier."""
+    """Reads task, labels and length of a fine-tuned folder. If the folder names no length, the length is 512, or the
+    number of positions if that is less. Raises InputError if config.json is missing, is broken or does not belong to a
+    single-label classifier."""
     path = folder / "config.json"
     config = read_json(path)
     heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
@@ -53,7 +53,7 @@ def read_saved(folder: Path) -> Saved:
     longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
     if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
         longest = 512
-    positions = _Config(path, config).whole("max_position_embeddings", 512)
+    positions = Config(path, config).whole("max_position_embeddings", 512)
     return Saved(config.get("finetuning_task"), labels, min(int(longest), positions))
 
 
@@ -67,19 +67,19 @@ def write_folder(
     max_len: int,
 ) -> None:
     """Writes a fine-tuned model as a folder that transformers' `AutoModelForSequenceClassification` and `AutoTokenizer`
-    open: `weights` as model.safetensors, config.json and tokenizer files from the checkpoint in `source`. It appears
-    whole, in place of a model that was there before.
+    open: `weights` as model.safetensors, config.json and tokenizer files from the checkpoint in `source`.
 
-    Raises InputError where `target` exists and holds no model.
+    The folder is written whole or not at all, and replaces an earlier model. Raises InputError if `target` exists and
+    holds no model.
     """
     if target.exists() and not (target / "config.json").is_file():
         raise InputError(f"{target} exists and is no saved model; remove it or save elsewhere")
-    # Imported here: most of what reads checkpoints writes none.
+    # Imported here: most code that reads checkpoints writes none.
     from safetensors.numpy import save_file
 
     with whole_folder(target) as partial:
         save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
-        (partial / WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
+        (partial / WEIGHTS).chmod(0o644)  # safetensors lets only the owner read it
         write_json(
             partial / "config.json", _saved_config(read_json(source / "config.json"), architecture, task_name, labels)
         )
@@ -91,7 +91,7 @@ def write_folder(
 def _saved_config(
     config: dict[str, Any], architecture: Architecture, task_name: str, labels: tuple[str, ...]
 ) -> dict[str, Any]:
-    # The weights are float32 now whatever the source was stored as, and lie elsewhere.
+    # The weights are float32 now, whatever type the source has, and lie in another folder.
     for field in ("_name_or_path", "torch_dtype", "dtype", "num_labels"):
         config.pop(field, None)
     dropout = architecture.dropout

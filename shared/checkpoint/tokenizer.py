@@ -1,4 +1,4 @@
-"""A checkpoint folder's tokenizer."""
+"""Reads the tokenizer of a checkpoint folder as transformers does."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 from shared.errors import InputError
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
-"""The files of a checkpoint folder that belong to its tokenizer."""
+"""Files of a checkpoint folder that belong to its tokenizer."""
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Those of TOKENIZER_FILES that the folder holds. Raises InputError where it has neither of the first two."""
+    """Lists the files in TOKENIZER_FILES that the folder has. Raises InputError if it has neither tokenizer.json nor
+    vocab.txt."""
     found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     if not found or found[0].name not in TOKENIZER_FILES[:2]:
         raise InputError(f"{folder} has no tokenizer.json and no vocab.txt; add the checkpoint's tokenizer files")
@@ -21,7 +22,8 @@ def tokenizer_files(folder: Path) -> list[Path]:
 
 
 def read_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
-    """The tokenizer that transformers makes of the folder. Raises InputError naming what it cannot read or honour."""
+    """Builds the tokenizer that transformers builds from the folder. Raises InputError naming a file that cannot be
+    read, or a setting that is not supported."""
     config_file = folder / "tokenizer_config.json"
     config = _json(folder / "special_tokens_map.json") | _json(config_file)
     for side in ("truncation_side", "padding_side"):
@@ -45,10 +47,11 @@ NORMALIZER = {
     "tokenize_chinese_chars": ("handle_chinese_chars", True),
     "strip_accents": ("strip_accents", None),
 }
-"""Fields of tokenizer_config.json, what `tokenizers` calls them, and what transformers takes where they are absent."""
+"""Fields of tokenizer_config.json. Each has its name in `tokenizers`, and the value that transformers takes if it is
+missing."""
 
 
-# `tokenizers` is imported in these two: commands that encode nothing start faster without it.
+# These two functions import `tokenizers` themselves: commands that encode nothing start faster without it.
 def _from_vocabulary(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -74,7 +77,7 @@ def _from_json(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-d
 
     tokenizer = Tokenizer.from_file(str(file))
     if config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-        return tokenizer  # transformers takes this file as it is for these, and has the config rule for BERT's own
+        return tokenizer  # for these classes transformers takes the file as it is; for BERT's own the config decides
     if not isinstance(tokenizer.normalizer, normalizers.BertNormalizer):
         raise InputError(f"{file}: its normalizer is not BERT's; pass a BERT or DistilBERT checkpoint")
     for name, (ours, default) in NORMALIZER.items():
@@ -86,7 +89,8 @@ def _from_json(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-d
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """What a JSON file holds; nothing where there is none."""
+    """Reads a JSON object; an empty one if there is no such file. Raises InputError if the file holds something
+    else."""
     if not file.is_file():
         return {}
     try:
@@ -99,5 +103,5 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _text(token: str | dict[str, Any]) -> str:
-    """A token as tokenizer_config.json writes it: plain, or with its properties."""
+    """The text of a token, which tokenizer_config.json writes plain or with its properties."""
     return token if isinstance(token, str) else token["content"]

@@ -1,4 +1,4 @@
-"""Checkpoints of random weights."""
+"""Makes checkpoints of random weights."""
 
 from __future__ import annotations
 
@@ -50,14 +50,16 @@ RANDOM: dict[str, dict[str, Any]] = {
     "bert-base": _bert(layers=12, width=768, heads=12),
     "bert-large": _bert(layers=24, width=1024, heads=16),
 }
-"""config.json of each size that `random:NAME` offers, less what all have in common."""
-
+"""Fields of config.json for each size that `random:NAME` offers, without the common ones."""
 
 COMMON = {"vocab_size": 30522, "max_position_embeddings": 512, "initializer_range": 0.02, "pad_token_id": 0}
-"""The published number of embedding rows, for timing, though the project's vocabulary is smaller."""
+"""Fields of config.json that all sizes share. The number of embedding rows is the published one, so that timing is
+realistic; this project's vocabulary is smaller."""
 
 
 def random_checkpoint(size: str) -> Path:
+    """Returns the folder of a checkpoint with random weights, in the cache; makes it on first use. Raises InputError if
+    `size` is not in RANDOM."""
     if size not in RANDOM:
         raise InputError(f"unknown model 'random:{size}'; pass random:NAME with NAME one of {', '.join(RANDOM)}")
     pieces = word_pieces()
@@ -66,7 +68,7 @@ def random_checkpoint(size: str) -> Path:
     target = cache_dir() / "models" / f"random-{size}-{made_of[:12]}"
     if target.is_dir():
         return target
-    # Imported here: made once.
+    # Imported here: a checkpoint is made once.
     from safetensors.numpy import save_file
 
     with whole_folder(target) as partial:
@@ -81,8 +83,8 @@ def random_checkpoint(size: str) -> Path:
 
 
 def _random_weights(architecture: Architecture) -> Weights:
-    """The encoder as transformers would initialise it: normal(0, initializer_range), biases zero, LayerNorms one and
-    zero, the padding token's embedding zero."""
+    """Draws an encoder as transformers initialises it: normal(0, initializer_range); 0 for biases and for the pad
+    token's embedding; 1 for the weights of LayerNorms."""
     random = np.random.RandomState(0)
     weights: Weights = {}
     for name, shape in architecture.shapes().items():

@@ -1,5 +1,5 @@
-"""A small WordPiece vocabulary of this project's own, for checkpoints of random weights. Every lower-case English text
-in ASCII can be written with it; everyday words are one piece."""
+"""A small WordPiece vocabulary for checkpoints of random weights. It can write every lower-case English text in ASCII,
+and everyday words are one piece."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ james sarah emma jack lucy sam ann kate mark london paris york america american 
 
 
 def word_pieces() -> list[str]:
-    """The vocabulary in the order of ids: BERT's special tokens with [PAD] at 0, punctuation, digits and letters, the
-    same two as continuations, suffixes, words."""
+    """The vocabulary in the order of ids: BERT's special tokens with [PAD] at 0; punctuation, digits and letters;
+    digits, letters and suffixes as continuations; words."""
     characters = [*string.punctuation, *string.digits, *string.ascii_lowercase]
     continuations = [*string.digits, *string.ascii_lowercase, *SUFFIXES.split()]
     pieces = [*SPECIAL, *characters, *(f"##{piece}" for piece in continuations), *WORDS.split()]

@@ -1,4 +1,4 @@
-"""A HuggingFace folder as a config and arrays under HuggingFace's names; reading and writing.
+"""Reads and checks the weights of a HuggingFace folder.
 
 Such a folder holds config.json, model.safetensors (or its shards with an index) and the tokenizer's files.
 """
@@ -33,22 +33,22 @@ IGNORED = (
     "embeddings.position_ids",
     "embeddings.token_type_ids",  # buffers that count up or hold zeros
 )
-"""How names, less the model's prefix, of stored tensors begin that fine-tuning has no use for."""
+"""Prefixes of stored tensors to ignore, after the model's own prefix (`bert.`) is taken off."""
 
 
 @dataclass(frozen=True)
 class _Tensor:
-    """Where a stored tensor lies."""
+    """A tensor stored in a file."""
 
     file: Path
     name: str
     dtype: str
     shape: tuple[int, ...]
     start: int
-    """Its first byte, from the file's beginning."""
+    """Position of its first byte in the file."""
 
     def read(self) -> np.ndarray:
-        """The values as float32."""
+        """Reads the values as float32."""
         with self.file.open("rb") as file:
             file.seek(self.start)
             stored = np.fromfile(file, STORED_DTYPES[self.dtype], prod(self.shape)).reshape(self.shape)
@@ -58,38 +58,39 @@ class _Tensor:
 
 
 STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
-"""Of the safetensors format, those that can be parameters, as numpy reads them."""
+"""Types of the safetensors format that parameters may have, each with the numpy type to read it as."""
 
 
 def check_weights(folder: Path, architecture: Architecture, head: bool = False) -> None:
-    """Checks all that the weights files' headers tell, in milliseconds.
+    """Checks the headers of the weights' files, which takes milliseconds.
 
-    Raises InputError where a file is missing or truncated, or a tensor of the encoder (BERT's pooler included), or with
-    `head` of the head too, is missing, has another shape, or is unknown: neither a parameter nor in `IGNORED`.
+    Raises InputError if a file is missing or truncated, if a tensor of the encoder (BERT's pooler included) is missing
+    or has another shape, and if a tensor is unknown: neither a parameter nor in `IGNORED`. With `head`, tensors of the
+    head are checked too.
     """
     _locate(folder, architecture, head)
 
 
 def first_weights(folder: Path, architecture: Architecture, recipe: Recipe) -> Weights:
-    """What fine-tuning starts from: the folder's encoder, and a head drawn from `recipe.seed`, float32, in the order of
-    `Architecture.shapes`. Raises what `check_weights` does."""
+    """Returns the first weights of a fine-tuning: the folder's encoder, and a head drawn from `recipe.seed`. float32,
+    in the order of `Architecture.shapes`. Raises InputError as `check_weights` does."""
     weights = {name: tensor.read() for name, tensor in _locate(folder, architecture, head=False).items()}
     return weights | _first_head(architecture, recipe)
 
 
 def saved_weights(folder: Path, architecture: Architecture) -> Weights:
-    """Every parameter from a fine-tuned folder, head included, float32, in the order of `Architecture.shapes`. Raises
-    what `check_weights` does, of the head too."""
+    """Reads every parameter of a fine-tuned folder, head included. float32, in the order of `Architecture.shapes`.
+    Raises InputError as `check_weights` does, for the head too."""
     return {name: tensor.read() for name, tensor in _locate(folder, architecture, head=True).items()}
 
 
 def checkpoint_hash(folder: Path) -> str:
-    """sha256, hex, of config.json, the weights and the tokenizer files: all that a run takes from the folder."""
+    """sha256, hex, over all files that a run reads from the folder: config.json, weights and tokenizer."""
     return hash_files([folder / "config.json", *weight_files(folder), *tokenizer_files(folder)])
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files that hold the folder's weights. Raises InputError naming one that is missing."""
+    """Lists the safetensors files of the folder's weights. Raises InputError naming one that is missing."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     index = folder / SHARD_INDEX
@@ -106,7 +107,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _Tensor]:
-    """The stored tensor of every parameter, or of every one outside the head, in the order of the shapes."""
+    """Finds the stored tensor of every parameter, in the order of `Architecture.shapes`; without `head`, of every
+    parameter outside the head. Raises InputError as `check_weights` does."""
     prefix = f"{architecture.model_type}."
     shapes = {name: s for name, s in architecture.shapes().items() if head or name.startswith(prefix)}
     by_short_name = {name.removeprefix(prefix): name for name in shapes}
@@ -127,7 +129,7 @@ def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _
             raise InputError(f"{folder} lacks the weights {_some(missing)}; pass a checkpoint that has them")
         raise InputError(
             f"{folder} lacks the weights {_some(missing)} of a classifier; fine-tune it with benchmarks.run --save and "
-            "pass the folder that this leaves"
+            "pass the saved folder"
         )
     if unknown:
         raise InputError(f"{folder} has unknown weights: {_some(unknown)}; pass a plain BERT or DistilBERT checkpoint")
@@ -146,7 +148,7 @@ def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _
 
 
 def _modern(name: str) -> str:
-    """TensorFlow-era checkpoints call LayerNorm's parameters gamma and beta."""
+    """Replaces gamma and beta, the names of LayerNorm's parameters in old checkpoints from TensorFlow."""
     if name.endswith(".gamma"):
         return name.removesuffix("gamma") + "weight"
     return name.removesuffix("beta") + "bias" if name.endswith(".beta") else name
@@ -158,8 +160,12 @@ def _some(names: list[str]) -> str:
 
 
 def _read_header(file: Path) -> list[_Tensor]:
-    """The tensors of a safetensors file: 8 bytes with the header's length (little-endian), the header as JSON, then the
-    data, to which its offsets refer (https://github.com/huggingface/safetensors#format)."""
+    """Reads the header of a safetensors file.
+
+    The file has 8 bytes with the header's length (little-endian), the header as JSON, then the data. Offsets in the
+    header count from the start of the data (https://github.com/huggingface/safetensors#format). Raises InputError if
+    the file is truncated or is no safetensors file.
+    """
     size = file.stat().st_size
     with file.open("rb") as stream:
         data_start = 8 + int.from_bytes(stream.read(8), "little")
@@ -183,7 +189,7 @@ def _read_header(file: Path) -> list[_Tensor]:
 
 
 def _first_head(architecture: Architecture, recipe: Recipe) -> Weights:
-    # A stream of its own, apart from the row order's, which the seed alone starts.
+    # A random stream of its own: the order of rows has the one that the seed alone starts.
     random = np.random.RandomState([recipe.seed, 1])
     bound = architecture.width**-0.5
     head: Weights = {}

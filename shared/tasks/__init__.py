@@ -29,19 +29,19 @@ TASK_MODULES = {
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one split, as columns of one length."""
+    """Rows of one split, as columns of equal length."""
 
     first: list[str]
     second: list[str] | None
     """None for a task of single sentences."""
     labels: list[int] | None
-    """Indices into the task's label names; None where the source has no labels (GLUE's test files)."""
+    """Indices into the task's label names; None if the source has no labels, as GLUE's test files."""
 
     def __len__(self) -> int:
         return len(self.first)
 
     def head(self, limit: int) -> Rows:
-        """The first `limit` rows."""
+        """Returns the first `limit` rows."""
         return Rows(
             self.first[:limit],
             None if self.second is None else self.second[:limit],
@@ -49,7 +49,7 @@ class Rows:
         )
 
     def take(self, rows: np.ndarray) -> Rows:
-        """The rows of these numbers, in this order."""
+        """Returns the rows of these numbers (int64 [n]), in this order."""
         return Rows(
             [self.first[i] for i in rows],
             None if self.second is None else [self.second[i] for i in rows],
@@ -58,7 +58,7 @@ class Rows:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 of texts and labels, hex; computed once, as many cells are of the same rows."""
+        """sha256, hex, over texts and labels. Computed once, as many cells have the same rows."""
         digest = hashlib.sha256()
         for column in (self.first, self.second, self.labels):
             digest.update(repr(column).encode())
@@ -67,23 +67,24 @@ class Rows:
 
 @dataclass(frozen=True)
 class Task:
-    """What a task is, apart from its rows."""
+    """A task, without its rows."""
 
     name: str
     labels: tuple[str, ...]
-    """The labels' names, by index."""
+    """Names of the labels, by index."""
     pair: bool
+    """Whether a row has two texts."""
     metrics: tuple[str, ...]
-    """Names in shared.metrics.METRICS, the one that decides first."""
+    """Names in shared.metrics.METRICS. The first decides which epoch is best."""
     load: Callable[[Path | None], dict[str, Rows]]
-    """From the data folder, or None for the hub, to the splits `train` and, where there are such, `dev` and `test`.
-    Raises InputError naming the files that were looked for, or the file and line of a malformed row."""
+    """Reads the splits `train` and, if there are any, `dev` and `test`, from the data folder, or from the hub if it is
+    None. Raises InputError naming the files that it looked for, or the file and line of a malformed row."""
     built_in: bool = False
-    """Made by a grammar of this project: needs neither folder nor hub."""
+    """Whether a grammar of this project makes the rows. Such a task needs neither folder nor hub."""
 
 
 def get_task(name: str) -> Task:
-    """The task of this name. Raises InputError naming the known ones."""
+    """Returns the task of this name. Raises InputError naming the known tasks if there is none."""
     if name not in TASK_MODULES:
         raise InputError(f"unknown task {name!r}; known: {', '.join(TASK_MODULES)}")
     task: Task = importlib.import_module(TASK_MODULES[name]).TASK

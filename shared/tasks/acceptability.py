@@ -1,8 +1,8 @@
 """A built-in task: is an English sentence acceptable? Minimal pairs from a seeded grammar.
 
-Each phenomenon makes a pair: an acceptable sentence and one that differs in a word or in the order of words. Where a
-word tells the two apart, it is right in half of the pairs and wrong in the others, so that words alone do not give the
-label away.
+Each phenomenon makes a pair: an acceptable sentence and one that differs in a word or in the order of words. If a word
+tells the two apart, it is right in half of the pairs and wrong in the others, so that words alone do not give the label
+away.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def agreement_with_verbs(draw: Draw) -> Group:
 
 
 def _subject(draw: Draw, plural: bool) -> str:
-    """A plain one, or one with a noun of the other number between its head and the verb."""
+    """Draws a plain subject, or one with a noun of the other number between its head and the verb."""
     noun, other = draw.some(PEOPLE, 2)
     verb = draw.one(MEETING_PEOPLE)
     tail = draw.one(
@@ -459,14 +459,14 @@ def _auxiliaries(verb: Verb) -> tuple[tuple[str, str], ...]:
 
 
 def group(phenomenon: Callable[[Draw], Group], draw: Draw) -> Group:
-    """An acceptable sentence, and an unacceptable one."""
+    """Draws an acceptable and an unacceptable sentence of a phenomenon."""
     right, wrong = phenomenon(draw)
     opener = draw.one(OPENERS) + " " if not right.endswith("?") and draw.chance(0.3) else ""
     return sentence(opener + right), sentence(opener + wrong)
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """The splits, the same each time."""
+    """Makes the splits, the same each time. `data_dir` is not used."""
     draw = Draw(SEED)
     splits = draw_groups([partial(group, phenomenon) for phenomenon in PHENOMENA], draw)
     return {split: _rows(groups, draw) for split, groups in splits.items()}

@@ -1,7 +1,9 @@
-"""What words alone tell of a task's labels: `python -m shared.tasks.bag_of_words acceptability paraphrase`.
+"""Measures how much words alone tell about a task's labels:
 
-Logistic regression on the counts of each word, and on their tf-idf; for pairs, on both texts as one, on each text's
-words in columns of their own, and on how often the two differ in each word.
+    python -m shared.tasks.bag_of_words acceptability paraphrase
+
+Fits logistic regression on the counts of each word, and on their tf-idf. For pairs, the features are those of both
+texts as one, of each text in columns of its own, and the absolute difference of the two.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from shared.tasks import Rows, get_task
 
 
 def scores(task: str, data_dir: Path | None = None) -> dict[str, dict[str, float]]:
-    """For each kind of features, the accuracy on each labelled split after fitting on train."""
+    """Fits on train and returns the accuracy on each labelled split, for each kind of features."""
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
@@ -32,7 +34,7 @@ def scores(task: str, data_dir: Path | None = None) -> dict[str, dict[str, float
 
 
 def _features(rows: Rows, vectorizer, way: str):  # type: ignore[no-untyped-def]
-    """A sparse matrix of one line a row."""
+    """Makes a sparse matrix with one line for each row."""
     import scipy.sparse
 
     first = vectorizer.transform(rows.first)

@@ -1,4 +1,4 @@
-"""Reviews of apps in Google Play: is one negative, neutral or positive, by the stars that its author gave?"""
+"""Reviews of apps in Google Play: is a review negative, neutral or positive? The author's stars give the label."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from shared.tasks.reading import Layout, find_layout, read_csv
 
 LABELS = ("negative", "neutral", "positive")
 STARS = ("1", "2", "3", "4", "5")
-OF_STARS = (0, 0, 1, 2, 2)
-FILES = Layout(("reviews.csv",), ("google-play",))
+LABEL_OF_STARS = (0, 0, 1, 2, 2)
+"""The label's index for each of STARS."""
+LAYOUT = Layout(("reviews.csv",), ("google-play",))
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """One split, `train`: what is held out of it is the recipe's business. There is no copy on the hub."""
+    """Reads the one split, `train`; a recipe holds rows out of it. The hub has no copy."""
     return {"train": read("google-play", data_dir)}
 
 
 def read(task: str, data_dir: Path | None) -> Rows:
-    """All reviews. Raises InputError where no folder is given."""
+    """Reads all reviews. Raises InputError if `data_dir` is None."""
     if data_dir is None:
         raise InputError(f"{task} is not on the hub; pass --data-dir a folder that holds google-play/reviews.csv")
-    layout, folder = find_layout(task, data_dir, (FILES,))
+    layout, folder = find_layout(task, data_dir, (LAYOUT,))
     rows, (content, score) = read_csv(folder / layout.files[0], ("content", "score"))
-    labels = [OF_STARS[row.choice(score, STARS)] for row in rows]
+    labels = [LABEL_OF_STARS[row.choice(score, STARS)] for row in rows]
     return Rows([row.text(content) for row in rows], None, labels)
 
 

@@ -1,4 +1,4 @@
-"""`google-play` without repeated texts: where some are held out, none of them is trained on."""
+"""`google-play` without repeated texts, so that no text is both held out and trained on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.tasks import Rows, Task, google_play
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """One split, `train`: the first review of each text, whatever the later ones' labels."""
+    """Reads the one split, `train`: the first review of each text, even if later ones have other labels."""
     rows = google_play.read("google-play-unique", data_dir)
     first = {text: i for i, text in reversed(list(enumerate(rows.first)))}
     return {"train": rows.take(np.array(sorted(first.values())))}

@@ -1,5 +1,5 @@
-"""What the two built-in tasks share: English words and their forms, seeded draws from them, and the splits made of
-what is drawn."""
+"""Grammar of the two built-in tasks: English words and their forms, seeded random draws, and the splits made of
+them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 T = TypeVar("T")
 
 SPLIT_GROUPS = {"train": 3000, "dev": 250, "test": 250}
-"""Groups of each split; a group is a sentence or pair with label 1 and its counterpart with label 0."""
+"""Number of groups in each split. A group is a sentence or pair with label 1 and its counterpart with label 0."""
 
 
 class Draw:
@@ -22,49 +22,58 @@ class Draw:
         self._random = np.random.RandomState(seed)
 
     def below(self, bound: int) -> int:
+        """Draws a whole number from 0 to below `bound`."""
         return int(self._random.random_sample() * bound)
 
     def chance(self, share: float = 0.5) -> bool:
+        """Is true with this probability."""
         return bool(self._random.random_sample() < share)
 
     def one(self, options: Sequence[T]) -> T:
+        """Draws one of the options."""
         return options[self.below(len(options))]
 
     def some(self, options: Sequence[T], count: int) -> list[T]:
-        """Distinct options, in random order."""
+        """Draws distinct options, in random order."""
         left = list(options)
         return [left.pop(self.below(len(left))) for _ in range(count)]
 
     def either(self, a: T, b: T) -> tuple[T, T]:
-        """Both, in random order."""
+        """Returns both, in random order."""
         return (a, b) if self.chance() else (b, a)
 
 
 @dataclass(frozen=True)
 class Noun:
+    """A noun in both numbers."""
+
     singular: str
     plural: str
 
     def form(self, plural: bool) -> str:
+        """Returns the noun in this number."""
         return self.plural if plural else self.singular
 
 
 @dataclass(frozen=True)
 class Verb:
+    """A verb in all its forms."""
+
     base: str
     third: str
-    """With a singular subject, in the present."""
+    """Present form with a singular subject."""
     past: str
     participle: str
     gerund: str
 
     def present(self, plural: bool) -> str:
+        """Returns the present form for a subject in this number."""
         return self.base if plural else self.third
 
 
 @dataclass(frozen=True)
 class Gender:
-    """Names and nouns for people whom one pronoun stands for."""
+    """Names and nouns of people who share a pronoun."""
 
     names: tuple[str, ...]
     nouns: tuple[Noun, ...]
@@ -78,7 +87,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _nouns(text: str) -> tuple[Noun, ...]:
-    """Words with a regular plural, or pairs such as woman/women."""
+    """Makes nouns of words with a regular plural, or of pairs such as woman/women."""
     return tuple(Noun(*word.split("/")) if "/" in word else Noun(word, word + "s") for word in text.split())
 
 
@@ -125,7 +134,7 @@ MEETING_PEOPLE = _verbs(
     "see sees saw seen seeing",
     "know knows knew known knowing",
 )
-"""Take a person as object, and must have one."""
+"""Verbs that need a person as object."""
 DOING_THINGS: tuple[tuple[Verb, tuple[Noun, ...]], ...] = tuple(
     zip(
         _verbs(
@@ -159,7 +168,7 @@ DOING_THINGS: tuple[tuple[Verb, tuple[Noun, ...]], ...] = tuple(
         strict=True,
     )
 )
-"""Verbs whose past and participle differ, each with things that it is done to."""
+"""Verbs whose past and participle differ, each with nouns that fit as its object."""
 NEEDING_OBJECTS = _verbs(
     "buy buys bought bought buying",
     "find finds found found finding",
@@ -174,7 +183,7 @@ NEEDING_OBJECTS = _verbs(
     "keep keeps kept kept keeping",
     "examine examines examined examined examining",
 )
-"""Of things, and never without one."""
+"""Verbs that need a thing as object."""
 THINGS = _nouns(
     "book lamp chair table clock guitar camera basket blanket kettle ladder bucket suitcase bicycle radio map mirror "
     "knife/knives box/boxes toy"
@@ -193,7 +202,7 @@ HAPPENING = _verbs(
     "faint faints fainted fainted fainting",
     "fall falls fell fallen falling",
 )
-"""Never have an object."""
+"""Verbs that never have an object."""
 LASTING = tuple(verb for verb in HAPPENING if verb.base in {"laugh", "sleep", "smile", "cough", "yawn", "wait"})
 ADJECTIVES = _words("old young tall famous clever lonely friendly nervous quiet wealthy tired proud polite")
 PLACES = (
@@ -208,34 +217,36 @@ OPENERS = (
     "in fact,", "of course,", "as you know,", "by all accounts,", "the newspaper says that", "I suspect that",
     "everyone knows that", "it is obvious that", "we were told that", "to be honest,",
 )  # fmt: skip
-"""A declarative sentence remains what it was behind each of these."""
+"""Openings of a declarative sentence, which do not change whether the sentence is acceptable."""
 
 
 def be(plural: bool, past: bool = False) -> str:
+    """Returns the form of "be" for a subject in the third person."""
     return ("were" if plural else "was") if past else ("are" if plural else "is")
 
 
 def have(plural: bool) -> str:
+    """Returns the present form of "have" for a subject in the third person."""
     return "have" if plural else "has"
 
 
 def a(noun: str) -> str:
-    """The noun with its indefinite article; no word of this grammar needs more than its first letter for it."""
+    """Puts the indefinite article before a noun. In this grammar the noun's first letter decides which one."""
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
 def sentence(text: str) -> str:
-    """With a capital letter, and a full stop unless it has its mark."""
+    """Makes the first letter a capital, and adds a full stop unless there is a mark already."""
     text = text[0].upper() + text[1:]
     return text if text.endswith(("?", ".")) else text + "."
 
 
 Group = tuple[str, ...]
-"""Sentences that belong together, and so into one split."""
+"""Sentences that belong together and go into one split."""
 
 
 def draw_groups(phenomena: Sequence[Callable[[Draw], Group]], draw: Draw) -> dict[str, list[Group]]:
-    """For each split its groups, from each phenomenon in turn. No sentence comes twice."""
+    """Draws the groups of each split, from each phenomenon in turn. No sentence occurs twice."""
     seen: set[str] = set()
     splits: dict[str, list[Group]] = {}
     for split, count in SPLIT_GROUPS.items():

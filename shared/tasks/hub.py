@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, for tasks whose files are not at hand."""
+"""Reads data sets of the Hugging Face hub, for tasks whose files are not at hand."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Any
 from shared.errors import InputError
 from shared.tasks import Rows
 
-GLUE = "nyu-mll/glue"
-SPLITS = {"train": "train", "validation": "dev", "test": "test"}
+GLUE_REPOSITORY = "nyu-mll/glue"
+OUR_NAMES = {"train": "train", "validation": "dev", "test": "test"}
+"""This project's name of each of the hub's splits."""
 PROBE_SECONDS = 10.0
+"""Longest wait for the hub's first answer."""
 
 
 def load_glue(config: str, first: str, second: str | None) -> dict[str, Rows]:
-    """GLUE's splits of one task, its texts in the columns `first` and `second`. Raises as `load_hub`."""
-    return load_hub(config, GLUE, first, second, name=config)
+    """Reads the splits of one of GLUE's tasks. Its texts are in the columns `first` and `second`. Raises InputError as
+    `load_hub` does."""
+    return load_hub(config, GLUE_REPOSITORY, first, second, name=config)
 
 
 def load_hub(
@@ -26,14 +29,15 @@ def load_hub(
     to_label: Callable[[Any], int] = int,
     **where: Any,
 ) -> dict[str, Rows]:
-    """The splits of a data set with the hub's usual names for them, its texts in the columns `first` and `second`, and
-    `to_label` of what is in its column `label`. `where` goes to `datasets.load_dataset`, to say which configuration,
-    revision and files. The hub marks hidden labels with -1: such a split gets none.
+    """Reads the splits train, validation and test of a data set.
 
-    Raises InputError where the hub cannot be reached, or has no such splits or columns. With HF_HUB_OFFLINE=1 it is not
-    asked, and the copy in the cache of `datasets` serves.
+    Texts are in the columns `first` and `second`, and `to_label` converts the column `label`. The hub marks hidden
+    labels with -1: such a split gets no labels. `where` (configuration, revision, files) goes to
+    `datasets.load_dataset`. With HF_HUB_OFFLINE=1 the hub is not asked, and the cache of `datasets` is read.
+
+    Raises InputError if the hub cannot be reached, or lacks these splits or columns.
     """
-    # huggingface_hub first: importing `datasets` and its retries would take longer to say that there is no hub.
+    # huggingface_hub comes first: without a hub, importing `datasets` and waiting for its retries would take longer.
     from huggingface_hub import HfApi, constants
 
     try:
@@ -49,14 +53,14 @@ def load_hub(
             "that holds its files, or ask for a built-in task: acceptability, paraphrase"
         ) from error
     columns = [column for column in (first, second, "label") if column is not None]
-    for split in SPLITS:
+    for split in OUR_NAMES:
         lacking = [name for name in columns if name not in loaded[split].column_names] if split in loaded else [split]
         if lacking:
             raise InputError(
                 f"{task} is not as expected in the hub's {repository}: no {', '.join(lacking)} among its "
                 f"{'columns' if split in loaded else 'splits'}; pass --data-dir a folder that holds its files"
             )
-    return {ours: _rows(loaded[theirs], first, second, to_label) for theirs, ours in SPLITS.items()}
+    return {ours: _rows(loaded[theirs], first, second, to_label) for theirs, ours in OUR_NAMES.items()}
 
 
 def _rows(split, first: str, second: str | None, to_label: Callable[[Any], int]) -> Rows:  # type: ignore[no-untyped-def]

@@ -11,33 +11,33 @@ from shared.tasks.hub import load_glue
 from shared.tasks.reading import Layout, Row, find_layout, read_rows
 
 LABELS = ("not_equivalent", "equivalent")
-ORIGINAL = Layout(
+ORIGINAL_LAYOUT = Layout(
     ("msr_paraphrase_train.txt", "msr_paraphrase_test.txt", "mrpc_dev_ids.tsv"),
     ("MRPC", "."),
 )
-# GLUE's file names are those of every GLUE task, so only a folder of the task's own name is trusted to hold them.
-GLUE = Layout(("train.tsv", "dev.tsv", "test.tsv"), ("MRPC",))
+# All tasks of GLUE have these file names, so only a folder of this task's name is trusted.
+GLUE_LAYOUT = Layout(("train.tsv", "dev.tsv", "test.tsv"), ("MRPC",))
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """GLUE's split, from the original files with GLUE's list of dev ids, or from GLUE's own, whose test has no
-    labels."""
+    """Reads MRPC in GLUE's split: from the original files with GLUE's list of dev ids, or from GLUE's own files, whose
+    test has no labels."""
     if data_dir is None:
         return load_glue("mrpc", "sentence1", "sentence2")
-    layout, folder = find_layout("mrpc", data_dir, (ORIGINAL, GLUE))
-    if layout is GLUE:
-        train, dev, test = (read_rows(folder / file, columns=5, header=True) for file in GLUE.files)
+    layout, folder = find_layout("mrpc", data_dir, (ORIGINAL_LAYOUT, GLUE_LAYOUT))
+    if layout is GLUE_LAYOUT:
+        train, dev, test = (read_rows(folder / file, columns=5, header=True) for file in GLUE_LAYOUT.files)
         return {"train": _labelled(train), "dev": _labelled(dev), "test": _unlabelled(test)}
-    rows, test = (read_rows(folder / file, columns=5, header=True) for file in ORIGINAL.files[:2])
-    ids = read_rows(folder / ORIGINAL.files[2], columns=2, header=False)
+    rows, test = (read_rows(folder / file, columns=5, header=True) for file in layout.files[:2])
+    ids = read_rows(folder / layout.files[2], columns=2, header=False)
     known = {_ids(row) for row in rows}
     for pair in ids:
         if tuple(pair.fields) not in known:
-            raise pair.malformed(f"{' '.join(pair.fields)} are no ids of a row of {ORIGINAL.files[0]}")
+            raise pair.malformed(f"{' '.join(pair.fields)} are no ids of a row of {layout.files[0]}")
     held_out = {tuple(pair.fields) for pair in ids}
     train, dev = ([row for row in rows if (_ids(row) in held_out) is out] for out in (False, True))
     if not train:
-        raise InputError(f"{folder / ORIGINAL.files[2]} leaves no rows to train on; restore the file")
+        raise InputError(f"{folder / layout.files[2]} leaves no rows to train on; restore the file")
     return {"train": _labelled(train), "dev": _labelled(dev), "test": _labelled(test)}
 
 
@@ -46,12 +46,12 @@ def _ids(row: Row) -> tuple[str, str]:
 
 
 def _labelled(rows: Sequence[Row]) -> Rows:
-    """Columns: label, two ids, two sentences."""
+    """Rows of the columns label, two ids, two sentences."""
     return Rows(*_texts(rows), [row.label(0, LABELS) for row in rows])
 
 
 def _unlabelled(rows: Sequence[Row]) -> Rows:
-    """Columns: index, two ids, two sentences."""
+    """Rows of the columns index, two ids, two sentences."""
     return Rows(*_texts(rows), None)
 
 

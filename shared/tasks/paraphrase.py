@@ -1,8 +1,8 @@
-"""A built-in task: do two English sentences say the same? Drawn from a seeded grammar.
+"""A built-in task: do two English sentences say the same? Pairs from a seeded grammar.
 
-Each phenomenon has two meanings, near in their words, and several ways of saying each, a plain one first. Either
-meaning said plainly is compared with the same said in another way, and with the other meaning said in that same way: so
-no word, and no way of saying it, gives the label away.
+Each phenomenon has two meanings with similar words, and several ways of saying each, the plain one first. One meaning
+said plainly is compared with the same meaning said in another way, and with the other meaning said in that way. So
+neither a word nor a way of saying it gives the label away.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ from shared.tasks.grammar import (
 
 SEED = 20050104
 Renderings = list[tuple[str, str]]
-"""Ways of saying two meanings, the plain one first: each entry says both in the same way."""
+"""Ways of saying two meanings, the plain way first. Each entry says both meanings in one way."""
 Phenomenon = Callable[[Draw], Renderings]
 Contrast = tuple[tuple[str, str], tuple[str, str]]
-"""Two words of one meaning, and two of another, contrary or akin."""
+"""Two words of one meaning, and two words of another, which is contrary or similar."""
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def _swapped(one: str, other: str, *ways: str) -> Renderings:
-    """Each way, with {x} and {y} filled by both, and by both the other way round."""
+    """Fills {x} and {y} of each way with the two names, and with the names swapped."""
     return [(way.format(x=one, y=other), way.format(x=other, y=one)) for way in ways]
 
 
-# One detail is another, or several are.
+# One or several details differ.
 
 
 def events(draw: Draw) -> Renderings:
-    """Two events that have the person, the place or time, or nothing in common."""
+    """Draws two events that share the person, the place or time, or nothing."""
     one, other = _event(draw), _event(draw)
     same = draw.one(({}, {"person": one["person"]}, {"end": one["end"]}))
     return _told(one, other | same)
@@ -82,7 +82,7 @@ def _event(draw: Draw) -> dict[str, Any]:
 
 
 def _told(one: dict[str, Any], other: dict[str, Any]) -> Renderings:
-    """Two events, each in every way."""
+    """Tells two events in every way."""
     ways = (
         "{person} {verb.past} {thing} {end}",
         "{end} {person} {verb.past} {thing}",
@@ -268,11 +268,11 @@ def permission(draw: Draw) -> Renderings:
     ]
 
 
-# Words of like and of contrary meaning.
+# Words of the same and of the contrary meaning.
 
 
 def _contrast(draw: Draw, contrasts: Sequence[Contrast]) -> tuple[str, str, str, str]:
-    """A word, one of like meaning, one of another meaning, and one like that."""
+    """Draws a word, another of the same meaning, and two words of the other meaning."""
     (one, like), (other, like_other) = draw.either(*draw.one(contrasts))
     return one, like, other, like_other
 
@@ -399,7 +399,7 @@ def _two_events(draw: Draw) -> tuple[str, str]:
 
 
 def group(phenomenon: Phenomenon, draw: Draw) -> Group:
-    """A sentence, its paraphrase, and a sentence that says something else."""
+    """Draws a sentence, its paraphrase, and a sentence that says something else."""
     plain, *others = phenomenon(draw)
     second = draw.one(others)
     same, other = draw.either(0, 1)
@@ -407,7 +407,7 @@ def group(phenomenon: Phenomenon, draw: Draw) -> Group:
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """The splits, the same each time."""
+    """Makes the splits, the same each time. `data_dir` is not used."""
     draw = Draw(SEED)
     splits = draw_groups([partial(group, phenomenon) for phenomenon in PHENOMENA], draw)
     return {split: _rows(groups, draw) for split, groups in splits.items()}

@@ -10,16 +10,16 @@ from shared.tasks.reading import Layout, find_layout, read_rows
 
 LABELS = ("not_duplicate", "duplicate")
 COLUMNS = ("id", "qid1", "qid2", "question1", "question2", "is_duplicate")
-# GLUE's file names are those of every GLUE task, so only a folder of the task's own name is trusted to hold them.
-GLUE = Layout(("train.tsv", "dev.tsv"), ("QQP",))
+# All tasks of GLUE have these file names, so only a folder of this task's name is trusted.
+GLUE_LAYOUT = Layout(("train.tsv", "dev.tsv"), ("QQP",))
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """GLUE's train and dev, and test without labels where its file is there. GLUE's own train.tsv has some broken
-    rows, which are refused like any other: docs/tasks.md says how to drop them."""
+    """Reads GLUE's train and dev and, if the file is there, test without labels. GLUE's own train.tsv has some broken
+    rows, which are refused as all broken rows are; docs/tasks.md says how to drop them."""
     if data_dir is None:
         return load_glue("qqp", "question1", "question2")
-    _, folder = find_layout("qqp", data_dir, (GLUE,))
+    _, folder = find_layout("qqp", data_dir, (GLUE_LAYOUT,))
     splits = {name: _labelled(folder / f"{name}.tsv") for name in ("train", "dev")}
     if (folder / "test.tsv").is_file():
         test = read_rows(folder / "test.tsv", columns=3, header=("id", "question1", "question2"))

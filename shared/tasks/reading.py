@@ -1,4 +1,4 @@
-"""Reading a task's files: which layout is there, their lines, fields and labels, and where a row is malformed."""
+"""Reads a task's files: finds their layout, splits lines into fields, and names the line of a malformed row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.errors import InputError
 
 @dataclass(frozen=True)
 class Layout:
-    """Files that together hold a task, and the folders under the data folder where they may lie."""
+    """Files that hold a task together, and the folders below the data folder that may have them."""
 
     files: tuple[str, ...]
     folders: tuple[str, ...]
@@ -24,27 +24,27 @@ class Row:
 
     file: Path
     line: int
-    """Counted from 1; the first, where a row has several."""
+    """Number of its first line, counted from 1."""
     fields: list[str]
 
     def text(self, column: int) -> str:
-        """The text of a column. Raises InputError where it is empty."""
+        """Returns the text of a column. Raises InputError if it is empty."""
         if not self.fields[column].strip():
             raise self.malformed(f"column {column + 1} is empty")
         return self.fields[column]
 
     def label(self, column: int, labels: Sequence[str]) -> int:
-        """The index that a column holds. Raises InputError where it is none of the task's."""
+        """Returns the label's index in a column. Raises InputError if it is not one of the task's."""
         return self.choice(column, [str(index) for index in range(len(labels))])
 
     def choice(self, column: int, allowed: Sequence[str]) -> int:
-        """Which of `allowed` a column holds. Raises InputError where it holds none of them."""
+        """Returns the index in `allowed` of a column's value. Raises InputError if the value is not in it."""
         if self.fields[column] not in allowed:
             raise self.malformed(f"label {self.fields[column]!r} is not one of {', '.join(allowed)}")
         return allowed.index(self.fields[column])
 
     def number(self, column: int, low: float, high: float) -> float:
-        """The number that a column holds. Raises InputError where it holds none from `low` to `high`."""
+        """Returns the number in a column. Raises InputError if it is not a number from `low` to `high`."""
         try:
             number = float(self.fields[column])
         except ValueError:
@@ -54,12 +54,16 @@ class Row:
         return number
 
     def malformed(self, problem: str) -> InputError:
+        """The error that names this row's file and line."""
         return InputError(f"{self.file}, line {self.line}: {problem}; mend or remove the line")
 
 
 def find_layout(task: str, data_dir: Path, layouts: Sequence[Layout]) -> tuple[Layout, Path]:
-    """The first layout whose files are all in one of its folders, and that folder. Raises InputError naming the files
-    that were looked for: those that are missing beside others that are there, else all."""
+    """Finds the first layout whose files are all in one of its folders. Returns the layout and the folder.
+
+    Raises InputError if there is none. If a folder has some of the files, the message names the others; else it names
+    all files that were looked for.
+    """
     if not data_dir.is_dir():
         raise InputError(f"{data_dir} is no folder; pass --data-dir the folder that holds {task}'s files")
     incomplete = ""
@@ -83,11 +87,12 @@ def read_rows(
     separator: str = "\t",
     first_is_free: bool = False,
 ) -> list[Row]:
-    """The rows of a file in UTF-8, one a line, with or without a byte-order mark, CRLF, or a newline at its end. Quotes
-    are text. Where the names in a `header` are given, they are compared with the file's. Where `first_is_free`, the
-    first column may hold the separator too.
+    """Reads the rows of a file in UTF-8, one a line, with or without a byte-order mark, CRLF, or a newline at its end.
+    Quotes are text.
 
-    Raises InputError at a line with another number of columns, for another header, and for a file without rows.
+    If `header` is True, the first line is dropped; if it is a list of names, they must be the file's. With
+    `first_is_free` the first column may contain the separator. Raises InputError for a line with another number of
+    columns, for another header, and for a file without rows.
     """
     splits = columns - 1 if first_is_free else -1
     rows = [Row(file, number, text.rsplit(separator, splits)) for number, text in _lines(file)]
@@ -104,11 +109,12 @@ def read_rows(
 
 
 def read_csv(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
-    """The rows of a comma-separated file in UTF-8 whose first line is a header, and the places of the columns `names`
-    in them. Quotes are quoting, and a quoted field may hold newlines; CRLF within becomes a newline.
+    """Reads the rows of a comma-separated file in UTF-8 whose first line is a header. Returns the rows, and the
+    positions of the columns `names`.
 
-    Raises InputError for a header without these names, at a row that is not CSV or has another number of columns than
-    the header, and for a file without rows.
+    Quotes enclose a field, which may contain newlines; CRLF in it becomes a newline. Raises InputError for a header
+    without these names, for a row that is not CSV or has another number of columns than the header, and for a file
+    without rows.
     """
     lines = csv.reader((text + "\n" for _, text in _lines(file)), strict=True)
     rows: list[Row] = []
@@ -136,8 +142,9 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def numbered_lines(content: bytes, file: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file's content, from 1, without their ends. Raises InputError at a line that is not UTF-8."""
-    # Not str.splitlines(): it also cuts at characters such as U+2028, which are text here.
+    """Yields number (from 1) and text of each line of a file's content, without the end of line. Raises InputError for
+    a line that is not UTF-8."""
+    # str.splitlines() would also cut at characters such as U+2028, which are text here.
     content = content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
     for number, line in enumerate(content.split(b"\n") if content else [], start=1):
         try:

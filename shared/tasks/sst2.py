@@ -9,15 +9,15 @@ from shared.tasks.hub import load_glue
 from shared.tasks.reading import Layout, find_layout, read_rows
 
 LABELS = ("negative", "positive")
-# GLUE's file names are those of every GLUE task, so only a folder of the task's own name is trusted to hold them.
-GLUE = Layout(("train.tsv", "dev.tsv"), ("SST-2",))
+# All tasks of GLUE have these file names, so only a folder of this task's name is trusted.
+GLUE_LAYOUT = Layout(("train.tsv", "dev.tsv"), ("SST-2",))
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """GLUE's train and dev, and test without labels where its file is there."""
+    """Reads GLUE's train and dev and, if the file is there, test without labels."""
     if data_dir is None:
         return load_glue("sst2", "sentence", None)
-    _, folder = find_layout("sst2", data_dir, (GLUE,))
+    _, folder = find_layout("sst2", data_dir, (GLUE_LAYOUT,))
     splits = {name: _labelled(folder / f"{name}.tsv") for name in ("train", "dev")}
     if (folder / "test.tsv").is_file():
         test = read_rows(folder / "test.tsv", columns=2, header=("index", "sentence"))

@@ -16,64 +16,62 @@ from shared.tasks.hub import load_hub
 from shared.tasks.reading import Layout, Row, find_layout, read_rows
 
 LABELS = ("negative", "positive")
-SENTENCES, SPLITS, PHRASES, SCORES = (
-    "datasetSentences.txt",
-    "datasetSplit.txt",
-    "dictionary.txt",
-    "sentiment_labels.txt",
-)
-ORIGINAL = Layout((SENTENCES, SPLITS, PHRASES, SCORES), ("stanfordSentimentTreebank", "."))
+SENTENCES_FILE = "datasetSentences.txt"
+SPLIT_FILE = "datasetSplit.txt"
+PHRASES_FILE = "dictionary.txt"
+SCORES_FILE = "sentiment_labels.txt"
+LAYOUT = Layout((SENTENCES_FILE, SPLIT_FILE, PHRASES_FILE, SCORES_FILE), ("stanfordSentimentTreebank", "."))
 SPLIT_OF_SET = {"1": "train", "3": "dev", "2": "test"}
+"""The split of each set in SPLIT_FILE."""
 
-# The repository's main branch holds a script, which `datasets` no longer runs; the hub's own conversion holds the rows
-# that it made.
+# The repository's main branch has a script, which `datasets` no longer runs; this branch has the rows that it made.
 HUB = "stanfordnlp/sst"
 HUB_REVISION = "refs/convert/parquet"
 HUB_FILES = {split: f"default/{split}/*.parquet" for split in ("train", "validation", "test")}
 
 MISREAD = re.compile("[\u00c2-\u00df][\u0080-\u00bf]")
-"""A character whose two bytes in UTF-8 were each read as one of Latin-1."""
+"""Matches a character whose two bytes in UTF-8 were each read as a character of Latin-1."""
 
 V = TypeVar("V")
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """Train, dev and test of the original split, all labelled. The label is Python's round() of the score, which makes
-    0.5 a 0."""
+    """Reads train, dev and test of the original split, all labelled. The label is the score rounded by Python's
+    round(), which makes 0.5 a 0."""
     if data_dir is None:
         return load_hub(
             "sst-binary", HUB, "sentence", to_label=round, revision=HUB_REVISION, data_files=dict(HUB_FILES)
         )
-    _, folder = find_layout("sst-binary", data_dir, (ORIGINAL,))
+    _, folder = find_layout("sst-binary", data_dir, (LAYOUT,))
     phrases = {
         row.fields[0]: row.fields[1]
-        for row in read_rows(folder / PHRASES, columns=2, separator="|", first_is_free=True)
+        for row in read_rows(folder / PHRASES_FILE, columns=2, separator="|", first_is_free=True)
     }
     scores = _table(
-        read_rows(folder / SCORES, columns=2, header=("phrase ids", "sentiment values"), separator="|"),
+        read_rows(folder / SCORES_FILE, columns=2, header=("phrase ids", "sentiment values"), separator="|"),
         lambda row: row.number(1, 0, 1),
     )
     sets = sorted(SPLIT_OF_SET)
     split_of = _table(
-        read_rows(folder / SPLITS, columns=2, header=("sentence_index", "splitset_label"), separator=","),
+        read_rows(folder / SPLIT_FILE, columns=2, header=("sentence_index", "splitset_label"), separator=","),
         lambda row: SPLIT_OF_SET[sets[row.choice(1, sets)]],
     )
     splits: dict[str, list[tuple[str, int]]] = {name: [] for name in SPLIT_OF_SET.values()}
-    for row in read_rows(folder / SENTENCES, columns=2, header=("sentence_index", "sentence")):
+    for row in read_rows(folder / SENTENCES_FILE, columns=2, header=("sentence_index", "sentence")):
         text = _phrase(row, phrases)
         if phrases[text] not in scores:
-            raise row.malformed(f"its phrase {phrases[text]} is not in {SCORES}")
+            raise row.malformed(f"its phrase {phrases[text]} is not in {SCORES_FILE}")
         if row.fields[0] not in split_of:
-            raise row.malformed(f"its index {row.fields[0]} is not in {SPLITS}")
+            raise row.malformed(f"its index {row.fields[0]} is not in {SPLIT_FILE}")
         splits[split_of[row.fields[0]]].append((text, round(scores[phrases[text]])))
     for name, rows in splits.items():
         if not rows:
-            raise InputError(f"{folder / SPLITS} gives no sentence to {name}; restore the file")
+            raise InputError(f"{folder / SPLIT_FILE} gives no sentence to {name}; restore the file")
     return {name: Rows([text for text, _ in rows], None, [label for _, label in rows]) for name, rows in splits.items()}
 
 
 def _table(rows: Sequence[Row], value: Callable[[Row], V]) -> dict[str, V]:
-    """From the first column to a value of the row. Raises InputError where two rows contradict each other."""
+    """Maps the first column of each row to a value of the row. Raises InputError if two rows contradict each other."""
     table: dict[str, V] = {}
     for row in rows:
         found = value(row)
@@ -83,14 +81,14 @@ def _table(rows: Sequence[Row], value: Callable[[Row], V]) -> dict[str, V]:
 
 
 def _phrase(row: Row, phrases: Mapping[str, str]) -> str:
-    """The sentence as the dictionary has it: the sentences' file writes -LRB- and -RRB- for parentheses, and its
-    accents were decoded wrongly. Raises InputError where the dictionary does not have it."""
+    """Finds the row's sentence in the dictionary. The file of sentences has -LRB- and -RRB- for parentheses, and its
+    accents were decoded wrongly. Raises InputError if the dictionary lacks the sentence."""
     plain = row.text(1).replace("-LRB-", "(").replace("-RRB-", ")")
     reread = MISREAD.sub(lambda pair: pair[0].encode("latin-1").decode("utf-8"), plain)
     for text in (row.fields[1], plain, reread):
         if text in phrases:
             return text
-    raise row.malformed(f"its sentence is not in {PHRASES}")
+    raise row.malformed(f"its sentence is not in {PHRASES_FILE}")
 
 
 TASK = Task("sst-binary", LABELS, pair=False, metrics=("accuracy", "mcc", "f1"), load=load)

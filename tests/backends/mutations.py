@@ -1,7 +1,7 @@
 """Adapters broken on purpose: each mutation is a mistake that a port may well contain, with the rung that must name it.
 
-Most stand between the ladder and a sound adapter, and so break every backend alike; what depends on a framework's own
-gradients is put into the adapter itself.
+Most stand between the ladder and a sound adapter, and so break every backend alike. Mistakes in a framework's own
+gradients are put into the adapter itself.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ Break = Callable[[Load, Architecture, pytest.MonkeyPatch], BuildFor]
 
 @dataclass(frozen=True)
 class Mutation:
+    """A mistake, and how it is made."""
+
     rungs: tuple[str, ...]
-    """Those that may name it; more than one where the size of the gradients decides."""
+    """The rungs that may name it: several if the size of the gradients decides."""
     build: Break
 
 
@@ -38,8 +40,9 @@ class Meddled:
     model: Model
     batch: Callable[[Batch], Batch] = lambda batch: batch
     weights_in: Callable[[Weights], Weights] = lambda weights: weights
-    """From HuggingFace's parameters to what this adapter makes of them; its own inverse."""
+    """Turns HuggingFace's parameters into this adapter's, and back."""
     dropout: bool = False
+    """Dropout stays on in evaluation."""
 
     @property
     def width_multiple(self) -> int:
@@ -92,7 +95,7 @@ def _other_batch(change: Callable[[Batch], Batch]) -> Break:
 
 
 def _other_layout(change: Callable[[Weights], Weights]) -> Break:
-    """Of the parameters as they go in, and back as they come out: the weight map is wrong, and wrong both ways."""
+    """Changes the parameters as they go in, and back as they come out: the weight map is wrong both ways."""
 
     def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = builder(load, a, change(perturbed_weights(a)))
@@ -114,7 +117,7 @@ def _own_head(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFo
 
 
 def _other_loop(change: Callable[[list[Any]], list[Any]]) -> Break:
-    """Of an epoch's steps, each its rows and its rate."""
+    """Changes an epoch's steps. A step is its rows and its rate."""
 
     def broken(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
         sound = finetune.epochs
@@ -168,7 +171,8 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
 
 
 def _squared_before_summing(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
-    """As Keras' optimizers take the norm of an embedding's gradient: its rows are one a token, repeated ones apart."""
+    """Takes the norm of an embedding's gradient as Keras' optimizers do: with a row for each token, so that repeated
+    tokens stay apart."""
     adapter: Any = sys.modules[load.__module__]
     apart: dict[str, Any] = {}
     dense = adapter.KerasModel._dense
@@ -243,6 +247,6 @@ MUTATIONS: dict[str, Mutation] = {
     "dropout on in evaluation": Mutation(("embeddings",), _dropout_left_on),
 }
 ONLY = {"embedding gradients squared before summing": "keras"}
-"""Mutations that make sense in one backend alone."""
+"""The only backend in which a mutation makes sense."""
 EXCEPT = {"token types dropped": "distilbert"}
-"""Mutations that make no sense for a kind of network."""
+"""The kind of network for which a mutation makes no sense."""

@@ -1,4 +1,4 @@
-"""The training loop with each backend's own network: which epoch's weights are tested."""
+"""The training loop with each backend's own network: the weights of the right epoch are tested."""
 
 from __future__ import annotations
 
@@ -34,20 +34,19 @@ def flipped_dev() -> dict[str, Encoded]:
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
-def test_the_weights_of_the_best_epoch_are_tested_and_left_in_the_model(
-    build: BuildModel, kind: Literal["bert", "distilbert"]
-) -> None:
+def test_the_best_epochs_weights_are_tested_and_kept(build: BuildModel, kind: Literal["bert", "distilbert"]) -> None:
+    """They are the weights that the model has afterwards, too."""
     case, data = TRAINED[kind], flipped_dev()
     last = Recipe(max_len=WIDTH, batch_size=8, epochs=5, learning_rate=1e-3, warm_up=0.0)
     best = replace(last, keep="best")
     model = build(case.architecture, case.weights, best)
     run = finetune(model, data, best, ("accuracy",), lambda event: None)
-    by_epoch = [epoch.dev["accuracy"] for epoch in run.epochs if epoch.dev]
-    assert run.kept_epoch == by_epoch.index(max(by_epoch)) + 1
+    by_epoch = [epoch.dev["accuracy"] for epoch in run.fit.epochs if epoch.dev]
+    assert run.fit.kept_epoch == by_epoch.index(max(by_epoch)) + 1
     assert by_epoch[-1] < max(by_epoch)  # else this would show nothing
-    assert run.test is not None
-    assert run.test["accuracy"] == max(by_epoch)
+    assert run.fit.test is not None
+    assert run.fit.test["accuracy"] == max(by_epoch)
     assert np.array_equal(predict(model, data["dev"], best), run.logits["dev"])
     assert np.array_equal(run.logits["test"], run.logits["dev"])
     other = finetune(build(case.architecture, case.weights, last), data, last, ("accuracy",), lambda event: None)
-    assert (other.kept_epoch, other.test) == (5, run.epochs[-1].dev)
+    assert (other.fit.kept_epoch, other.fit.test) == (5, run.fit.epochs[-1].dev)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,16 +14,16 @@ import pytest
 
 from backends import BACKENDS
 from backends.parts import PARTS, Part, parts_of
-from benchmarks.parity.ladder import Finding, Trace, Truth, climb
+from benchmarks.parity.ladder import Climb, Trace, Truth, climb
 from shared.contract import Load
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, write_trace
+from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, read_summary, write_trace
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
-Climb = Callable[[str, BuildFor], list[Finding]]
-"""What the ladder finds of a build, by the training's name."""
+ClimbWith = Callable[[str, BuildFor], Climb]
+"""Climbs with a build, in the training of this name."""
 
 
 @pytest.fixture(scope="session")
@@ -37,24 +36,24 @@ def truths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Truth]:
         pytest.fail(f"{' '.join(command)} failed:\n{run.stderr}", pytrace=False)
 
     def read(folder: Path) -> Trace:
-        return Trace(folder, json.loads((folder / "summary.json").read_text()))
+        return Trace(folder, read_summary(folder))
 
     return {name: Truth(read(out / name / "float64"), read(out / name / "float32")) for name in TRAININGS}
 
 
 @pytest.fixture
-def climbed(truths: dict[str, Truth], tmp_path: Path) -> Climb:
-    def climbed(name: str, build: BuildFor) -> list[Finding]:
+def climbed(truths: dict[str, Truth], tmp_path: Path) -> ClimbWith:
+    def climbed(name: str, build: BuildFor) -> Climb:
         truth = truths[name]
-        clip = truth.exact.summary["steep_clip"]
-        return list(climb(truth, Trace(tmp_path, write_trace(build, TRAININGS[name], clip, tmp_path))))
+        summary = write_trace(build, TRAININGS[name], truth.exact.summary.steep_clip, tmp_path)
+        return climb(truth, Trace(tmp_path, summary))
 
     return climbed
 
 
 @pytest.fixture
 def eager() -> Iterator[None]:
-    """TensorFlow without graphs, whose tracing would take most of the time."""
+    """Runs TensorFlow without graphs, whose making would take most of the time."""
     if BACKEND != "keras":
         yield
         return
@@ -65,18 +64,18 @@ def eager() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", KINDS | PADDED)
-def test_every_rung_holds(load: Load, climbed: Climb, measured: Measured, name: str) -> None:
+def test_every_rung_holds(load: Load, climbed: ClimbWith, measured: Measured, name: str) -> None:
     every_rung_holds(name, climbed(name, builder(load, TRAININGS[name].architecture)), measured)
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_every_rung_holds_for_an_unusual_network(load: Load, climbed: Climb, measured: Measured, name: str) -> None:
+def test_every_rung_holds_for_an_unusual_network(load: Load, climbed: ClimbWith, measured: Measured, name: str) -> None:
     every_rung_holds(name, climbed(name, builder(load, UNUSUAL[name].architecture)), measured)
 
 
-def every_rung_holds(name: str, findings: list[Finding], measured: Measured) -> None:
-    for finding in findings:
+def every_rung_holds(name: str, found: Climb, measured: Measured) -> None:
+    for finding in found.findings:
         assert finding.holds, finding
         measured(f"{name}, {finding.rung}, share of the bound", finding.share, 1.0)
 
@@ -88,15 +87,14 @@ def every_rung_holds(name: str, findings: list[Finding], measured: Measured) -> 
 )
 def test_a_mutation_is_named_by_its_rung(
     load: Load,
-    climbed: Climb,
+    climbed: ClimbWith,
     mistake_shows: Measured,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
     mutation: str,
 ) -> None:
     broken = MUTATIONS[mutation]
-    findings = climbed(kind, broken.build(load, KINDS[kind].architecture, monkeypatch))
-    first = next((finding for finding in findings if not finding.holds), None)
+    first = climbed(kind, broken.build(load, KINDS[kind].architecture, monkeypatch)).first_failure
     assert first is not None, "no rung fails"
     assert first.rung in broken.rungs, first
     if np.isfinite(first.share):
@@ -124,25 +122,25 @@ SHOWS: dict[str, dict[str, str | None]] = {
         "decay": "first step, steep",
     },
 }
-"""The rung at which each standard part shows on these small networks; None where it does not: their checkpoints have
-the usual epsilon, their texts no pad token, and sums over a few thousand numbers are exact enough."""
+"""The rung at which each of the framework's own parts shows on these small networks. None if it does not: their
+checkpoints have the usual epsilon, their texts no pad token, and sums over a few thousand numbers are exact enough."""
 
 
-def stock(part: Part) -> Load:
+def load_with(part: Part) -> Load:
+    """The `load` of the framework's own parts, with this one alone."""
     load: Load = partial(importlib.import_module(BACKENDS[part.backend].module("parts")).load, parts=[part.name])
     return load
 
 
 @pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize(("kind", "part"), [(k, p) for k in KINDS for p in parts_of(BACKEND, k)], ids=str)
-def test_a_standard_part_shows_at_its_rung(climbed: Climb, kind: str, part: Part) -> None:
-    findings = climbed(kind, builder(stock(part), KINDS[kind].architecture))
-    first = next((finding.rung for finding in findings if not finding.holds), None)
-    assert first == SHOWS[BACKEND][part.name]
+def test_a_standard_part_shows_at_its_rung(climbed: ClimbWith, kind: str, part: Part) -> None:
+    first = climbed(kind, builder(load_with(part), KINDS[kind].architecture)).first_failure
+    assert (first and first.rung) == SHOWS[BACKEND][part.name]
 
 
 @pytest.mark.usefixtures("eager")
-def test_the_pad_tokens_embedding_is_trained_by_the_standard_part_alone(load: Load) -> None:
+def test_only_the_standard_part_trains_the_pad_embedding(load: Load) -> None:
     a = KINDS["bert"].architecture
     batch = random_batch(a, rows=4, width=8, seed=1)
     batch.input_ids[:, 2] = a.pad_id
@@ -153,7 +151,7 @@ def test_the_pad_tokens_embedding_is_trained_by_the_standard_part_alone(load: Lo
 
     assert gradient_of_pad(load) == 0
     for part in (part for part in PARTS if part.backend == BACKEND and part.name == "pad"):
-        assert gradient_of_pad(stock(part)) > 0
+        assert gradient_of_pad(load_with(part)) > 0
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if part.backend == BACKEND], ids=str)

@@ -8,7 +8,6 @@ writes torch's, in float64 and float32, with the interpreter of torch's environm
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,9 +17,11 @@ from typing import Any, Literal
 import numpy as np
 
 from backends import BACKENDS
+from shared.answer import Traced
 from shared.architecture import Architecture, Dropout, Weights
 from shared.contract import Build, Load, Model
 from shared.encoding import Encoded
+from shared.files import from_json, to_json
 from shared.job import Precision
 from shared.recipe import Recipe
 from shared.trace import trace
@@ -32,7 +33,7 @@ STEPS = 6
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, and how: six steps, the last of four rows."""
+    """A network and its recipe: six steps, the last of four rows."""
 
     architecture: Architecture
     recipe: Recipe
@@ -43,17 +44,17 @@ def _training(kind: Kind, dropout: Dropout, max_len: int = 24, padding: Any = "m
     return Training(architecture(kind, dropout=dropout, **fields), recipe)
 
 
-# A dropout rate of its own at each place that the kind of network has.
+# A different dropout rate at each place that the kind of network has.
 BERT = Dropout(0.1, 0.2, 0.15, 0.05, 0.25)
 DISTILBERT = Dropout(0.1, 0.2, 0.0, 0.05, 0.25)
 
 KINDS: dict[str, Training] = {"bert": _training("bert", BERT), "distilbert": _training("distilbert", DISTILBERT)}
-"""What mistakes are planted into."""
+"""Mistakes are planted into these."""
 PADDED: dict[str, Training] = {
     "bert, in buckets": _training("bert", BERT, padding="bucket"),
     "distilbert, padded to the longest": _training("distilbert", DISTILBERT, padding="longest"),
 }
-"""Batches of many widths, which the code of a real run takes: `UNUSUAL` has the other two pairs, less closely."""
+"""Batches of many widths, run by the code of a real run; `UNUSUAL` has the other two pairs of kind and padding."""
 UNUSUAL: dict[str, Training] = {
     "bert, epsilon 1e-5, gelu_new, one token type, 2 labels, length 16": _training(
         "bert", BERT, 16, layer_norm_eps=1e-5, activation="gelu_new", type_vocab_size=1, num_labels=2
@@ -65,11 +66,12 @@ UNUSUAL: dict[str, Training] = {
         "distilbert", DISTILBERT, 64, "bucket", layer_norm_eps=1e-5, activation="relu", num_labels=4
     ),
 }
-"""What a sound adapter must do too."""
+"""A sound adapter must do these too."""
 TRAININGS = KINDS | PADDED | UNUSUAL
 METRICS = ("accuracy",)
+SUMMARY = "summary.json"
 BuildFor = Callable[[Recipe], Model]
-"""A recipe's model."""
+"""Builds the model of a recipe."""
 
 
 def data(training: Training) -> dict[str, Encoded]:
@@ -93,7 +95,7 @@ def _rows(training: Training, n: int, seed: int) -> Encoded:
 
 
 def builder(load: Load, a: Architecture, weights: Weights | None = None, precision: Precision = "float32") -> BuildFor:
-    """What `shared.trace.trace` takes: a recipe's model of the adapter, one CPU thread."""
+    """Builds the adapter's model of a recipe on one CPU thread, as `shared.trace.trace` asks for it."""
 
     def build(recipe: Recipe) -> Model:
         rates = a.dropout if recipe.dropout is None else Dropout(*[recipe.dropout] * 5)
@@ -103,21 +105,27 @@ def builder(load: Load, a: Architecture, weights: Weights | None = None, precisi
     return build
 
 
-def write_trace(build: BuildFor, training: Training, steep_clip: float | None, folder: Path) -> dict[str, Any]:
-    """The trace in the folder; returns its summary."""
+def write_trace(build: BuildFor, training: Training, steep_clip: float | None, folder: Path) -> Traced:
+    """Writes the trace into the folder. Returns its summary."""
     return trace(build, data(training), training.recipe, METRICS, steep_clip, folder, lambda _: None)
+
+
+def read_summary(folder: Path) -> Traced:
+    """The summary that `main` left beside a trace."""
+    return from_json((folder / SUMMARY).read_bytes(), Traced)
 
 
 def main(out: Path) -> None:
     load: Load = importlib.import_module(BACKENDS["torch"].adapter).load
     for name, training in TRAININGS.items():
         clip = None
-        for precision in ("float64", "float32"):
+        precisions: tuple[Precision, ...] = ("float64", "float32")
+        for precision in precisions:
             folder = out / name / precision
             folder.parent.mkdir(exist_ok=True)
             summary = write_trace(builder(load, training.architecture, precision=precision), training, clip, folder)
-            (folder / "summary.json").write_text(json.dumps(summary))
-            clip = summary["steep_clip"]
+            (folder / SUMMARY).write_text(to_json(summary))
+            clip = summary.steep_clip
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which checkpoints the bare scripts can build."""
+"""The checkpoints that a room's `bare.py` can build."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.errors import InputError
 
 
 def check_bare(checkpoint: Path, architecture: Architecture) -> None:
-    """Raises InputError where the checkpoint is none that the bare scripts can build, which are a page each."""
+    """Raises InputError if the bare scripts cannot build the checkpoint's network: they are a page each."""
     rates = set(asdict(architecture.dropout).values())
     asked = architecture.model_type, architecture.activation, architecture.layer_norm_eps, architecture.type_vocab_size
     if asked != ("bert", "gelu", 1e-12, 2) or len(rates) > 1 or not (checkpoint / WEIGHTS).is_file():

@@ -1,18 +1,18 @@
-"""Precision and compilation as a run asks for them: which backend has what, and how a cell is known."""
+"""How backends compute: which have which precision, and precision and compilation in options, cells and jobs."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from backends import BACKENDS, check_precision
 from backends.devices import check_capability
 from backends.parts import check_mode
 from benchmarks.cells.plan import Cell, Request, plan_cells
-from benchmarks.cli.options import add_mode_options
+from benchmarks.cli.options import add_computing_options
 from benchmarks.cli.parser import Parser
 from shared.architecture import Architecture, Dropout
 from shared.contract import Build
@@ -39,14 +39,15 @@ def grid() -> list[Cell]:
     return plan_cells(replace(REQUEST, precisions=("float32", "bfloat16"), compile=(False, True)))
 
 
-def modes(*arguments: str) -> tuple[list[str], list[bool]]:
+def computing(*arguments: str) -> tuple[list[str], list[bool]]:
+    """The values of `--precision` and `--compile`."""
     parser = Parser(prog="toy")
-    add_mode_options(parser)
+    add_computing_options(parser)
     options = parser.parse_args(arguments)
     return options.precision, options.compile
 
 
-# --- which backend has what
+# --- precisions
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,7 @@ def modes(*arguments: str) -> tuple[list[str], list[bool]]:
         ("keras", "cuda:0", {"float32", "float64", "bfloat16", "tf32"}),
     ],
 )
-def test_a_backend_is_refused_the_precisions_that_it_has_not_on_the_device(
-    backend: str, device: str, has: set[str]
-) -> None:
+def test_a_precision_that_a_backend_lacks_is_refused(backend: str, device: str, has: set[str]) -> None:
     for precision in (*TRAINED, "float64"):
         if precision in has:
             check_precision(backend, device, precision)
@@ -75,13 +74,13 @@ def test_a_backend_is_refused_the_precisions_that_it_has_not_on_the_device(
         )
 
 
-def test_every_backend_has_float32_and_paritys_float64_everywhere() -> None:
+def test_every_backend_has_float32_and_float64() -> None:
     for backend in BACKENDS.values():
         assert {"float32", "float64"} <= {*backend.cpu} & {*backend.gpu}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-def test_a_gpu_older_than_ampere_is_refused_what_came_with_it(precision: Precision) -> None:
+def test_a_gpu_older_than_ampere_lacks_bfloat16_and_tf32(precision: Precision) -> None:
     with pytest.raises(InputError) as refusal:
         check_capability("cuda:0", precision, (7, 5))
     assert str(refusal.value) == (
@@ -93,7 +92,8 @@ def test_a_gpu_older_than_ampere_is_refused_what_came_with_it(precision: Precisi
         check_capability("cuda:0", older, (6, 0))
 
 
-def test_standard_parts_are_run_in_no_mode() -> None:
+def test_a_frameworks_own_parts_run_plain_or_in_float64() -> None:
+    """They are refused any other precision, and compilation."""
     build = Build(Architecture("bert", 8, 4, 1, 1, 4, 8, 2, "gelu", 1e-12, Dropout(), 2), {}, Recipe())
     check_mode(build)
     check_mode(replace(build, precision="float64"))
@@ -112,25 +112,25 @@ def test_only_float64_is_stored_as_such() -> None:
 # --- the options
 
 
-def test_without_options_there_is_one_mode() -> None:
-    assert modes() == (["float32"], [False])
+def test_float32_without_compilation_is_the_default() -> None:
+    assert computing() == (["float32"], [False])
 
 
-def test_modes_take_several_values() -> None:
+def test_precision_and_compile_take_several_values() -> None:
     asked = ("--precision", "bfloat16", "float32", "--compile", "yes", "no")
-    assert modes(*asked) == (["bfloat16", "float32"], [True, False])
+    assert computing(*asked) == (["bfloat16", "float32"], [True, False])
 
 
-def test_paritys_float64_is_no_mode_of_a_training(capsys: pytest.CaptureFixture[str]) -> None:
+def test_float64_is_for_parity_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        modes("--precision", "float64")
+        computing("--precision", "float64")
     assert "'float64' is not one of float32, bfloat16, float16, tf32" in capsys.readouterr().err
 
 
 # --- cells
 
 
-def test_modes_span_a_grid_whose_backends_run_close_together(grid: list[Cell]) -> None:
+def test_cells_span_a_grid_whose_backends_run_close_together(grid: list[Cell]) -> None:
     assert [(cell.precision, cell.compile, cell.backend) for cell in grid] == [
         (precision, compile, backend)
         for precision in ("float32", "bfloat16")
@@ -139,27 +139,28 @@ def test_modes_span_a_grid_whose_backends_run_close_together(grid: list[Cell]) -
     ]
 
 
-def test_a_cell_in_no_mode_is_known_as_before_there_were_any(grid: list[Cell]) -> None:
+def test_precision_and_compile_leave_old_cells_as_they_were(grid: list[Cell]) -> None:
+    """A cell at both defaults is known as it was before there were any."""
     cell = grid[0]
-    without_modes = {
+    asked = {
         "kind": "train",
         "backend": "torch",
         "revision": BACKENDS["torch"].revision,
         "versions": cell.environment.versions,
         "task": "acceptability",
-        "data": cell.asked["data"],
-        "checkpoint": cell.asked["checkpoint"],
+        "data": cell.asked.data,
+        "checkpoint": cell.asked.checkpoint,
         "recipe": {"max_len": 16, "batch_size": 8},
         "device": "cpu",
         "threads": 1,
     }
-    assert cell.asked == without_modes
-    assert cell.id == cell_id(without_modes)
+    assert to_builtins(cell.asked) == asked
+    assert cell.id == cell_id(asked)
 
 
-def test_each_mode_is_part_of_what_a_cell_is_known_by(grid: list[Cell]) -> None:
+def test_precision_and_compile_are_part_of_a_cells_id(grid: list[Cell]) -> None:
     assert len({cell.id for cell in grid}) == len(grid)
-    asked: list[dict[str, Any]] = [cell.asked for cell in grid if cell.backend == "torch"]
+    asked = [to_builtins(cell.asked) for cell in grid if cell.backend == "torch"]
     plain = asked[0]
     assert [{name: each[name] for name in each if name not in plain} for each in asked] == [
         {},
@@ -169,20 +170,20 @@ def test_each_mode_is_part_of_what_a_cell_is_known_by(grid: list[Cell]) -> None:
     ]
 
 
-def test_a_cells_title_names_the_mode(grid: list[Cell]) -> None:
+def test_a_cells_title_names_precision_and_compile(grid: list[Cell]) -> None:
     begin = "acceptability torch len 16 batch 8 seed 1"
     titles = [cell.title for cell in grid if cell.backend == "torch"]
     assert titles == [begin, f"{begin} compiled", f"{begin} bfloat16", f"{begin} bfloat16 compiled"]
 
 
-def test_the_worker_is_told_the_mode(grid: list[Cell], tmp_path: Path) -> None:
+def test_a_job_has_its_cells_precision_and_compile(grid: list[Cell], tmp_path: Path) -> None:
     for cell in grid:
         cell.job(save=None).write(tmp_path)
         job = Job.read(tmp_path)
         assert (job.precision, job.compile) == (cell.precision, cell.compile)
 
 
-def test_a_refused_mode_is_refused_before_anything_is_read() -> None:
+def test_a_precision_is_refused_before_anything_is_read() -> None:
     request = replace(REQUEST, backends=["torch", "gluon"], precisions=("float32", "bfloat16"), tasks=["no such task"])
     with pytest.raises(InputError, match="gluon does not compute in bfloat16 on cpu"):
         plan_cells(request)

@@ -1,0 +1,52 @@
+"""The work of benchmarks.run: plans the cells, answers them, and shows how they compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.cells.answer import answer_cells
+from benchmarks.cells.plan import Cell, Request, plan_cells
+from benchmarks.workers.progress import terminal
+from shared.presets import Preset
+from shared.records import read_records, record_path
+
+
+def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
+    """Runs the cells that are not answered yet (all with `rerun`), writes records and tables, and prints them. Returns
+    the exit code. Raises InputError."""
+    cells = plan_cells(request)
+
+    # These import pandas, which takes longer than planning takes to refuse.
+    from benchmarks.reporting.published import write_published
+    from benchmarks.reporting.record_tables import print_tables, write_tables
+
+    console = terminal()
+    if request.preset:
+        _print_preset(console, request.preset, cells)
+    try:
+        answers = answer_cells(console, cells, out, "--rerun runs them again", save, rerun)
+    finally:
+        if any(record_path(out, cell.id).is_file() for cell in cells):
+            records = read_records(out)
+            write_tables(out, records)
+            write_published(out, records)
+    if answers.records:
+        print_tables(console, answers.records)
+        console.print(f"\n{out}/table.md and table.csv hold every record of {out}/records", style="dim")
+        if request.preset:
+            console.print(f"{out}/published.md sets them beside what was reported", style="dim")
+    if answers.failed:
+        print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
+    return answers.code
+
+
+def _print_preset(console: Console, preset: Preset, cells: Sequence[Cell]) -> None:
+    overridden = dict.fromkeys(name for cell in cells if cell.preset for name in cell.preset.overridden)
+    line = f"recipe {preset.name}: {preset.title}"
+    if overridden:
+        line += f"; overridden: {', '.join(overridden)}"
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

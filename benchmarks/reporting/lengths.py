@@ -1,0 +1,39 @@
+"""Tokens of a task's training rows, and what each max_len would cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.reporting.page import Page, Table
+from benchmarks.reporting.pictures import draw_lengths
+from benchmarks.workers.progress import terminal
+from shared.checkpoint.sources import resolve_model, shown_model
+from shared.encoding import token_lengths
+from shared.tasks import Task
+
+SHARES = (50, 95, 99)
+"""Shares of the rows, in percent, whose longest row is shown."""
+
+
+def show_lengths(tasks: Sequence[Task], model: str, data_dir: Path | None, max_lens: list[int], out: Path) -> None:
+    """Prints a table and draws a picture for each task. Raises InputError."""
+    folder = resolve_model(model)
+    rows, pictures = [], []
+    for task in tasks:
+        lengths = token_lengths(task.load(data_dir)["train"], folder)
+        rows.append(_row(task.name, lengths, max_lens))
+        pictures.append(draw_lengths(out, task.name, shown_model(model), lengths, max_lens))
+    console = terminal()
+    Page([Table(pd.DataFrame(rows), "Tokens of the training rows")]).print(console)
+    console.print(f"{out}: {', '.join(pictures)}", style="dim")
+
+
+def _row(task: str, lengths: np.ndarray, max_lens: Sequence[int]) -> dict[str, str]:
+    row = {"task": task, "rows": f"{len(lengths):,}", "mean": f"{lengths.mean():.1f}"}
+    row |= {f"{share} %": f"{np.percentile(lengths, share):.0f}" for share in SHARES}
+    row |= {"longest": str(lengths.max())}
+    return row | {f"cut at {n}": f"{(lengths > n).mean():.1%}" for n in max_lens}

@@ -1,0 +1,32 @@
+"""Formats numbers for tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+MISSING = "–"
+"""Stands for a number that is not there."""
+
+
+def number(value: Any, form: str) -> str:
+    """The number in Python's format `form`; MISSING for None and NaN."""
+    return format(value, form) if pd.notna(value) else MISSING
+
+
+def quartiles(values: np.ndarray, form: str) -> str:
+    """The median and, in brackets, the quartiles; of one value, the value."""
+    low, median, high = (format(v, form) for v in np.percentile(values, (25, 50, 75)))
+    return f"{median} ({low} – {high})" if len(values) > 1 else median
+
+
+def short(value: float) -> str:
+    """A ratio, in few characters."""
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}" if value < 1e5 else f"{value:.0e}"
+
+
+def p_value(value: float) -> str:
+    """A p-value to three digits."""
+    return "<0.001" if value < 0.001 else number(value, ".3f")

@@ -1,0 +1,119 @@
+"""Pages: tables, notes, text and pictures, described once and shown in Markdown and on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from benchmarks.reporting.tables import print_table
+from shared.files import write_whole
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose cells are strings."""
+
+    frame: pd.DataFrame
+    title: str = ""
+    heading: bool = True
+    """Markdown shows the title, as a heading of the second level."""
+    styles: Mapping[str, str] = field(default_factory=dict)
+    """The terminal shows a cell that is a key in this style."""
+    names: int | None = None
+    """How many columns a narrow terminal keeps whole, wrapping the others; if None, it cuts words short."""
+
+    def markdown(self) -> str:
+        text = self.frame.to_markdown(index=False, disable_numparse=True)
+        return f"## {self.title}\n\n{text}" if self.title and self.heading else text
+
+    def print(self, console: Console) -> None:
+        print_table(console, self.title, self.frame, dict(self.styles), self.names)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Lines that explain a table."""
+
+    lines: Sequence[str]
+
+    def markdown(self) -> str:
+        return "\n".join(f"- {line}" for line in self.lines)
+
+    def print(self, console: Console) -> None:
+        for line in self.lines:
+            console.print(f"- {line}", style="dim", highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Paragraphs."""
+
+    paragraphs: Sequence[str]
+
+    def markdown(self) -> str:
+        return "\n\n".join(self.paragraphs)
+
+    def print(self, console: Console) -> None:
+        console.print()
+        for paragraph in self.paragraphs:
+            console.print(paragraph, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture beside the page. The terminal shows none."""
+
+    name: str
+    path: str
+    """Relative to the page."""
+
+    def markdown(self) -> str:
+        return f"![{self.name}]({self.path})"
+
+    def print(self, console: Console) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Markdown of a file, such as its beginning. The terminal shows none of it."""
+
+    text: str
+
+    def markdown(self) -> str:
+        return self.text
+
+    def print(self, console: Console) -> None:
+        pass
+
+
+Block = Table | Notes | Text | Picture | Heading
+
+
+@dataclass(frozen=True)
+class Page:
+    """Blocks from top to bottom."""
+
+    blocks: Sequence[Block]
+
+    def markdown(self) -> str:
+        """The page in Markdown, a blank line between two blocks."""
+        return "\n\n".join(block.markdown() for block in self.blocks) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Writes the page in Markdown."""
+        write_whole(path, self.markdown())
+
+    def print(self, console: Console) -> None:
+        """Shows the page on the terminal."""
+        for block in self.blocks:
+            block.print(console)
+
+
+def write_csv(path: Path, table: pd.DataFrame, form: str | None = "%.6g") -> None:
+    """Writes a table of raw values. `form` is the format of its numbers; None writes every digit."""
+    write_whole(path, table.to_csv(index=False, float_format=form))

@@ -1,0 +1,214 @@
+"""Rows of the tables: records that differ in nothing but their seed, taken together."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from scipy.special import stdtrit
+
+from backends import BACKENDS
+from benchmarks.cli.values import as_typed
+from shared.recipe import Recipe
+from shared.records import SPLITS, Record, Split
+
+METRICS = ("accuracy", "mcc", "f1", "macro_f1")
+"""Metrics that have columns, in their order."""
+
+ALWAYS = ("max_len", "batch_size")
+"""Settings with a column of their own; others get one if records differ in them."""
+
+COMPUTING = ("precision", "compile")
+"""Settings that say how the backend computed."""
+
+SETTINGS = (*(f.name for f in fields(Recipe) if f.name != "seed"), *COMPUTING)
+
+COUNTED = {"train_rows": "train", "dev_rows": "dev"}
+"""Settings that ask for a number of rows, and their splits."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A score over the seeds of a row."""
+
+    mean: float
+    deviation: float | None
+    """Sample standard deviation: None for one seed, NaN if a score is no number."""
+    half: float | None
+    """Half of the mean's 95 % interval, by Student's t."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """The spread of a score; None if no seed has it."""
+        if not values:
+            return None
+        mean, seeds = statistics.fmean(values), len(values)
+        if seeds == 1:
+            return cls(mean, None, None)
+        deviation = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+        return cls(mean, deviation, float(stdtrit(seeds - 1, 0.975)) * deviation / seeds**0.5)
+
+    @property
+    def low(self) -> float | None:
+        """The lower end of the mean's interval."""
+        return None if self.half is None else self.mean - self.half
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of the mean's interval."""
+        return None if self.half is None else self.mean + self.half
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Times, rates and memory of a row. Seconds of an epoch are those without compilation
+    (`Fit.steady_epoch_seconds`)."""
+
+    epoch_seconds: float
+    """Median over the epochs of all seeds."""
+    examples_per_second: float
+    tokens_per_second: float
+    """Real tokens."""
+    floor_seconds: float | None
+    times_floor: float | None
+    """An epoch's seconds over its floor."""
+    padding_share: float
+    """Of the tokens computed on."""
+    first_step_seconds: float
+    start_seconds: float
+    peak_memory_bytes: int
+    """The most of all seeds."""
+    cores_busy_with_others: float
+    """The most of all seeds."""
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Speed:
+        """The speed of a row."""
+        answers = [record.answer for record in records]
+        epochs = [epoch for answer in answers for epoch in answer.epochs]
+        seconds = [second for answer in answers for second in answer.steady_epoch_seconds()]
+        tokens = sum(epoch.tokens for epoch in epochs)
+        works = [record.work for record in records if record.work]
+        return cls(
+            epoch_seconds=statistics.median(seconds),
+            examples_per_second=sum(epoch.rows for epoch in epochs) / sum(seconds),
+            tokens_per_second=tokens / sum(seconds),
+            floor_seconds=_median(work.floor_seconds for work in works),
+            times_floor=_median(work.times_floor for work in works),
+            padding_share=1 - tokens / sum(epoch.padded_tokens for epoch in epochs),
+            first_step_seconds=statistics.median(answer.first_step_seconds for answer in answers),
+            start_seconds=statistics.median(answer.start_seconds for answer in answers),
+            peak_memory_bytes=max(answer.peak_memory_bytes for answer in answers),
+            cores_busy_with_others=max(record.circumstances.cores_busy_with_others for record in records),
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """Records that differ in nothing but their seed."""
+
+    records: Sequence[Record]
+
+    @property
+    def first(self) -> Record:
+        """A record that shows what they have in common."""
+        return self.records[0]
+
+    def setting(self, name: str) -> Any:
+        """The value that tables show for one of SETTINGS. `train_rows` and `dev_rows` are the rows that there were, the
+        others are as one would type them."""
+        if name in COUNTED:
+            return self.first.rows.get(COUNTED[name], 0)
+        return as_typed(_setting(self.first, name))
+
+    def scores(self, split: Split, metric: str) -> Spread | None:
+        """A score of the split over the seeds; None if it was not scored."""
+        found = [record.scores(split) for record in self.records]
+        return Spread.of([scores[metric] for scores in found if scores is not None and metric in scores])
+
+    def above_majority(self, split: Split) -> bool:
+        """Tells whether the mean accuracy is above the majority class. An accuracy that is not there, or not a number,
+        counts as above."""
+        accuracy, majority = self.scores(split, "accuracy"), self.first.majority.get(split)
+        return accuracy is None or majority is None or not accuracy.mean <= majority
+
+    def speed(self) -> Speed:
+        """Times, rates and memory."""
+        return Speed.of(self.records)
+
+    def device(self) -> str:
+        """The device, a GPU with its name."""
+        device = self.first.asked.device
+        if device == "cpu":
+            return device
+        return f"{device} ({self.first.circumstances.machine.gpus[int(device.split(':')[1])]})"
+
+    def versions(self) -> str:
+        """The modules that the adapter imports, each with its version."""
+        return ", ".join(f"{module} {version}" for module, version in self.first.asked.versions.items())
+
+    def note(self) -> str:
+        """Names the splits that were not scored, and those whose accuracy says nothing."""
+        notes = []
+        for split in SPLITS:
+            if self.scores(split, "accuracy") is None:
+                notes.append(f"{split} not scored: {'no labels' if self.first.rows.get(split) else 'no such split'}")
+            elif not self.above_majority(split):
+                notes.append(f"{split} accuracy not above the majority class")
+        return "; ".join(notes)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a set of records, in the order of the tables."""
+
+    rows: Sequence[Row]
+    settings: Sequence[str]
+    """The settings that have a column: ALWAYS, and those in which records differ."""
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Rows:
+        """The rows of records."""
+        varied = (name for name in SETTINGS if name not in ALWAYS and _differ(records, name))
+        settings = [*ALWAYS, *varied]
+        groups: dict[str, list[Record]] = {}
+        for record in records:
+            groups.setdefault(record.asked.without("seed"), []).append(record)
+
+        def order(row: Row) -> list[tuple[int, Any]]:
+            values = (row.setting(name) for name in settings)
+            return [_sortable(v) for v in (row.first.asked.task, row.first.model, *values, row.first.asked.backend)]
+
+        return cls(sorted((Row(group) for group in groups.values()), key=order), settings)
+
+    def told_apart(self, value: Callable[[Row], Hashable]) -> bool:
+        """Tells whether rows of one task and backend differ in the value."""
+        found: dict[tuple[str, str], set[Hashable]] = {}
+        for row in self.rows:
+            found.setdefault((row.first.asked.task, row.first.asked.backend), set()).add(value(row))
+        return any(len(values) > 1 for values in found.values())
+
+
+def _setting(record: Record, name: str) -> Any:
+    return getattr(record.asked if name in COMPUTING else record.recipe, name)
+
+
+def _differ(records: Sequence[Record], name: str) -> bool:
+    first = _setting(records[0], name)
+    return any(_setting(record, name) != first for record in records)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """The median of those that are there; older records lack some."""
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _sortable(value: Any) -> tuple[int, Any]:
+    """Backends in the registry's order, numbers by size, then words."""
+    if value in BACKENDS:
+        return (1, list(BACKENDS).index(value))
+    return (2, value) if isinstance(value, str) else (1, value)
