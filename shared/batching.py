@@ -32,7 +32,7 @@ class Batch:
     attention_mask: np.ndarray
     """int32 [b, s]: 1 for real tokens, which come first, and 0 for padding."""
     labels: np.ndarray
-    """int64 [b]; -1 if the split has no labels."""
+    """int64 [b]; -1 where the split has no labels."""
 
     def update_hash(self, digest: hashlib._Hash) -> None:
         """Adds shape and content of all four arrays to a running hash."""

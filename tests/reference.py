@@ -3,13 +3,14 @@
     python -m tests.reference OUT
 
 writes an .npz for each case into the folder OUT, and runs in torch's environment. Arrays are named `PART` or
-`PART/PARAMETER`. Parts of a trajectory begin with the precision of its computation.
+`PART/PARAMETER`. Parts of a trajectory begin with its precision, its mistake, or `formula`.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from transformers import (
 
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
+from shared.recipe import Recipe
 from tests.backends import dropout
-from tests.backends.cases import FIELDS, STEEP, STEEP_RATE, STEPS, TRAINED, Case
+from tests.backends.cases import FIELDS, MISTAKES, STEEP, STEEP_RATE, STEPS, TRAINED, Case
+from tests.backends.formula import Formula
 
 Arrays = dict[str, Any]
 """numpy arrays by name."""
@@ -114,12 +117,15 @@ def _trained(case: Case) -> Arrays:
     arrays = _evaluated(case)
     clip = float(arrays["norm"]) / 10
     arrays["clip"] = np.float64(clip)
-    for dtype in (torch.float64, torch.float32):
-        precision = str(dtype).removeprefix("torch.")
-        arrays |= {f"{precision}/{part}": array for part, array in _trajectory(case, dtype, clip).items()}
-    for part, array in _trajectory(case, torch.float64, clip, per_tensor=True).items():
-        arrays[f"clipped per tensor/{part}"] = array
-    return arrays
+    trajectories = {
+        "float64": _trajectory(case, torch.float64, clip),
+        "float32": _trajectory(case, torch.float32, clip),
+        "clipped per tensor": _trajectory(case, torch.float64, clip, per_tensor=True),
+    }
+    recipe = replace(STEEP, clip=clip)
+    for how, changes in {"formula": {}, **MISTAKES}.items():
+        trajectories[how] = _by_formula(case, replace(recipe, **changes))
+    return arrays | {f"{how}/{part}": array for how, parts in trajectories.items() for part, array in parts.items()}
 
 
 def _evaluated(case: Case) -> Arrays:
@@ -146,8 +152,8 @@ def _evaluated(case: Case) -> Arrays:
 
 
 def _trajectory(case: Case, dtype: torch.dtype, clip: float, per_tensor: bool = False) -> Arrays:
-    """Trains, and returns the loss of each batch before its step, the loss of the last batch after all steps, and the
-    weights after the first and the last step."""
+    """Trains by torch's own AdamW at the settings of STEEP. Returns the loss of each batch before its step, the loss of
+    the last batch after all steps, and the weights after the first and the last step."""
     model = network(case.architecture, case.weights, dtype).train()
     parameters = dict(model.named_parameters())
     optimizer = torch.optim.AdamW(
@@ -161,29 +167,51 @@ def _trajectory(case: Case, dtype: torch.dtype, clip: float, per_tensor: bool = 
         foreach=False,
         fused=False,
     )
-    arrays: Arrays = {}
-    losses = []
-    for step, batch in enumerate(case.batches):
-        loss = model(**inputs(case.architecture, batch), labels=torch.tensor(batch.labels)).loss
-        losses.append(loss.item())
-        if step == STEPS:
-            break
-        optimizer.zero_grad()
-        loss.backward()
-        for bounded in _clipped_together(parameters.values(), per_tensor):
+
+    def step() -> None:
+        for bounded in [[p] for p in parameters.values()] if per_tensor else [list(parameters.values())]:
             torch.nn.utils.clip_grad_norm_(bounded, clip)
         optimizer.step()
-        if step + 1 in (1, STEPS):
-            arrays |= {f"weights after {step + 1}/{name}": p.detach().numpy().copy() for name, p in parameters.items()}
-    return arrays | {"losses": np.array(losses)}
+
+    return _stepped(model, case, step)
 
 
 def _exempt(name: str) -> bool:
     return name.endswith("bias") or "LayerNorm" in name or "layer_norm" in name
 
 
-def _clipped_together(parameters: Iterable[torch.Tensor], per_tensor: bool) -> list[list[torch.Tensor]]:
-    return [[p] for p in parameters] if per_tensor else [list(parameters)]
+def _by_formula(case: Case, recipe: Recipe) -> Arrays:
+    """Trains in float64 by the published formula of the recipe's optimizer. Returns the same as `_trajectory`."""
+    model = network(case.architecture, case.weights, torch.float64).train()
+    parameters = dict(model.named_parameters())
+    formula = Formula(recipe)
+
+    def step() -> None:
+        weights = {name: p.detach().numpy() for name, p in parameters.items()}
+        after = formula.step(weights, {name: p.grad.numpy() for name, p in parameters.items()}, STEEP_RATE)
+        with torch.no_grad():
+            for name, p in parameters.items():
+                p.copy_(torch.from_numpy(after[name]))
+
+    return _stepped(model, case, step)
+
+
+def _stepped(model: Any, case: Case, step: Callable[[], None]) -> Arrays:
+    """Takes a step on each batch but the last. `step` updates the weights by their gradients."""
+    arrays: Arrays = {}
+    losses = []
+    for number, batch in enumerate(case.batches):
+        loss = model(**inputs(case.architecture, batch), labels=torch.tensor(batch.labels)).loss
+        losses.append(loss.item())
+        if number == STEPS:
+            break
+        model.zero_grad()
+        loss.backward()
+        step()
+        if number + 1 in (1, STEPS):
+            for name, p in model.named_parameters():
+                arrays[f"weights after {number + 1}/{name}"] = p.detach().numpy().copy()
+    return arrays | {"losses": np.array(losses)}
 
 
 def _dropped(kind: Any, place: dropout.Place) -> np.ndarray:

@@ -1,5 +1,8 @@
-"""Networks, weights, batches and recipes of these tests. Plain numpy, and only such random numbers as are the same in
-every version of it, so that each backend's interpreter and the reference's make the same."""
+"""Networks, weights, batches, recipes and bounds of these tests.
+
+All is plain numpy, and all random numbers are the same in every version of numpy, so that each backend's interpreter
+and the reference's make the same cases.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,36 @@ import numpy as np
 
 from shared.architecture import Architecture, Dropout, Weights
 from shared.batching import Batch
+from shared.contract import Build, Load
 from shared.recipe import Recipe
 
 NO_DROPOUT = Dropout(0.0, 0.0, 0.0, 0.0, 0.0)
 
-# Settings at which each mistake shows. The clip is a tenth of the norm that the reference measures.
 STEEP = Recipe(decay=0.1, eps=1e-6, batch_size=8)
+"""Settings that make each mistake visible. Tests set the clip to a tenth of the norm that the reference measures."""
 STEEP_RATE = 1e-3
 STEPS = 10
+
+MISTAKES: dict[str, dict[str, Any]] = {
+    "decay on biases and LayerNorms": {"decay_exempt": ()},
+    "eps before bias correction": {"eps_place": "before"},
+    "no bias correction": {"bias_correction": False},
+    "decay added to the gradient": {"optimizer": "adam"},
+    "no clipping": {"clip": None},
+}
+"""Mistakes in the optimizer, each as a change of the recipe."""
+
+LOGITS = 1e-5
+"""Bound on the error of a logit, and of a hidden state."""
+LOSS_AFTER_ONE = 5e-6
+"""Bound on the error of a loss, before and after one step."""
+WEIGHTS_AFTER_ONE = 1e-5
+"""Bound on the error of a weight after one step."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A network with all that it is given: `batches[:-1]` to train on, the last to evaluate."""
+    """A network, its weights and its batches: `batches[:-1]` to train on, the last one to evaluate."""
 
     architecture: Architecture
     weights: Weights
@@ -30,7 +50,7 @@ class Case:
 
 
 def architecture(model_type: Literal["bert", "distilbert"], **fields: Any) -> Architecture:
-    """A small network without dropout, and whatever else is asked for."""
+    """Makes a small network without dropout; `fields` change it."""
     small = Architecture(
         model_type=model_type,
         vocab_size=500,
@@ -49,7 +69,7 @@ def architecture(model_type: Literal["bert", "distilbert"], **fields: Any) -> Ar
 
 
 def perturbed_weights(architecture: Architecture, embedding_scale: float = 0.2) -> Weights:
-    """Every entry random, biases and LayerNorms too, and large enough for every nonlinearity to matter."""
+    """Draws every entry, biases and LayerNorms too, large enough for every nonlinearity to matter."""
     random = np.random.RandomState(7)
     weights: Weights = {}
     for name, shape in architecture.shapes().items():
@@ -67,18 +87,18 @@ def perturbed_weights(architecture: Architecture, embedding_scale: float = 0.2) 
 
 
 def is_norm(name: str) -> bool:
-    """Whether the parameter is a LayerNorm's."""
+    """Whether the parameter belongs to a LayerNorm."""
     return "LayerNorm" in name or "layer_norm" in name
 
 
 def random_batch(architecture: Architecture, rows: int, width: int, seed: int) -> Batch:
-    """Rows of mixed lengths, the first as long as the batch is wide, in two segments where the network knows two."""
+    """Draws rows of mixed lengths, the first as long as the batch is wide, in two segments if the network has two."""
     random = np.random.RandomState(seed)
     lengths = random.randint(3, width + 1, rows)
     lengths[0] = width
     positions = np.arange(width)
     mask = (positions < lengths[:, None]).astype(np.int32)
-    # Never the pad id: transformers trains no embedding for it, not even where it stands for a word.
+    # Never the pad id: transformers trains no embedding for it, not even for one within a text.
     ids = random.randint(0, architecture.vocab_size - 1, (rows, width)).astype(np.int32)
     ids += ids >= architecture.pad_id
     types = np.zeros_like(ids)
@@ -95,7 +115,17 @@ def _trained(model_type: Literal["bert", "distilbert"]) -> Case:
 
 
 TRAINED = {"bert": _trained("bert"), "distilbert": _trained("distilbert")}
-"""The cases that are compared in everything: states, gradients, ten optimizer steps."""
+"""Cases that are compared in everything: states, gradients, ten optimizer steps."""
+
+
+def trained_with_dropout(load: Load, seed: int, threads: int) -> Weights:
+    """Weights after four steps with every dropout on, on batches of changing width."""
+    case = TRAINED["bert"]
+    architecture = replace(case.architecture, dropout=Dropout())
+    model = load(Build(architecture, case.weights, Recipe(seed=seed), "cpu", threads))
+    for batch in case.batches[:4]:
+        model.train_step(batch, 1e-3)
+    return model.weights()
 
 
 def _evaluated(a: Architecture, embedding_scale: float = 0.2) -> Case:
@@ -109,13 +139,13 @@ def _field_cases() -> dict[str, tuple[Case, Case | None]]:
         for activation in ("gelu_new", "relu"):
             cases[f"{kind}, activation {activation}"] = _evaluated(architecture(kind, activation=activation)), usual
         cases[f"{kind}, 6 labels"] = _evaluated(architecture(kind, num_labels=6)), None
-        # Token 0 is a word here, so that a mask taken from the ids would be wrong.
+        # Token 0 is a word here, so a mask taken from the ids would be wrong.
         padded_with_1 = _evaluated(architecture(kind, pad_id=1))
         batch = padded_with_1.batches[0]
         batch.input_ids[:, 1] = 0
         no_zeros = replace(batch, attention_mask=(batch.input_ids != 0).astype(np.int32))
         cases[f"{kind}, pad_id 1"] = padded_with_1, replace(padded_with_1, batches=[no_zeros])
-    # Embeddings so small that their variance is of epsilon's size.
+    # Embeddings are so small that their variance is about as large as epsilon.
     small = {eps: _evaluated(architecture("bert", layer_norm_eps=eps), 0.005) for eps in (1e-5, 1e-12)}
     cases["bert, layer_norm_eps 1e-5"] = small[1e-5], small[1e-12]
     cases["bert, layer_norm_eps 1e-12"] = small[1e-12], small[1e-5]
@@ -129,5 +159,5 @@ def _field_cases() -> dict[str, tuple[Case, Case | None]]:
 
 
 FIELDS = _field_cases()
-"""For each unusual field of an architecture: the case, and what a backend would compute that ignored the field (None
-where it could compute nothing)."""
+"""Cases of unusual fields of an architecture. Each has the case that a backend would compute if it ignored the field;
+None if it could compute nothing."""

@@ -1,4 +1,4 @@
-"""The backend under test, the references from torch's interpreter, and the summary of what was measured."""
+"""Fixtures: the backend under test, references from torch's interpreter, and a summary of the largest differences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,25 @@ from backends import BACKENDS
 from shared.architecture import Architecture, Weights
 from shared.contract import Build, Load, Model
 from shared.recipe import Recipe
+from tests.backends.cases import TRAINED
 
 ROOT = Path(__file__).parents[2]
 THREADS = 1
-"""One number for all tests: TensorFlow cannot change it within a process."""
+"""Number of CPU threads of all tests: TensorFlow cannot change it within a process."""
 Reference = Callable[[str], dict[str, np.ndarray]]
-"""Gives a case's arrays by the case's name."""
+"""Returns the arrays of a case by its name."""
 Measured = Callable[[str, float, float], None]
-"""Notes a largest difference and its bound, and fails where the bound is exceeded."""
+"""Notes a largest difference and its bound for the summary. Fails if the difference exceeds the bound."""
 BuildModel = Callable[..., Model]
+Untrained = Callable[[str], Model]
+"""Returns a model of a case in TRAINED by its name. Tests share it, so none may train it or set its weights."""
 
 _MEASURED = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MEASURED] = []
-    # MXNet 1.9 is older than these warnings, and nothing here can mend it.
+    # MXNet 1.9 is older than these warnings, and cannot be changed.
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:(mxnet|gluonnlp).*")
 
 
@@ -65,7 +69,7 @@ def load() -> Load:
 
 @pytest.fixture(scope="session")
 def build(load: Load) -> BuildModel:
-    """`build(architecture, weights, recipe)`: a model of the backend under test, on the CPU."""
+    """Builds a model of the backend under test, on the CPU: `build(architecture, weights, recipe)`."""
 
     def build(architecture: Architecture, weights: Weights, recipe: Recipe | None = None) -> Model:
         return load(Build(architecture, weights, recipe or Recipe(), "cpu", THREADS))
@@ -74,8 +78,14 @@ def build(load: Load) -> BuildModel:
 
 
 @pytest.fixture(scope="session")
+def untrained(build: BuildModel) -> Untrained:
+    """See `Untrained`."""
+    return cache(lambda kind: build(TRAINED[kind].architecture, TRAINED[kind].weights))
+
+
+@pytest.fixture(scope="session")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
-    """What tests/reference.py, run once by torch's interpreter, gives for a case."""
+    """Returns a case's arrays from tests/reference.py, which torch's interpreter runs once."""
     folder = tmp_path_factory.mktemp("reference")
     command = [torch_python(), "-m", "tests.reference", str(folder)]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
@@ -90,7 +100,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 
 
 def torch_python() -> str:
-    """The interpreter of torch's environment, which computes references."""
+    """Path of the interpreter of torch's environment, which computes references."""
     python = Path(os.environ.get("CONCORD_TORCH_PYTHON", ROOT / ".tox" / "torch" / "bin" / "python"))
     if python.exists():
         return str(python)
@@ -105,6 +115,8 @@ def torch_python() -> str:
 
 @pytest.fixture(scope="session")
 def measured(pytestconfig: pytest.Config) -> Measured:
+    """See `Measured`."""
+
     def note(what: str, value: float, bound: float) -> None:
         pytestconfig.stash[_MEASURED].append(f"{what}: {value:.1e} (bound {bound:.1e})")
         assert value <= bound, f"{what}: {value:.2e} exceeds {bound:.2e}"
@@ -114,7 +126,7 @@ def measured(pytestconfig: pytest.Config) -> Measured:
 
 @pytest.fixture(scope="session")
 def mistake_shows(pytestconfig: pytest.Config) -> Measured:
-    """The opposite of `measured`: notes how many times a deliberate mistake exceeds a bound, and fails below ten."""
+    """The opposite of `measured`: notes by what factor a deliberate mistake exceeds a bound. Fails below ten."""
 
     def note(what: str, value: float, bound: float) -> None:
         pytestconfig.stash[_MEASURED].append(f"mistake, {what}: {value / bound:.0f} times the bound")

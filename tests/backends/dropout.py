@@ -1,7 +1,7 @@
-"""Weights that let each dropped tensor be read off a network's hidden states, whatever the framework.
+"""Weights that make each dropped tensor readable from a network's hidden states, in any framework.
 
 The encoder layer ends in one or two LayerNorms, each an affine map of every token with unknown slope and offset. So
-half of the coordinates, CLEAN, carry the residual alone and reveal that map; the others, CARRIED, carry the residual
+half of the coordinates, CLEAN, carry only the residual and reveal that map. The others, CARRIED, carry the residual
 plus the dropped tensor.
 """
 
@@ -26,7 +26,7 @@ WIDTH, HEADS, TOKENS, ROWS = 64, 4, 8, 64
 CLEAN, CARRIED = np.arange(0, WIDTH, 2), np.arange(1, WIDTH, 2)
 RESIDUAL = np.random.RandomState(3).random_sample(WIDTH) * 4 - 2
 GAIN = 8.0
-"""Lifts attention probabilities of about 1/8 to the size of the residual."""
+"""Scales attention probabilities of about 1/8 to the size of the residual."""
 
 _NAMES = {
     "bert": {
@@ -51,20 +51,20 @@ _NAMES = {
 
 
 def network(kind: Literal["bert", "distilbert"], rates: Dropout = NO_DROPOUT) -> Architecture:
-    """One layer, and as many labels as coordinates."""
+    """Makes a network of one layer, with one label for each coordinate."""
     return architecture(
         kind, vocab_size=32, width=WIDTH, layers=1, heads=HEADS, max_positions=TOKENS, num_labels=WIDTH, dropout=rates
     )
 
 
 def batch() -> Batch:
-    """Equal rows without padding."""
+    """A batch of equal rows without padding."""
     ids = np.tile(np.arange(2, 2 + TOKENS, dtype=np.int32), (ROWS, 1))
     return Batch(ids, np.zeros_like(ids), np.ones_like(ids), np.zeros(ROWS, np.int64))
 
 
 def revealing_weights(kind: Literal["bert", "distilbert"], place: Place) -> Weights:
-    """Weights with which `dropped_tensor` finds what was dropped at `place`. All that is not needed for it is zero."""
+    """Makes weights that let `dropped_tensor` find the tensor dropped at `place`. All others are zero."""
     random = np.random.RandomState(11)
     names = _NAMES[kind]
     weights = {
@@ -74,7 +74,7 @@ def revealing_weights(kind: Literal["bert", "distilbert"], place: Place) -> Weig
     positions = random.random_sample((TOKENS, WIDTH)) * 2 - 1
     weights[f"{kind}.embeddings.position_embeddings.weight"] = positions
     if place == "embeddings":
-        weights[f"{kind}.embeddings.LayerNorm.bias"] += 5  # No entry is zero of itself.
+        weights[f"{kind}.embeddings.LayerNorm.bias"] += 5  # without dropout no entry is zero
     elif place == "attention":
         # Head h's value of token j is the j-th unit vector, so its context for a token is that token's row of dropped
         # probabilities, which the output projection copies to the carried coordinates.
@@ -92,7 +92,7 @@ def revealing_weights(kind: Literal["bert", "distilbert"], place: Place) -> Weig
     elif place == "attention_output":
         weights[f"{names['attention_output']}.bias"][CARRIED] = 1 + random.random_sample(len(CARRIED))
     elif place == "feed_forward_output":
-        # The residual of the feed-forward: a LayerNorm of weight zero gives its bias, whatever comes in.
+        # The residual of the feed-forward is known: a LayerNorm of weight zero returns its bias for any input.
         weights[f"{names['attention_norm']}.weight"][:] = 0
         weights[f"{names['attention_norm']}.bias"] = RESIDUAL
         weights[f"{names['feed_forward_output']}.bias"][CARRIED] = 1 + random.random_sample(len(CARRIED))
@@ -103,8 +103,8 @@ def revealing_weights(kind: Literal["bert", "distilbert"], place: Place) -> Weig
 
 
 def dropped_tensor(place: Place, states: HiddenStates) -> np.ndarray:
-    """What is at `place` behind its dropout, float64: embeddings [b, s, width]; attention probabilities [b, heads, s,
-    s]; the carried coordinates [b, s, width / 2] of the two sublayers' outputs; pooled states [b, width]."""
+    """Computes the tensor at `place` after its dropout, float64: embeddings [b, s, width]; attention probabilities
+    [b, heads, s, s]; carried coordinates [b, s, width / 2] of a sublayer's output; pooled states [b, width]."""
     if place == "embeddings":
         return states.embeddings.astype(np.float64)
     if place == "classifier":
@@ -113,7 +113,7 @@ def dropped_tensor(place: Place, states: HiddenStates) -> np.ndarray:
     residual = states.embeddings.astype(np.float64)
     if place == "feed_forward_output":
         residual = np.broadcast_to(RESIDUAL, out.shape)
-    # The LayerNorms' map, by least squares over the clean coordinates of each token.
+    # Least squares over the clean coordinates of each token give the LayerNorms' map.
     x, y = residual[..., CLEAN], out[..., CLEAN]
     x_mean, y_mean = x.mean(-1, keepdims=True), y.mean(-1, keepdims=True)
     slope = ((x - x_mean) * (y - y_mean)).sum(-1, keepdims=True) / ((x - x_mean) ** 2).sum(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What shared/contract.py promises, of the backend named by CONCORD_TEST_BACKEND."""
+"""The promises of shared/contract.py, for the backend that CONCORD_TEST_BACKEND names."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from shared.architecture import Dropout, Weights
 from shared.contract import Build, Load, Model
 from shared.errors import InputError
 from shared.recipe import Recipe
-from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch
-from tests.backends.conftest import ROOT, THREADS, BuildModel, Measured
+from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch, trained_with_dropout
+from tests.backends.conftest import ROOT, THREADS, BuildModel, Measured, Untrained
 
 Kind = Literal["bert", "distilbert"]
 KINDS = ["bert", "distilbert"]
@@ -36,10 +36,9 @@ def some_model(build: BuildModel, kind: Kind = "bert", recipe: Recipe | None = N
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architecture(
-    build: BuildModel, kind: Kind
-) -> None:
-    model = some_model(build, kind)
+def test_weights_and_gradients_fit_the_architecture(untrained: Untrained, kind: Kind) -> None:
+    """In names, shapes and type."""
+    model = untrained(kind)
     shapes = TRAINED[kind].architecture.shapes()
     gradients = model.gradients(TRAINED[kind].batches[0])
     for arrays in (model.weights(), gradients.raw, gradients.clipped):
@@ -48,8 +47,8 @@ def test_weights_and_gradients_have_the_names_shapes_and_type_of_the_architectur
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_logits_and_hidden_states_have_the_documented_shapes(build: BuildModel, kind: Kind) -> None:
-    model, a = some_model(build, kind), TRAINED[kind].architecture
+def test_logits_and_hidden_states_have_the_documented_shapes(untrained: Untrained, kind: Kind) -> None:
+    model, a = untrained(kind), TRAINED[kind].architecture
     batch = random_batch(a, rows=5, width=13, seed=1)
     states = model.hidden_states(batch)
     assert model.predict(batch).shape == (5, a.num_labels)
@@ -86,7 +85,7 @@ def test_set_weights_acts_on_what_is_computed(build: BuildModel) -> None:
     assert np.array_equal(model.predict(case.batches[0]), before)
 
 
-def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: BuildModel) -> None:
+def test_training_changes_no_array_given_or_returned(build: BuildModel) -> None:
     case = TRAINED["bert"]
     given = {name: values.copy() for name, values in case.weights.items()}
     model = build(case.architecture, given)
@@ -99,7 +98,7 @@ def test_training_leaves_the_arrays_that_were_given_and_taken_alone(build: Build
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_model_keeps_none_of_the_arrays_that_it_was_given(build: BuildModel, kind: Kind) -> None:
+def test_a_model_keeps_no_array_that_it_was_given(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     given = {name: values.copy() for name, values in case.weights.items()}
     references = [weakref.ref(values) for values in given.values()]
@@ -122,7 +121,7 @@ def test_weights_that_cannot_be_written_to_are_taken(build: BuildModel) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_gives_loss_and_correct_rows_of_the_weights_before_it(build: BuildModel, kind: Kind) -> None:
+def test_a_step_returns_the_scores_of_the_weights_before_it(build: BuildModel, kind: Kind) -> None:
     case = TRAINED[kind]
     model = some_model(build, kind)
     for batch in case.batches[:3]:
@@ -159,9 +158,8 @@ def test_the_mean_loss_is_taken_over_the_rows_of_the_batch(build: BuildModel) ->
         assert model.train_step(batch, RATE)()[0] == pytest.approx(expected, abs=2e-6)
 
 
-def test_rows_without_labels_are_predicted(build: BuildModel) -> None:
-    batch = TRAINED["bert"].batches[0]
-    model = some_model(build)
+def test_rows_without_labels_are_predicted(untrained: Untrained) -> None:
+    batch, model = TRAINED["bert"].batches[0], untrained("bert")
     unlabelled = replace(batch, labels=np.full_like(batch.labels, -1))
     assert np.array_equal(model.predict(unlabelled), model.predict(batch))
 
@@ -191,41 +189,33 @@ def test_looking_does_not_change_the_training(build: BuildModel, kind: Kind) -> 
     assert equal(watched.weights(), undisturbed.weights())
 
 
-def trained_with_dropout(load: Load, seed: int, threads: int = THREADS) -> Weights:
-    """Weights after four steps with every dropout on, batches of changing width."""
-    a = replace(TRAINED["bert"].architecture, dropout=Dropout())
-    model = load(Build(a, TRAINED["bert"].weights, Recipe(seed=seed), "cpu", threads))
-    for batch in TRAINED["bert"].batches[:4]:
-        model.train_step(batch, RATE)
-    return model.weights()
+def test_a_seed_decides_every_bit_of_the_weights(load: Load) -> None:
+    """The same seed gives bit-equal weights, and another does not."""
+    first = trained_with_dropout(load, seed=3, threads=THREADS)
+    assert equal(trained_with_dropout(load, seed=3, threads=THREADS), first)
+    assert not equal(trained_with_dropout(load, seed=4, threads=THREADS), first)
 
 
-def test_the_same_seed_gives_bit_equal_weights_and_another_does_not(load: Load) -> None:
-    first = trained_with_dropout(load, seed=3)
-    assert equal(trained_with_dropout(load, seed=3), first)
-    assert not equal(trained_with_dropout(load, seed=4), first)
-
-
-def test_the_same_seed_gives_bit_equal_weights_in_two_processes_of_two_threads(tmp_path: Path) -> None:
+def test_two_processes_give_bit_equal_weights(tmp_path: Path) -> None:
+    """Each has two threads and the same seed."""
     program = (
         "import importlib, os, sys, numpy\n"
         "from backends import BACKENDS\n"
-        "from tests.backends.test_contract import trained_with_dropout\n"
+        "from tests.backends.cases import trained_with_dropout\n"
         "adapter = importlib.import_module(BACKENDS[os.environ['CONCORD_TEST_BACKEND']].adapter)\n"
         "numpy.savez(sys.argv[1], **trained_with_dropout(adapter.load, seed=3, threads=2))\n"
     )
-    trained = []
-    for file in (tmp_path / "first.npz", tmp_path / "second.npz"):
-        command = [sys.executable, "-c", program, str(file)]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        with np.load(file) as weights:
-            trained.append(dict(weights))
-    assert equal(*trained)
+    files = tmp_path / "first.npz", tmp_path / "second.npz"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", program, str(file)], cwd=ROOT, env=environment) for file in files
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    with np.load(files[0]) as first, np.load(files[1]) as second:
+        assert equal(dict(first), dict(second))
 
 
-def test_each_dropout_pass_draws_anew(build: BuildModel) -> None:
+def test_each_dropout_pass_draws_other_numbers(build: BuildModel) -> None:
     a = replace(TRAINED["bert"].architecture, dropout=Dropout())
     model = build(a, TRAINED["bert"].weights)
     batch = TRAINED["bert"].batches[0]
@@ -234,8 +224,8 @@ def test_each_dropout_pass_draws_anew(build: BuildModel) -> None:
     assert np.array_equal(model.predict(batch), model.predict(batch))
 
 
-def test_peak_memory_is_that_of_this_process(build: BuildModel) -> None:
-    model = some_model(build)
+def test_peak_memory_is_that_of_this_process(untrained: Untrained) -> None:
+    model = untrained("bert")
     before = peak_resident_memory()
     peak = model.peak_memory()
     assert isinstance(peak, int)
@@ -243,9 +233,8 @@ def test_peak_memory_is_that_of_this_process(build: BuildModel) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_padding_does_not_matter(build: BuildModel, measured: Measured, kind: Kind) -> None:
-    case = TRAINED[kind]
-    model = build(case.architecture, case.weights)
+def test_padding_does_not_matter(untrained: Untrained, measured: Measured, kind: Kind) -> None:
+    case, model = TRAINED[kind], untrained(kind)
     short = random_batch(case.architecture, rows=8, width=64, seed=2)
     padding = ((0, 0), (0, 64))
     padded = replace(
@@ -257,7 +246,7 @@ def test_padding_does_not_matter(build: BuildModel, measured: Measured, kind: Ki
     unmasked = replace(padded, attention_mask=np.ones_like(padded.attention_mask))
     logits = model.predict(short)
     measured(f"{kind}, logits at length 128 against 64", np.abs(model.predict(padded) - logits).max(), 1e-5)
-    assert np.abs(model.predict(unmasked) - logits).max() > 1e-2  # So the mask, not luck, makes them equal.
+    assert np.abs(model.predict(unmasked) - logits).max() > 1e-2  # so it is the mask that makes them equal
 
 
 def test_a_gpu_that_is_not_there_is_refused(load: Load) -> None:

@@ -1,10 +1,13 @@
-"""Each dropout rate acts at its own place, as in transformers: share of zeros, variance, and the scale of what is kept.
+"""Each dropout rate acts at its own place, as in transformers: share of zeros, variance, scale of the kept entries.
 
-tests/backends/dropout.py has the weights that reveal each place."""
+tests/backends/dropout.py has the weights that reveal each place.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -18,11 +21,12 @@ from tests.backends.dropout import PLACES, Place, batch, dropped_tensor, network
 Kind = Literal["bert", "distilbert"]
 EVERYWHERE = [(kind, place) for kind, places in PLACES.items() for place in places]
 SIGMAS = 5.0
-"""A test fails by chance once in more than a million runs; the seeds are fixed besides."""
+"""Bound in standard deviations. A test would fail by chance less than once in a million runs; besides, seeds are
+fixed."""
 
 
 def measure(build: BuildModel, kind: Kind, place: Place, rates: Dropout) -> tuple[np.ndarray, np.ndarray]:
-    """The tensor at the place with dropout at these rates, and without dropout."""
+    """Returns the tensor at the place with dropout at these rates, and without dropout."""
     model = build(network(kind, rates), revealing_weights(kind, place))
     return (
         dropped_tensor(place, model.hidden_states(batch(), dropout=True)),
@@ -31,7 +35,8 @@ def measure(build: BuildModel, kind: Kind, place: Place, rates: Dropout) -> tupl
 
 
 def check_rate(dropped: np.ndarray, whole: np.ndarray, rate: float) -> None:
-    """Every entry is either gone or kept and scaled by 1 / (1 - rate), and the share that is gone is the rate."""
+    """Checks that every entry is either gone, or kept and scaled by 1 / (1 - rate), and that the rate is the share of
+    entries that are gone."""
     ratio = dropped / whole
     gone = np.abs(ratio) < 0.25
     np.testing.assert_allclose(ratio[gone], 0, atol=1e-3)
@@ -56,26 +61,33 @@ def test_share_of_zeros_and_variance_are_those_of_transformers(
 @pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
 def test_each_place_has_its_own_rate(build: BuildModel, kind: Kind, place: Place) -> None:
     rates = Dropout(embeddings=0.1, attention=0.2, attention_output=0.3, feed_forward_output=0.4, classifier=0.5)
-    if kind == "distilbert" or place == "attention":  # Attention is seen through its output, which must be whole.
+    if kind == "distilbert" or place == "attention":  # attention shows in its output, which must be whole
         rates = replace(rates, attention_output=0.0)
-    if place == "attention":  # And it is told apart by what the tokens hold.
+    if place == "attention":  # the tokens' embeddings tell its entries apart, so they must be whole
         rates = replace(rates, embeddings=0.0)
     dropped, whole = measure(build, kind, place, rates)
     check_rate(dropped, whole, getattr(rates, place))
 
 
-def test_the_rate_of_the_attention_output_is_not_that_of_attention(build: BuildModel) -> None:
+def test_attentions_output_drops_out_at_its_own_rate(build: BuildModel) -> None:
     dropped, whole = measure(build, "bert", "attention", replace(NO_DROPOUT, attention_output=0.3))
     check_rate(dropped, whole, 0.3)
 
 
+@pytest.fixture(scope="module")
+def whole_loss(build: BuildModel) -> Callable[[Kind], float]:
+    """Returns the loss of a kind of network without dropout."""
+    return cache(lambda kind: build(network(kind), perturbed_weights(network(kind))).gradients(batch()).loss)
+
+
 @pytest.mark.parametrize(("kind", "place"), EVERYWHERE)
-def test_each_place_is_dropped_anew_in_each_training_step(build: BuildModel, kind: Kind, place: Place) -> None:
+def test_each_training_step_drops_other_entries(
+    build: BuildModel, whole_loss: Callable[[Kind], float], kind: Kind, place: Place
+) -> None:
     a = network(kind, replace(NO_DROPOUT, **{place: 0.5}))
-    model = build(a, perturbed_weights(a))
-    whole = model.gradients(batch()).loss
+    model, whole = build(a, perturbed_weights(a)), whole_loss(kind)
     first, second = (model.train_step(batch(), 0.0)()[0] for _ in range(2))
-    assert min(abs(first - whole), abs(second - whole), abs(first - second)) > 1e-5  # Without dropout: below 1e-6.
+    assert min(abs(first - whole), abs(second - whole), abs(first - second)) > 1e-5  # without dropout: below 1e-6
 
 
 @pytest.mark.parametrize("kind", PLACES)

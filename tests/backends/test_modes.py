@@ -1,5 +1,5 @@
-"""Precisions and compilation, of the backend named by CONCORD_TEST_BACKEND, against its own float32 as it is written:
-that one is held against transformers elsewhere."""
+"""Precisions and compilation of the backend that CONCORD_TEST_BACKEND names, compared with its own float32 without
+compilation, which other tests compare with transformers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ from shared.contract import Build, Load, Model
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
-from tests.backends.cases import STEEP, TRAINED, architecture, perturbed_weights, random_batch
-from tests.backends.conftest import THREADS, Measured
-from tests.backends.test_against_transformers import LOGITS, LOSS_AFTER_ONE, WEIGHTS_AFTER_ONE
+from tests.backends.cases import (
+    LOGITS,
+    LOSS_AFTER_ONE,
+    STEEP,
+    TRAINED,
+    WEIGHTS_AFTER_ONE,
+    architecture,
+    perturbed_weights,
+    random_batch,
+)
+from tests.backends.conftest import THREADS, Measured, Untrained
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 HAS_BFLOAT16 = BACKEND in BACKENDS and "bfloat16" in BACKENDS[BACKEND].cpu
@@ -28,14 +36,14 @@ KINDS = ["bert", "distilbert"]
 STEPS = 12
 
 ROUNDING = 2.0**-8
-"""bfloat16 has 8 significant bits: to round moves a number by at most this share of itself."""
+"""Largest change of a number by rounding to bfloat16, as a share of itself: bfloat16 has 8 significant bits."""
 ROUNDINGS = 23
-"""One upon the other between ids and logits: in each of two layers the projections, scores, weights, context, output,
-sum, LayerNorm, widening, GELU and narrowing; the embeddings, the pooler and its tanh."""
+"""Number of roundings one after the other between ids and logits. Each of two layers has ten: projections, scores,
+weights, context, output, sum, LayerNorm, widening, GELU and narrowing. Embeddings, pooler and tanh add three."""
 BFLOAT16 = 2 * np.sqrt(ROUNDINGS) * ROUNDING
-"""Bound on the error of logits, as a share of the largest: errors of either sign add up like the root of their number,
-and twice that is left for the network's own growth. It is 0.037; bfloat16's accumulators, or a state kept in it from
-layer to layer where float32 was meant, would go beyond, and a bug in a layer moves logits by their own size."""
+"""Bound on the error of logits, as a share of the largest one: 0.037. Errors of either sign add up like the root of
+their number; twice that leaves room for growth in the network. Accumulators in bfloat16, or a state that stays in
+bfloat16 from layer to layer, would exceed it. A bug in a layer moves logits by their own size."""
 
 
 def model(load: Load, kind: str = "bert", precision: Precision = "float32", recipe: Recipe = STEEP) -> Model:
@@ -45,7 +53,7 @@ def model(load: Load, kind: str = "bert", precision: Precision = "float32", reci
 
 @pytest.fixture
 def bfloat16(load: Load) -> Callable[..., Model]:
-    """`bfloat16(kind)`: a model that computes in it."""
+    """Builds a model that computes in bfloat16: `bfloat16(kind)`."""
 
     def build(kind: str = "bert", recipe: Recipe = STEEP) -> Model:
         return model(load, kind, "bfloat16", recipe)
@@ -54,7 +62,7 @@ def bfloat16(load: Load) -> Callable[..., Model]:
 
 
 def losses(model: Model, kind: str, rate: float = 1e-3) -> np.ndarray:
-    """Of so many steps on one batch."""
+    """Losses of STEPS steps on one batch."""
     return np.array([model.train_step(TRAINED[kind].batches[0], rate)()[0] for _ in range(STEPS)])
 
 
@@ -88,29 +96,29 @@ if HAS_BFLOAT16:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_bfloat16_logits_are_float32s_within_its_rounding(
-        load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
+        untrained: Untrained, bfloat16: Callable[..., Model], measured: Measured, kind: str
     ) -> None:
-        plain, half = model(load, kind), bfloat16(kind)
+        plain, half = untrained(kind), bfloat16(kind)
         for batch in TRAINED[kind].batches[:3]:
             expected = plain.predict(batch)
             error = np.abs(half.predict(batch) - expected).max()
             measured(f"{kind}, bfloat16 logits", error, BFLOAT16 * np.abs(expected).max())
-            assert error > 10 * LOGITS, "this was float32"
+            assert error > 10 * LOGITS, "the model computed in float32"
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_loss_falls_in_bfloat16_as_it_does_in_float32(
-        load: Load, bfloat16: Callable[..., Model], measured: Measured, kind: str
+        load: Load, untrained: Untrained, bfloat16: Callable[..., Model], measured: Measured, kind: str
     ) -> None:
         expected, found = losses(model(load, kind), kind), losses(bfloat16(kind), kind)
         assert expected[-1] < 0.05 * expected[0], "float32 itself does not learn"
         # A loss moves at most as far as the farthest logit, on either side.
-        logits = np.abs(model(load, kind).predict(TRAINED[kind].batches[0])).max()
+        logits = np.abs(untrained(kind).predict(TRAINED[kind].batches[0])).max()
         measured(f"{kind}, a loss in bfloat16", np.abs(found - expected).max(), 2 * BFLOAT16 * logits)
         measured(f"{kind}, the last loss in bfloat16, as a share", abs(found[-1] / expected[-1] - 1), 0.1)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_weights_move_by_less_than_bfloat16_could_tell(bfloat16: Callable[..., Model], kind: str) -> None:
-        # Adam's first step moves every weight that has a gradient by the rate. Weights kept in bfloat16 would not move.
+        # Adam's first step moves every weight that has a gradient by the rate. A weight in bfloat16 would not move.
         rate = 1e-5
         half = bfloat16(kind, Recipe(decay=0.0))
         batch = TRAINED[kind].batches[0]
@@ -119,7 +127,7 @@ if HAS_BFLOAT16:
         after = half.weights()
         seen = hidden = 0
         for name, old in before.items():
-            # Where eps, 1e-8, is small against the gradient, and float32's own steps are below 1 % of the rate.
+            # Only weights with a gradient far above eps, 1e-8, and with float32 steps below 1 % of the rate.
             moves = (np.abs(gradients[name]) > 1e-5) & (np.abs(old) < 1)
             np.testing.assert_allclose(np.abs(after[name] - old)[moves], rate, rtol=0.02)
             large = moves & (np.abs(old) > 0.01)
@@ -132,7 +140,7 @@ if HAS_BFLOAT16:
     def test_moments_and_gradients_are_kept_in_float32(
         bfloat16: Callable[..., Model], measured: Measured, kind: str
     ) -> None:
-        # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by as much of its rate.
+        # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by that share of its rate.
         rate, beta1, beta2, eps = 1e-3, 0.9, 0.999, 1e-6
         half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
         weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
@@ -155,7 +163,7 @@ if HAS_BFLOAT16:
         for named in (half.weights(), gradients.raw, gradients.clipped):
             arrays += named.values()
         assert {array.dtype for array in arrays} == {np.dtype(np.float32)}
-        # Logits are sums in float32, not bfloat16 numbers in float32's clothes.
+        # Logits are sums in float32, and not bfloat16 numbers converted to float32.
         assert (rounded(half.predict(batch)) != half.predict(batch)).mean() > 0.9
 
     def test_in_bfloat16_the_same_seed_gives_bit_equal_weights(load: Load, bfloat16: Callable[..., Model]) -> None:
@@ -173,13 +181,13 @@ if HAS_BFLOAT16:
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
-    """float32 to the nearest bfloat16, ties to even, as float32."""
+    """Rounds float32 to the nearest bfloat16, ties to even. The result is float32."""
     bits = array.view(np.uint32)
     nearest: np.ndarray = ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
     return nearest
 
 
-# --- float16, which is for GPUs; torch computes the same on a CPU, slowly, once the table says so
+# --- float16, which is for GPUs. If the registry allows it, torch computes the same on a CPU, slowly.
 
 
 if BACKEND == "torch":
@@ -193,15 +201,15 @@ if BACKEND == "torch":
         batch = TRAINED["bert"].batches[0]
         expected = model(load)
         error = np.abs(float16.predict(batch) - expected.predict(batch)).max()
-        # Three significant bits more than bfloat16.
+        # float16 has three significant bits more than bfloat16.
         measured("bert, float16 logits", error, BFLOAT16 / 8 * np.abs(expected.predict(batch)).max())
-        assert error > 10 * LOGITS, "this was float32"
+        assert error > 10 * LOGITS, "the model computed in float32"
         found, wanted = losses(float16, "bert"), losses(expected, "bert")
         measured("bert, the last loss in float16, as a share", abs(found[-1] / wanted[-1] - 1), 0.1)
 
-    def test_gradients_too_small_for_float16_are_kept_by_the_losss_scale(load: Load, float16: Model) -> None:
+    def test_scaling_the_loss_keeps_gradients_small_for_float16(load: Load, float16: Model) -> None:
         case = TRAINED["bert"]
-        # A narrow last layer makes every gradient below it smaller, and float16 knows nothing below 6e-8.
+        # Small weights in the last layer make every gradient below it smaller. float16 has no number below 6e-8.
         weights = case.weights | {"classifier.weight": case.weights["classifier.weight"] * np.float32(1e-6)}
         exact = model(load)
         for each in (exact, float16):
@@ -212,9 +220,10 @@ if BACKEND == "torch":
         found = float16.gradients(case.batches[0]).raw[name]
         assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999
 
-    def test_a_step_whose_float16_gradients_overflow_changes_nothing_and_the_next_ones_do(float16: Model) -> None:
+    def test_a_float16_step_that_overflows_changes_nothing(float16: Model) -> None:
+        """The steps after it train again."""
         case = TRAINED["bert"]
-        # The loss is scaled by 65536 at first, at which a last layer so steep sends gradients beyond 65504.
+        # The loss is scaled by 65536 at first. With such large weights in the last layer, gradients then exceed 65504.
         steep = case.weights | {"classifier.weight": case.weights["classifier.weight"] * 100}
         float16.set_weights(steep)
         loss, _ = float16.train_step(case.batches[0], 1e-3)()
@@ -235,12 +244,13 @@ SHAPES = [(8, 24), (3, 16), (8, 24)]
 
 
 VARIED = replace(STEEP, padding="longest")
-"""torch compiles for any width at once where batches are padded to their longest row, and else for what it meets."""
+"""A recipe whose batches change their width. torch compiles for any width at once if rows are padded to the longest,
+and else for each shape that comes."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def torchs_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """torch.compile keeps what it made on disk; here it makes it, and leaves nothing in the user's."""
+    """Gives torch.compile an empty cache folder: it must compile here, and writes nothing into the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield

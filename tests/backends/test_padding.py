@@ -1,5 +1,5 @@
-"""Batches of similar length, padded to their own longest row, train the same function as the same rows padded to
-max_len: padding costs time and changes nothing."""
+"""Padding costs time and changes nothing: rows in buckets, padded to the longest of their batch, train as the same rows
+padded to max_len do."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from shared.architecture import Weights
 from shared.batching import Batch, make_batch, training_order
 from shared.encoding import Encoded
 from shared.recipe import Recipe
-from tests.backends.cases import STEEP, STEEP_RATE, TRAINED
-from tests.backends.conftest import BuildModel, Measured
-from tests.backends.test_against_transformers import LOGITS, LOSS_AFTER_ONE, WEIGHTS_AFTER_ONE
+from tests.backends.cases import LOGITS, LOSS_AFTER_ONE, STEEP, STEEP_RATE, TRAINED, WEIGHTS_AFTER_ONE
+from tests.backends.conftest import BuildModel, Measured, Reference, Untrained
 
 KINDS = ["bert", "distilbert"]
 RECIPE = replace(STEEP, max_len=48, padding="bucket", epochs=1, dropout=0.0)
 WEIGHTS = 2 * WEIGHTS_AFTER_ONE
-"""Two runs are compared, of which each has its own rounding."""
+"""Bound on the difference of weights. Each of the two runs has its own rounding."""
 ROWS = 44
-"""Five batches of eight and one of four."""
+"""Number of rows: five batches of eight and one of four."""
 
 
 def rows_of(kind: str) -> Encoded:
-    """Rows of 3 to 48 tokens, so that buckets have many widths."""
+    """Draws rows of 3 to 48 tokens, so that buckets have many widths."""
     a, random = TRAINED[kind].architecture, np.random.RandomState(3)
     lengths = random.randint(3, RECIPE.max_len + 1, ROWS)
     ids = random.randint(1, a.vocab_size, lengths.sum()).astype(np.int32)
@@ -35,7 +34,7 @@ def rows_of(kind: str) -> Encoded:
 
 
 def batches_of(kind: str) -> tuple[list[Batch], list[Batch]]:
-    """An epoch in buckets, and the same rows in the same batches padded to max_len."""
+    """Makes an epoch in buckets, and the same batches padded to max_len."""
     data = rows_of(kind)
     (order,) = training_order(RECIPE, data.lengths)
     whole = replace(RECIPE, padding="max_length")
@@ -44,10 +43,13 @@ def batches_of(kind: str) -> tuple[list[Batch], list[Batch]]:
 
 @dataclass(frozen=True)
 class Trained:
+    """The result of an epoch."""
+
     losses: np.ndarray
+    """Loss of each batch before its step."""
     weights: Weights
     logits: np.ndarray
-    """Of the last batch, after all steps."""
+    """Logits of the last batch after all steps."""
 
     def weight_distance(self, other: Trained) -> float:
         return max(float(np.abs(self.weights[name] - other.weights[name]).max()) for name in self.weights)
@@ -64,14 +66,14 @@ def unmasked(batch: Batch) -> Batch:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_epoch_in_buckets_ends_at_the_weights_of_the_same_batches_padded_to_max_len(
-    build: BuildModel, measured: Measured, mistake_shows: Measured, kind: str
+def test_buckets_train_to_the_weights_of_padded_batches(
+    build: BuildModel, reference: Reference, measured: Measured, mistake_shows: Measured, kind: str
 ) -> None:
+    """The batches are the same, once in buckets and once padded to max_len."""
     short, whole = batches_of(kind)
     assert len({batch.input_ids.shape for batch in short}) == len(short)
     assert {batch.input_ids.shape[1] for batch in whole} == {RECIPE.max_len}
-    first = build(TRAINED[kind].architecture, TRAINED[kind].weights, RECIPE).gradients(short[0])
-    recipe = replace(RECIPE, clip=first.norm / 10)
+    recipe = replace(RECIPE, clip=float(reference(kind)["clip"]))
     in_buckets, padded = trained(build, kind, short, recipe), trained(build, kind, whole, recipe)
     measured(f"{kind}, losses in buckets", np.abs(in_buckets.losses - padded.losses).max(), LOSS_AFTER_ONE)
     measured(f"{kind}, weights in buckets", in_buckets.weight_distance(padded), WEIGHTS)
@@ -81,11 +83,10 @@ def test_an_epoch_in_buckets_ends_at_the_weights_of_the_same_batches_padded_to_m
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_has_the_same_logits_after_wider_and_narrower_ones(
-    build: BuildModel, measured: Measured, kind: str
-) -> None:
+def test_logits_do_not_depend_on_earlier_batches(untrained: Untrained, measured: Measured, kind: str) -> None:
+    """Earlier batches are wider or narrower."""
     short, whole = batches_of(kind)
-    model = build(TRAINED[kind].architecture, TRAINED[kind].weights, RECIPE)
+    model = untrained(kind)
     alone = [model.predict(batch) for batch in short]
     for batch, wide, logits in zip(reversed(short), reversed(whole), reversed(alone), strict=True):
         measured(f"{kind}, logits at max_len", np.abs(model.predict(wide) - logits).max(), LOGITS)

@@ -1,4 +1,4 @@
-"""Our token ids are transformers' own. Runs where transformers is: in torch's environment."""
+"""Token ids are those of transformers. Runs in torch's environment, which has transformers."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     @needs_data
     @pytest.mark.parametrize("max_len", [16, 64, 128])
     @pytest.mark.parametrize("task", ["cola", "mrpc"])
-    def test_all_of_cola_and_mrpc_has_the_token_ids_of_transformers(task: str, max_len: int, minilm: Path) -> None:
+    def test_cola_and_mrpc_have_the_token_ids_of_transformers(task: str, max_len: int, minilm: Path) -> None:
         for rows in get_task(task).load(DATA).values():
             assert_equal_to_transformers(rows, minilm, max_len)
 
     @pytest.mark.parametrize("max_len", [4, 5, 16, 17, 64])
-    def test_pairs_of_every_length_are_cut_as_in_transformers(max_len: int, minilm: Path) -> None:
+    def test_pairs_of_any_length_are_cut_as_in_transformers(max_len: int, minilm: Path) -> None:
         random = np.random.RandomState(0)
         first, second = ([" ".join(["word"] * n) for n in random.randint(0, 20, 200)] for _ in range(2))
         assert_equal_to_transformers(Rows(first, second, None), minilm, max_len)
 
     @pytest.mark.parametrize("config", CONFIGS, ids=str)
     @pytest.mark.parametrize("kept", ["vocab.txt", "tokenizer.json"])
-    def test_odd_text_is_taken_as_in_transformers_with_every_casing(
+    def test_odd_text_of_any_casing_is_encoded_as_in_transformers(
         kept: str, config: dict[str, Any], minilm: Path, tmp_path: Path
     ) -> None:
         for file in (kept, "config.json"):
@@ -67,7 +67,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         assert_equal_to_transformers(Rows(ODD, None, None), tmp_path, 32)
         assert_equal_to_transformers(Rows(ODD, ODD[::-1], None), tmp_path, 32)
 
-    def test_a_vocabulary_alone_is_taken_as_in_transformers(minilm: Path, tmp_path: Path) -> None:
+    def test_a_vocabulary_alone_encodes_as_in_transformers(minilm: Path, tmp_path: Path) -> None:
         for file in ("vocab.txt", "config.json"):
             shutil.copy(minilm / file, tmp_path)
         assert_equal_to_transformers(Rows(ODD, None, None), tmp_path, 32)

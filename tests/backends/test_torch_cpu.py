@@ -1,4 +1,4 @@
-"""What the torch adapter computes in its own way on a CPU, against formulas in float64. Runs in torch's environment."""
+"""The torch adapter's faster operations on a CPU, compared with formulas in float64. Runs in torch's environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     from backends.torch.cpu import OneDnnLinear, attention, drop, for_cpu
 
     ROUNDING = 1e-6
-    """Of the largest number: float32's own, over sums of some tens of products."""
+    """Bound on an error, as a share of the largest number: float32's rounding over sums of some tens of products."""
 
     def random(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
@@ -37,8 +37,8 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         assert_equal(layer.weight.grad, d.reshape(-1, 16).T @ x.reshape(-1, 24))
         assert_equal(layer.bias.grad, d.reshape(-1, 16).sum(0))
 
-    def test_a_linear_layer_takes_the_first_token_of_each_row() -> None:
-        """As the pooler does: rows that lie apart in memory."""
+    def test_a_linear_layer_takes_rows_apart_in_memory() -> None:
+        """The pooler takes the first token of each row."""
         layer, given = OneDnnLinear(24, 16), random(5, 7, 24)
         w, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
         assert_equal(layer(given[:, 0]), given[:, 0].double().numpy() @ w.T + b)
@@ -58,14 +58,14 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
     def test_dropout_drops_its_share_and_keeps_the_mean(rate: float, dtype: torch.dtype) -> None:
         torch.manual_seed(3)
-        n = 400_001  # no multiple of the four that are drawn at once
+        n = 400_001  # no multiple of four, the number that is drawn at once
         output = drop(torch.ones(n, dtype=dtype), rate).double()
         dropped = (output == 0).double().mean().item()
         assert abs(dropped - rate) < 5 * np.sqrt(rate * (1 - rate) / n)
         assert output.max().item() == pytest.approx(1 / (1 - rate), rel=2**-7 if dtype == torch.bfloat16 else 0.01)
 
-    def test_dropout_is_independent_from_one_number_to_the_next() -> None:
-        """Four of them come from one draw."""
+    def test_dropout_draws_neighbours_independently() -> None:
+        """One draw gives four of them."""
         torch.manual_seed(4)
         kept = (drop(torch.ones(400_000), 0.1) > 0).double().numpy()
         centred = kept - kept.mean()
@@ -73,13 +73,15 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
             correlation = (centred[apart:] * centred[:-apart]).mean() / centred.var()
             assert abs(correlation) < 5 / np.sqrt(len(kept))
 
-    def test_dropout_lets_gradients_through_where_it_lets_numbers_through() -> None:
+    def test_dropout_keeps_the_gradients_of_kept_numbers() -> None:
         given = random(3, 50).abs_().add_(1).requires_grad_()
         output = drop(given, 0.3)
         output.sum().backward()
         assert_equal(given.grad, output.detach().double().numpy() / given.detach().double().numpy())
 
-    def test_dropout_draws_anew_and_the_same_from_the_same_seed() -> None:
+    def test_dropout_is_decided_by_the_seed() -> None:
+        """Two draws differ, and the same seed gives the same two."""
+
         def two() -> tuple[torch.Tensor, torch.Tensor]:
             torch.manual_seed(5)
             return drop(torch.ones(1000), 0.5), drop(torch.ones(1000), 0.5)
