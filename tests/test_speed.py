@@ -211,7 +211,8 @@ def test_a_probe_of_rates_that_fails_is_told_in_one_line(
     python = broken_python(tmp_path / "python", "torch", "backends.rates", "no memory left", runs=1)
     assert speed("--out", str(tmp_path / "out"), "--python", f"torch={python}") == 1
     assert capsys.readouterr().err == (
-        "benchmarks.speed: torch: its rates could not be measured: backends.rates ended with exit code 3\n"
+        "benchmarks.speed: the rates of torch could not be measured: backends.rates ended with exit code 3; the same "
+        "command goes on from what is done\n"
         "  | no memory left\n"
     )
     (file,) = (tmp_path / "out" / "rounds").glob("*.json")

@@ -131,7 +131,8 @@ def _measure_rates(
             try:
                 found = run_script(command, answer, conditions.threads, Rates, conditions.gpu_variables)
             except ProcessFailed as failure:
-                raise ProcessFailed(f"{backend}: its rates could not be measured: {failure}", failure.tail) from None
+                why = f"the rates of {backend} could not be measured: {failure}"
+                raise ProcessFailed(f"{why}; the same command goes on from what is done", failure.tail) from None
         results.rates.append(Rated(backend, round, found.product, found.bandwidth))
         results.write(file)
 
