@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from shared.batching import REPEATED_WIDTHS
@@ -27,10 +28,17 @@ class Backend:
     """Precisions of the adapter on a CPU."""
     gpu: tuple[Precision, ...] = ("float32", "float64")
     """Precisions of the adapter on a GPU."""
-    traces_widths: bool = False
+    compiles_widths: bool = False
     """Compiled, each new width of a batch costs a trace."""
+    always_compiles: bool = False
+    """The framework compiles in any case, and there is no mode without it."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Optional modules that the room lacks, each with the reason."""
+
+    @property
+    def folder(self) -> Path:
+        """The room's folder."""
+        return Path(__file__).parents[1].joinpath(*self.room.split("."))
 
     @property
     def adapter(self) -> str:
@@ -47,7 +55,7 @@ class Backend:
 
     def width_multiple(self, compile: bool) -> int:
         """What the width of batches is a multiple of, if that is not above max_len."""
-        return REPEATED_WIDTHS if compile and self.traces_widths else 1
+        return REPEATED_WIDTHS if self.compiles_widths and (compile or self.always_compiles) else 1
 
 
 _ALL = (
@@ -61,7 +69,7 @@ _ALL = (
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which is
     # untried.
-    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, traces_widths=True),
+    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, compiles_widths=True),
     # Unlike bfloat16, float16 would need a scaled loss.
     Backend(
         "keras",
@@ -70,7 +78,17 @@ _ALL = (
         revision=1,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
-        traces_widths=True,
+        compiles_widths=True,
+    ),
+    Backend(
+        "keras-jax",
+        "backends.keras_jax",
+        ("jax", "keras", "keras_hub"),
+        revision=1,
+        cpu=("float32", "bfloat16", "float64"),
+        gpu=("float32", "bfloat16", "tf32", "float64"),
+        compiles_widths=True,
+        always_compiles=True,
     ),
 )
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in _ALL}
@@ -84,4 +102,12 @@ def check_precision(backend: str, device: str, precision: Precision) -> None:
         others = ", ".join(name for name in TRAINED if name in has)
         raise InputError(
             f"{backend} does not compute in {precision} on {device}; pass --precision {others}, or leave {backend} out"
+        )
+
+
+def check_compile(backend: str, compile: bool) -> None:
+    """Raises InputError if `compile` asks a backend for what it does in any case: the answers would be the same."""
+    if compile and BACKENDS[backend].always_compiles:
+        raise InputError(
+            f"{backend} always compiles, so --compile yes is no other mode; pass --compile no, or leave {backend} out"
         )

@@ -7,9 +7,9 @@ can tell what each of them changes. Importing this imports no framework.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
+from backends import BACKENDS
 from shared.contract import Build
 from shared.errors import InputError
 from shared.job import stored
@@ -36,7 +36,7 @@ class Part:
     @property
     def check(self) -> str:
         """Ten lines or fewer of Python that show it, to be run in the backend's environment."""
-        return (Path(__file__).parent / self.backend / "checks" / f"{self.name}.py").read_text(encoding="utf-8")
+        return (BACKENDS[self.backend].folder / "checks" / f"{self.name}.py").read_text(encoding="utf-8")
 
 
 PARTS: tuple[Part, ...] = (
@@ -134,6 +134,45 @@ PARTS: tuple[Part, ...] = (
         "`keras.optimizers.AdamW` decays biases and LayerNorms too unless told which not to (its other differences "
         "included).",
         "`KerasModel._update` decays what the recipe does not exempt.",
+    ),
+    Part(
+        "keras-jax",
+        "gelu",
+        "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
+        "As for keras, whose network this is: `_repair` in backends/keras/network.py sets each layer's activation.",
+        kinds=("bert",),
+    ),
+    Part(
+        "keras-jax",
+        "epsilon",
+        "keras-hub has 1e-12 as LayerNorm's epsilon whatever config.json says.",
+        "As for keras: `_repair` sets each LayerNorm's epsilon.",
+    ),
+    Part(
+        "keras-jax",
+        "pad",
+        "Keras trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
+        "`JaxModel._without_pad` sets that row of the gradient to zero.",
+    ),
+    Part(
+        "keras-jax",
+        "clipping",
+        "Keras' `global_clipnorm` takes torch's norm here: JAX sums the gradients of repeated tokens, TensorFlow does "
+        "not.",
+        "Nothing needs repair: `clip` in backends/keras_jax/optimizer.py does the same, with torch's 1e-6.",
+    ),
+    Part(
+        "keras-jax",
+        "adamw",
+        "`keras.optimizers.AdamW` adds epsilon before bias correction, and corrects by powers of beta in float32.",
+        "`update` in backends/keras_jax/optimizer.py is torch's step, corrected by the host's float64.",
+    ),
+    Part(
+        "keras-jax",
+        "decay",
+        "`keras.optimizers.AdamW` decays biases and LayerNorms too unless told which not to (its other differences "
+        "included).",
+        "`update` decays what the recipe does not exempt.",
     ),
 )
 

@@ -27,7 +27,7 @@ from shared.answer import Event, Loaded, Predicted, Traced, Trained
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.weights import first_weights, saved_weights
-from shared.contract import Build, Load, Model
+from shared.contract import Build, Compiled, Load, Model
 from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
 from shared.files import to_json, write_whole
@@ -96,6 +96,7 @@ def _train(
         import_seconds=loaded.import_seconds,
         load_seconds=loaded.load_seconds,
         start_seconds=run.first_step_at - STARTED,
+        programs=model.programs() if isinstance(model, Compiled) else None,
         predictions={name: array.argmax(-1).tolist() for name, array in run.logits.items()},
     )
     return answer, run.logits

@@ -33,10 +33,18 @@ class Batch:
     """int32 [b, s]: 1 for real tokens, which come first, and 0 for padding."""
     labels: np.ndarray
     """int64 [b]; -1 where the split has no labels."""
+    asked_width: int | None = None
+    """Tokens that the recipe pads to. The rest, if any, is padding for the backend's sake alone. None for `s`."""
+
+    @property
+    def asked(self) -> dict[str, np.ndarray]:
+        """The arrays as wide as the recipe asks, the same for every backend."""
+        rows = {"ids": self.input_ids, "types": self.token_type_ids, "mask": self.attention_mask}
+        return {name: array[:, : self.asked_width] for name, array in rows.items()} | {"labels": self.labels}
 
     def update_hash(self, digest: hashlib._Hash) -> None:
-        """Adds shape and content of all four arrays to a running hash."""
-        for array in (self.input_ids, self.token_type_ids, self.attention_mask, self.labels):
+        """Adds shape and content of all four arrays, as the recipe asks for them, to a running hash."""
+        for array in self.asked.values():
             digest.update(str((array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).tobytes())
 
@@ -54,7 +62,7 @@ def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: 
     ids = np.full(real.shape, data.pad_id, dtype=np.int32)
     types = np.zeros_like(ids)
     ids[real], types[real] = data.ids[tokens], data.types[tokens]
-    return Batch(ids, types, real.astype(np.int32), data.labels[rows])
+    return Batch(ids, types, real.astype(np.int32), data.labels[rows], batch_width(lengths, recipe))
 
 
 def batch_width(lengths: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> int:

@@ -24,10 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from shared.answer import Programs
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.job import Precision
@@ -128,6 +129,15 @@ class Model(Protocol):
     def peak_memory(self) -> int:
         """Peak memory in bytes: of the process on a CPU (`peak_resident_memory`), of the device's allocator on a
         GPU."""
+        ...
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A model that can tell of its programs, as one must that compiles for each new shape."""
+
+    def programs(self) -> Programs:
+        """All programs of this process so far."""
         ...
 
 

@@ -87,7 +87,8 @@ def trace(
     _save_clipping(folder, "steep_", model.gradients(first))
     on_slope = Watched(model)
     steps = islice(chain.from_iterable(epochs(train, sharp)), STEEP_STEPS)
-    losses = [on_slope.train_step(make_batch(train, rows, sharp), rate)()[0] for rows, rate in steps]
+    batches = ((make_batch(train, rows, sharp, model.width_multiple), rate) for rows, rate in steps)
+    losses = [on_slope.train_step(batch, rate)()[0] for batch, rate in batches]
     _save_steps(folder, "steep_", on_slope, losses)
     return Traced(
         dropped=Dropped(float(np.mean(dropped == 0)), dropped.size),
@@ -110,15 +111,8 @@ class Watched:
         return self.model.width_multiple
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
-        self.received.append(
-            Received(
-                ids=_hash(batch.input_ids),
-                types=_hash(batch.token_type_ids),
-                mask=_hash(batch.attention_mask),
-                labels=_hash(batch.labels),
-                rate=learning_rate,
-            )
-        )
+        hashes = {name: _hash(array) for name, array in batch.asked.items()}
+        self.received.append(Received(**hashes, rate=learning_rate))
         lazy = self.model.train_step(batch, learning_rate)
         if len(self.received) == 1:
             self.after_first = self.model.weights()

@@ -308,6 +308,13 @@ def test_widths_are_rounded_up_but_not_above_max_len(
         assert (array[:, : expected.shape[1]] == expected).all()
         assert (array[:, expected.shape[1] :] == pad).all()
     assert (wide.labels == tight.labels).all()
+    assert digest(wide) == digest(tight)
+
+
+def digest(batch: Batch) -> str:
+    running = hashlib.sha256()
+    batch.update_hash(running)
+    return running.hexdigest()
 
 
 def test_a_hash_depends_on_every_array_and_its_shape() -> None:
@@ -317,11 +324,6 @@ def test_a_hash_depends_on_every_array_and_its_shape() -> None:
         for name in ("input_ids", "token_type_ids", "attention_mask", "labels")
     ]
     others.append(replace(batch, input_ids=batch.input_ids.reshape(4, 2)))
-
-    def digest(of: Batch) -> str:
-        running = hashlib.sha256()
-        of.update_hash(running)
-        return running.hexdigest()
 
     assert len({digest(of) for of in (batch, *others)}) == 6
     assert digest(batch) == digest(replace(batch, input_ids=batch.input_ids.copy()))

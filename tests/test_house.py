@@ -71,3 +71,17 @@ def test_every_room_has_the_modules_that_it_does_not_lack() -> None:
         assert (room / "adapter.py").is_file()
         for optional in ("probes", "parts", "trainer", "bare"):
             assert (room / f"{optional}.py").is_file() == (optional not in backend.lacks), f"{backend.name} {optional}"
+
+
+def test_a_room_borrows_no_framework_that_its_backend_lacks() -> None:
+    """A room may import modules of another room: they import nothing that its own environment has not."""
+    borrowed = []
+    for backend in BACKENDS.values():
+        for file in sorted(backend.folder.rglob("*.py")):
+            for name in imports(file):
+                other = ROOT / f"{name.replace('.', '/')}.py"
+                if name.startswith("backends.") and other.parent not in (backend.folder, ROOT / "backends"):
+                    borrowed.append(name)
+                    needed = {module.split(".")[0] for module in imports(other)} & FRAMEWORKS
+                    assert needed <= set(backend.modules), f"{backend.name} borrows {name}"
+    assert "backends.keras.network" in borrowed

@@ -8,7 +8,6 @@ the second moment's bias correction, the place of epsilon, and repeated tokens. 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,9 +21,9 @@ import tensorflow as tf
 
 from backends import BACKENDS, check_precision
 from backends.devices import check_capability, gpu_number, peak_resident_memory
-from backends.keras.network import build_network
+from backends.keras.network import Parameter, build_network, parameters
 from backends.keras.optimizer import adam_scalars, clip_factor
-from shared.architecture import Architecture, Weights
+from shared.architecture import Weights
 from shared.batching import Batch
 from shared.contract import Build, Gradients, HiddenStates, Lazy
 from shared.errors import InputError
@@ -74,37 +73,6 @@ def _use_device(device: str, precision: Precision) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A variable and its name and layout in HuggingFace's checkpoints."""
-
-    name: str
-    shape: tuple[int, ...]
-    """HuggingFace's."""
-    variable: Any
-    """A tf.Variable. Keras splits attention's widths into [heads, head width]."""
-    transposed: bool
-    """Linear weights are [out, in] in HuggingFace, [in, out] in Keras."""
-
-    def to_keras(self, array: np.ndarray) -> np.ndarray:
-        return (array.T if self.transposed else array).reshape(self.variable.shape)
-
-    def from_keras(self, tensor: Any) -> np.ndarray:
-        """A copy of the variable's value or gradient, contiguous."""
-        array = tensor.numpy()
-        return np.array(array.reshape(self.shape[::-1]).T if self.transposed else array.reshape(self.shape), order="C")
-
-
-def _parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
-    parameters = []
-    for name, shape in a.shapes().items():
-        module, _, kind = name.rpartition(".")
-        # Every layer here has its kernel, gamma or embeddings first, and then its bias or beta.
-        variable = layers[module].weights[("weight", "bias").index(kind)]
-        parameters.append(Parameter(name, shape, variable.value, transposed=variable.name == "kernel"))
-    return parameters
-
-
 ROWS = tf.TensorSpec([None, None], tf.int32)
 LABELS = tf.TensorSpec([None], tf.int64)
 """Shapes of a batch's arrays. With these a `tf.function` is built once, and takes every width and batch size."""
@@ -116,7 +84,7 @@ class KerasModel:
     def __init__(self, build: Build) -> None:
         architecture, recipe = build.architecture, build.recipe
         self._network, layers = build_network(architecture)
-        self._parameters = _parameters(architecture, layers)
+        self._parameters = parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
         self._device = build.device
@@ -125,7 +93,7 @@ class KerasModel:
         self.width_multiple = BACKENDS["keras"].width_multiple(build.compile)
         self.set_weights(build.weights)
         self._moments = [
-            tuple(tf.Variable(tf.zeros_like(p.variable), trainable=False) for _ in "mv") for p in self._parameters
+            tuple(tf.Variable(tf.zeros_like(p.variable.value), trainable=False) for _ in "mv") for p in self._parameters
         ]
         # No branch in these depends on a tensor, so they need no autograph, which would double the time to build them.
         function = partial(tf.function, autograph=False)
@@ -162,7 +130,7 @@ class KerasModel:
         )
 
     def weights(self) -> Weights:
-        return {p.name: p.from_keras(p.variable) for p in self._parameters}
+        return {p.name: p.from_keras(p.variable.numpy()) for p in self._parameters}
 
     def set_weights(self, weights: Weights) -> None:
         for p in self._parameters:
@@ -190,13 +158,13 @@ class KerasModel:
         return rate, epsilon, 1 - learning_rate * self._recipe.decay
 
     def _named(self, gradients: list[Any]) -> Weights:
-        return {p.name: p.from_keras(gradient) for p, gradient in zip(self._parameters, gradients, strict=True)}
+        return {p.name: p.from_keras(g.numpy()) for p, g in zip(self._parameters, gradients, strict=True)}
 
     def _loss_and_gradients(self, *rows: Any, labels: Any, training: bool) -> tuple[Any, list[Any], Any]:
         with tf.GradientTape() as tape:
             logits = self._call(rows, training)["logits"]
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        gradients = tape.gradient(loss, [p.variable for p in self._parameters])
+        gradients = tape.gradient(loss, [p.variable.value for p in self._parameters])
         return loss, [self._dense(g, p) for g, p in zip(gradients, self._parameters, strict=True)], logits
 
     def _dense(self, gradient: Any, parameter: Parameter) -> Any:
@@ -239,12 +207,13 @@ class KerasModel:
         recipe = self._recipe
         zero, beta1, beta2 = (tf.constant(number, self._dtype) for number in (0.0, recipe.beta1, recipe.beta2))
         for p, (m, v), gradient in zip(self._parameters, self._moments, gradients, strict=True):
+            variable = p.variable.value
             if recipe.decays(p.name) and recipe.optimizer == "adamw":
-                p.variable.assign(shrink * p.variable)
+                variable.assign(shrink * variable)
             elif recipe.decays(p.name):
-                gradient += recipe.decay * p.variable
+                gradient += recipe.decay * variable
             tf.raw_ops.ResourceApplyAdam(
-                var=p.variable.handle,
+                var=variable.handle,
                 m=m.handle,
                 v=v.handle,
                 beta1_power=zero,

@@ -1,12 +1,17 @@
-"""keras-hub's classifiers, repaired."""
+"""keras-hub's classifiers, repaired, and their parameters under HuggingFace's names.
+
+Imports no engine: Keras runs on the one that an adapter has named in KERAS_BACKEND before it imports this.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import keras_hub
+import numpy as np
 
 from shared.architecture import Architecture
 
@@ -45,56 +50,83 @@ DISTILBERT_BLOCK = (
 def build_network(a: Architecture) -> tuple[Any, dict[str, Any]]:
     """A functional model from token_ids, padding_mask and, for BERT, segment_ids to a dict of the tensors that
     HiddenStates names; and its layers under HuggingFace's module names."""
+    encoder = _bert(a) if a.model_type == "bert" else _distilbert(a)
+    backbone, layers = encoder.backbone, encoder.layers
+    # In bfloat16 two logits would often round to one, and a whole table would be rounded to look up some rows.
+    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype=keras.config.floatx())
+    tables = [layer for name, layer in layers.items() if name.endswith("embeddings")]
+    for layer in (encoder.sum_of_embeddings, *tables):
+        layer.dtype_policy = keras.config.floatx()
+    logits = layers["classifier"](keras.layers.Dropout(a.dropout.classifier)(encoder.pooled))
+    _repair(backbone, layers.values(), a)
+    outputs = {
+        "embeddings": backbone.embeddings_dropout.output,
+        "layers": [block.output for block in backbone.transformer_layers],
+        "pooled": encoder.pooled,
+        "logits": logits,
+    }
+    return keras.Model(backbone.input, outputs), layers
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """keras-hub's backbone as it comes, and what the classifier needs of it."""
+
+    backbone: Any
+    pooled: Any
+    """The tensor that the classifier reads."""
+    sum_of_embeddings: Any
+    """The layer that adds the embeddings."""
+    layers: dict[str, Any]
+    """Under HuggingFace's module names."""
+
+
+def _bert(a: Architecture) -> _Encoder:
+    backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **_options(a))
+    layers = {
+        "bert.embeddings.word_embeddings": backbone.token_embedding,
+        "bert.embeddings.position_embeddings": backbone.position_embedding,
+        "bert.embeddings.token_type_embeddings": backbone.segment_embedding,
+        "bert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
+        "bert.pooler.dense": backbone.pooled_dense,
+    }
+    layers |= _transformer_layers(backbone, "bert.encoder.layer", BERT_BLOCK)
+    return _Encoder(backbone, backbone.output["pooled_output"], backbone.embeddings_add, layers)
+
+
+def _distilbert(a: Architecture) -> _Encoder:
+    backbone = keras_hub.models.DistilBertBackbone(**_options(a))
+    pre_classifier = keras.layers.Dense(a.width, activation="relu")
+    layers = {
+        "distilbert.embeddings.word_embeddings": backbone.embeddings.token_embedding,
+        "distilbert.embeddings.position_embeddings": backbone.embeddings.position_embedding,
+        "distilbert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
+        "pre_classifier": pre_classifier,
+    }
+    layers |= _transformer_layers(backbone, "distilbert.transformer.layer", DISTILBERT_BLOCK)
+    return _Encoder(backbone, pre_classifier(backbone.output[:, 0]), backbone.embeddings, layers)
+
+
+def _options(a: Architecture) -> dict[str, Any]:
     rates = a.dropout
-    options = {
+    return {
         "vocabulary_size": a.vocab_size,
         "num_layers": a.layers,
         "num_heads": a.heads,
         "hidden_dim": a.width,
         "intermediate_dim": a.feed_forward,
         "max_sequence_length": a.max_positions,
-        # A layer made with rate 0 has no random stream: all are made with the largest, then get their own below.
+        # A layer made with rate 0 has no random stream. So all get the largest, and `_repair` gives each its own.
         "dropout": max(rates.embeddings, rates.attention, rates.attention_output, rates.feed_forward_output),
     }
-    if a.model_type == "bert":
-        backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **options)
-        pooled = backbone.output["pooled_output"]
-        layers = {
-            "bert.embeddings.word_embeddings": backbone.token_embedding,
-            "bert.embeddings.position_embeddings": backbone.position_embedding,
-            "bert.embeddings.token_type_embeddings": backbone.segment_embedding,
-            "bert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
-            "bert.pooler.dense": backbone.pooled_dense,
-        }
-        sum_of_embeddings = backbone.embeddings_add
-        prefix, names = "bert.encoder.layer", BERT_BLOCK
-    else:
-        backbone = keras_hub.models.DistilBertBackbone(**options)
-        pre_classifier = keras.layers.Dense(a.width, activation="relu")
-        pooled = pre_classifier(backbone.output[:, 0])
-        layers = {
-            "distilbert.embeddings.word_embeddings": backbone.embeddings.token_embedding,
-            "distilbert.embeddings.position_embeddings": backbone.embeddings.position_embedding,
-            "distilbert.embeddings.LayerNorm": backbone.embeddings_layer_norm,
-            "pre_classifier": pre_classifier,
-        }
-        sum_of_embeddings = backbone.embeddings
-        prefix, names = "distilbert.transformer.layer", DISTILBERT_BLOCK
-    for n, block in enumerate(backbone.transformer_layers):
-        layers |= {f"{prefix}.{n}.{name}": layer for name, layer in zip(names, _block_layers(block), strict=True)}
-    # In bfloat16 two logits would often round to one; and TensorFlow would round a whole table to look up some rows.
-    layers["classifier"] = keras.layers.Dense(a.num_labels, dtype=keras.config.floatx())
-    for layer in (sum_of_embeddings, *(layers[name] for name in layers if name.endswith("embeddings"))):
-        layer.dtype_policy = keras.config.floatx()
-    logits = layers["classifier"](keras.layers.Dropout(rates.classifier)(pooled))
-    _repair(backbone, layers.values(), a)
-    outputs = {
-        "embeddings": backbone.embeddings_dropout.output,
-        "layers": [block.output for block in backbone.transformer_layers],
-        "pooled": pooled,
-        "logits": logits,
+
+
+def _transformer_layers(backbone: Any, prefix: str, names: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        f"{prefix}.{n}.{name}": layer
+        for n, block in enumerate(backbone.transformer_layers)
+        for name, layer in zip(names, _block_layers(block), strict=True)
     }
-    return keras.Model(backbone.input, outputs), layers
 
 
 def _block_layers(block: Any) -> tuple[Any, ...]:
@@ -114,7 +146,7 @@ def _block_layers(block: Any) -> tuple[Any, ...]:
 def _repair(backbone: Any, layers: Iterable[Any], a: Architecture) -> None:
     """Sets what keras-hub's constructors fix or take as one value: the activation (tanh-GELU in BERT whatever
     hidden_act says), LayerNorm's epsilon (1e-12), and a rate for each place of dropout. Layers read these attributes
-    whenever they are called, and the functional model calls them anew in every `tf.function`."""
+    whenever they are called, and the functional model calls them again in every program."""
     for layer in layers:
         if isinstance(layer, keras.layers.LayerNormalization):
             layer.epsilon = a.layer_norm_eps
@@ -126,3 +158,48 @@ def _repair(backbone: Any, layers: Iterable[Any], a: Architecture) -> None:
         attention._dropout_layer.rate = a.dropout.attention
         block._self_attention_dropout.rate = a.dropout.attention_output
         block._feedforward_dropout.rate = a.dropout.feed_forward_output
+
+
+def unrepair(network: Any, parts: Collection[str]) -> None:
+    """Sets the activation, if `parts` has `gelu`, and LayerNorm's epsilon, if it has `epsilon`, back to keras-hub's."""
+    fresh = keras_hub.models.BertBackbone(
+        vocabulary_size=2, num_layers=1, num_heads=1, hidden_dim=2, intermediate_dim=2
+    )
+    for layer in network._flatten_layers():
+        if "gelu" in parts and isinstance(layer, keras_hub.layers.TransformerEncoder):
+            stock = fresh.transformer_layers[0]._feedforward_intermediate_dense.activation
+            layer._feedforward_intermediate_dense.activation = stock
+        if "epsilon" in parts and isinstance(layer, keras.layers.LayerNormalization):
+            layer.epsilon = fresh.embeddings_layer_norm.epsilon
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A variable and its name and layout in HuggingFace's checkpoints."""
+
+    name: str
+    shape: tuple[int, ...]
+    """HuggingFace's."""
+    variable: Any
+    """A keras.Variable. Keras splits attention's widths into [heads, head width]."""
+    transposed: bool
+    """Linear weights are [out, in] in HuggingFace, [in, out] in Keras."""
+
+    def to_keras(self, array: np.ndarray) -> np.ndarray:
+        """HuggingFace's array in the variable's layout; no copy."""
+        return (array.T if self.transposed else array).reshape(self.variable.shape)
+
+    def from_keras(self, array: np.ndarray) -> np.ndarray:
+        """A copy of the variable's value or gradient in HuggingFace's layout, contiguous."""
+        return np.array(array.reshape(self.shape[::-1]).T if self.transposed else array.reshape(self.shape), order="C")
+
+
+def parameters(a: Architecture, layers: dict[str, Any]) -> list[Parameter]:
+    """Every parameter in the order of `Architecture.shapes`. `layers` as `build_network` gives them."""
+    found = []
+    for name, shape in a.shapes().items():
+        module, _, kind = name.rpartition(".")
+        # Every layer here has its kernel, gamma or embeddings first, and then its bias or beta.
+        variable = layers[module].weights[("weight", "bias").index(kind)]
+        found.append(Parameter(name, shape, variable, transposed=variable.name == "kernel"))
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
 
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -36,4 +36,4 @@ def adam_scalars(
 
 def clip_factor(norm: Any, clip: float) -> Any:
     """What torch.nn.utils.clip_grad_norm_ multiplies gradients of this norm by, with its 1e-6."""
-    return tf.minimum(clip / (norm + 1e-6), 1.0)
+    return keras.ops.minimum(clip / (norm + 1e-6), 1.0)

@@ -9,10 +9,10 @@ from backends.keras import adapter  # first: it sets what TensorFlow and Keras r
 
 # isort: split
 import keras
-import keras_hub
 import tensorflow as tf
 from keras.src.optimizers.base_optimizer import global_norm
 
+from backends.keras.network import Parameter, unrepair
 from backends.parts import check_mode
 from shared.architecture import Weights
 from shared.contract import Build, Model
@@ -37,9 +37,8 @@ class PartsModel(adapter.KerasModel):
         super().__init__(build)
         recipe = build.recipe
         self._parts = parts
-        self._unrepair()
-        keras_variables = {id(variable.value): variable for variable in self._network.trainable_variables}
-        self._variables = [keras_variables[id(p.variable)] for p in self._parameters]
+        unrepair(self._network, parts)
+        self._variables = [p.variable for p in self._parameters]
         # Clipping is another optimizer's, as `gradients` shows what comes out of it.
         self._clipper = keras.optimizers.AdamW(global_clipnorm=recipe.clip)
         self._optimizer = keras.optimizers.AdamW(
@@ -53,27 +52,11 @@ class PartsModel(adapter.KerasModel):
         if parts & OPTIMIZER:
             self._optimizer.build(self._variables)
 
-    def _unrepair(self) -> None:
-        """Sets activation and epsilon back to what keras-hub makes."""
-        fresh = keras_hub.models.BertBackbone(
-            vocabulary_size=2, num_layers=1, num_heads=1, hidden_dim=2, intermediate_dim=2
-        )
-        layers = list(self._network._flatten_layers())
-        if "gelu" in self._parts:
-            for layer in layers:
-                if isinstance(layer, keras_hub.layers.TransformerEncoder):
-                    stock = fresh.transformer_layers[0]._feedforward_intermediate_dense.activation
-                    layer._feedforward_intermediate_dense.activation = stock
-        if "epsilon" in self._parts:
-            for layer in layers:
-                if isinstance(layer, keras.layers.LayerNormalization):
-                    layer.epsilon = fresh.embeddings_layer_norm.epsilon
-
     def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
         scalars = super()._scalars(learning_rate)
         return (learning_rate, *scalars[1:]) if self._parts & OPTIMIZER else scalars
 
-    def _dense(self, gradient: Any, parameter: adapter.Parameter) -> Any:
+    def _dense(self, gradient: Any, parameter: Parameter) -> Any:
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
         if "pad" not in self._parts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_compile, check_precision
 from benchmarks.workers.environments import (
     Environment,
     find_environments,
@@ -129,6 +129,8 @@ def plan_cells(request: Request) -> list[Cell]:
     threads = choose_threads(request.threads)
     for backend, precision in itertools.product(request.backends, request.precisions):
         check_precision(backend, device, precision)
+    for backend, compile in itertools.product(request.backends, request.compile):
+        check_compile(backend, compile)
     questions = plan_questions(request)
     # The slowest checks come last, when little else can be refused.
     hashes = {name: checkpoint_hash(folder) for name, folder in {q.model: q.checkpoint for q in questions}.items()}

@@ -103,7 +103,7 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         default=["float32"],
         metavar="|".join(TRAINED),
         help="of matrix products and what lies between them; parameters, the optimizer's moments, the last layer and "
-        "the loss are float32. On a CPU torch and keras have bfloat16 too, on a GPU also tf32, and torch float16",
+        "the loss are float32. On a CPU all but gluon have bfloat16 too, on a GPU also tf32, and torch float16",
     )
     group.add_argument(
         "--compile",
@@ -111,8 +111,9 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         type=yes_or_no,
         default=[False],
         metavar="yes|no",
-        help="torch.compile, XLA for keras, static shapes for gluon. The first step, and with the latter two every "
-        f"new shape, costs a compilation, so that these pad batches to a multiple of {REPEATED_WIDTHS} tokens",
+        help="torch.compile, XLA for keras, static shapes for gluon; keras-jax always compiles, and refuses yes. The "
+        "first step costs a compilation, and with all but torch every new shape; these pad batches to a multiple of "
+        f"{REPEATED_WIDTHS} tokens",
     )
 
 

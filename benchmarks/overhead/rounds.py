@@ -11,7 +11,6 @@ from msgspec import Struct
 
 from backends import BACKENDS
 from benchmarks.workers.attempts import attempts
-from benchmarks.workers.environments import CHECKOUT
 from benchmarks.workers.launcher import run_script, run_worker
 from shared.answer import Trained
 from shared.architecture import Architecture
@@ -119,7 +118,8 @@ def run_bare(work: SameWork) -> Cost:
 
     BATCHES.npz holds `input_ids` and `attention_mask` int32 [steps, b, s], and `labels` int64 [steps, b]. The answer is
     a BareAnswer. Raises ProcessFailed."""
-    script = CHECKOUT / (BACKENDS[work.backend].module("bare").replace(".", "/") + ".py")
+    BACKENDS[work.backend].module("bare")  # refused if the room lacks it
+    script = BACKENDS[work.backend].folder / "bare.py"
     command = [work.python, "-P", script, work.checkpoint, work.folder / "batches.npz", work.threads]
     try:
         answer = run_script(command, work.folder / "bare.json", work.threads, BareAnswer)

@@ -160,6 +160,14 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
             return norm, adapter.mx.nd.ones_like(norm)
 
         patch.setattr(adapter.Optimizer, "norm_and_factor", mxnet_clip)
+    elif hasattr(adapter, "jax"):
+
+        def jax_clip(gradients: Any, bound: Any) -> Any:
+            return adapter.clip(gradients, bound)[0], {
+                n: adapter.clip({n: g}, bound)[1][n] for n, g in gradients.items()
+            }
+
+        patch.setattr(adapter.JaxModel, "_clip", staticmethod(jax_clip))
     else:
 
         def keras_clip(model: Any, gradients: list[Any]) -> Any:

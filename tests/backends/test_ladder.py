@@ -121,6 +121,14 @@ SHOWS: dict[str, dict[str, str | None]] = {
         "rows": "first step, steep",
         "decay": "first step, steep",
     },
+    "keras-jax": {
+        "gelu": "layers",
+        "epsilon": None,
+        "pad": None,
+        "clipping": None,
+        "adamw": "first step, steep",
+        "decay": "first step, steep",
+    },
 }
 """The rung at which each of the framework's own parts shows on these small networks. None if it does not: their
 checkpoints have the usual epsilon, their texts no pad token, and sums over a few thousand numbers are exact enough."""

@@ -13,7 +13,7 @@ import pytest
 
 from backends import BACKENDS
 from shared.architecture import Dropout
-from shared.contract import Build, Load, Model
+from shared.contract import Build, Compiled, Load, Model
 from shared.errors import InputError
 from shared.job import Precision
 from shared.recipe import Recipe
@@ -32,6 +32,8 @@ from tests.backends.conftest import THREADS, Measured, Untrained
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 HAS_BFLOAT16 = BACKEND in BACKENDS and "bfloat16" in BACKENDS[BACKEND].cpu
 """Where a backend has not, it says so: see the refusals."""
+ALWAYS_COMPILES = BACKEND in BACKENDS and BACKENDS[BACKEND].always_compiles
+"""Such a backend has no mode that is not compiled; all other tests are of what it compiles."""
 KINDS = ["bert", "distilbert"]
 STEPS = 12
 
@@ -71,7 +73,7 @@ def losses(model: Model, kind: str, rate: float = 1e-3) -> np.ndarray:
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "tf32"])
 def test_a_precision_that_a_cpu_has_not_is_refused_by_name(load: Load, precision: Precision) -> None:
-    if precision == "bfloat16" and BACKEND in ("torch", "keras"):
+    if precision == "bfloat16" and HAS_BFLOAT16:
         assert model(load, precision=precision).predict(TRAINED["bert"].batches[0]).shape == (8, 3)
         return
     with pytest.raises(InputError) as refusal:
@@ -260,85 +262,119 @@ def compiled(load: Load, a: Any = ONE_LAYER, recipe: Recipe = VARIED, precision:
     return load(Build(a, perturbed_weights(a), recipe, "cpu", THREADS, precision, compile=True))
 
 
-@pytest.fixture(scope="module")
-def pair(load: Load) -> tuple[Model, Model]:
-    """A model as it is written, and compiled."""
-    plain = load(Build(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, "cpu", THREADS))
-    return plain, compiled(load)
+if ALWAYS_COMPILES:
 
-
-def is_compiled(model: Any) -> bool:
-    """Asked of the framework: no number tells, as MXNet's are the same to the bit."""
-    if BACKEND == "torch":
-        from torch._dynamo.utils import counters
-
-        return int(counters["stats"]["unique_graphs"]) > 0
-    if BACKEND == "keras":
-        batch = random_batch(ONE_LAYER, *SHAPES[0], seed=0)
-        rows = batch.input_ids, batch.token_type_ids, batch.attention_mask
-        return bool(model._predict.experimental_get_compiler_ir(*rows)(stage="hlo"))
-    return ("static_shape", True) in model.network._flags
-
-
-def test_compiled_a_model_computes_the_same_at_every_shape(pair: tuple[Model, Model], measured: Measured) -> None:
-    plain, compiled = pair
-    for seed, (rows, width) in enumerate(SHAPES):
-        batch = random_batch(ONE_LAYER, rows, width, seed)
-        shape = f"compiled, {rows} rows of {width}"
-        measured(f"{shape}, logits", np.abs(compiled.predict(batch) - plain.predict(batch)).max(), LOGITS)
-        found, expected = compiled.gradients(batch), plain.gradients(batch)
-        measured(f"{shape}, loss", abs(found.loss - expected.loss), LOSS_AFTER_ONE)
-        share = max(
-            np.abs(found.raw[name] - gradient).max() / (1e-4 * np.abs(gradient).max() + 1e-6 * expected.norm)
-            for name, gradient in expected.raw.items()
+    def test_compile_is_refused_by_name(load: Load) -> None:
+        with pytest.raises(InputError) as refusal:
+            compiled(load)
+        assert str(refusal.value) == (
+            f"{BACKEND} always compiles, so --compile yes is no other mode; pass --compile no, or leave {BACKEND} out"
         )
-        measured(f"{shape}, gradients, in units of their bound", share, 1.0)
-    assert is_compiled(compiled)
+
+    def test_widths_always_repeat(load: Load) -> None:
+        assert model(load).width_multiple == 8
+
+    def test_a_new_shape_alone_is_compiled(load: Load) -> None:
+        first, same, other = (random_batch(ONE_LAYER, *shape, seed=0) for shape in ((8, 24), (8, 24), (8, 16)))
+        one = load(Build(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, threads=THREADS))
+        assert isinstance(one, Compiled)
+        programs = []
+        for batch in (first, same, other):
+            one.train_step(batch, 1e-3)
+            told = one.programs()
+            programs.append(told.compiled + told.from_cache)
+        assert programs[1:] == [programs[0], programs[0] + 1]
+
+    def test_a_short_batch_is_filled_up_and_computes_the_same(load: Load, measured: Measured) -> None:
+        """Three rows by themselves, and as a part of what a batch of eight is filled up to."""
+        batch = random_batch(ONE_LAYER, 3, 24, seed=2)
+        exact, filled = (
+            load(Build(ONE_LAYER, perturbed_weights(ONE_LAYER), replace(VARIED, batch_size=size), threads=THREADS))
+            for size in (3, 8)
+        )
+        measured("3 rows filled up to 8, logits", np.abs(filled.predict(batch) - exact.predict(batch)).max(), LOGITS)
+        found, expected = filled.train_step(batch, 1e-3)(), exact.train_step(batch, 1e-3)()
+        assert found == (pytest.approx(expected[0], abs=LOSS_AFTER_ONE), expected[1])
+        ours, theirs = filled.weights(), exact.weights()
+        worst = max(np.abs(ours[name] - theirs[name]).max() for name in ours)
+        measured("3 rows filled up to 8, weights after a step", worst, WEIGHTS_AFTER_ONE)
 
 
-def test_compiled_a_model_takes_the_same_steps(pair: tuple[Model, Model], measured: Measured) -> None:
-    weights = perturbed_weights(ONE_LAYER)
-    for model in pair:
-        model.set_weights(weights)
-    for seed, (rows, width) in enumerate(SHAPES):
-        batch = random_batch(ONE_LAYER, rows, width, seed)
-        expected, found = (model.train_step(batch, 1e-3)() for model in pair)
-        assert found[0] == pytest.approx(expected[0], abs=LOSS_AFTER_ONE)
-        assert found[1] == expected[1]
-    plain, compiled = (model.weights() for model in pair)
-    assert np.abs(plain["classifier.weight"] - weights["classifier.weight"]).max() > 1e-3
-    worst = max(np.abs(compiled[name] - plain[name]).max() for name in plain)
-    measured(f"compiled, weights after {len(SHAPES)} steps", worst, len(SHAPES) * WEIGHTS_AFTER_ONE)
+else:
 
+    @pytest.fixture(scope="module")
+    def pair(load: Load) -> tuple[Model, Model]:
+        """A model as it is written, and compiled."""
+        plain = load(Build(ONE_LAYER, perturbed_weights(ONE_LAYER), VARIED, "cpu", THREADS))
+        return plain, compiled(load)
 
-def test_compiled_the_same_seed_draws_the_same_dropout(load: Load) -> None:
-    a = replace(ONE_LAYER, dropout=Dropout())
-    batches = [random_batch(a, rows, 16, seed=rows) for rows in (8, 3)]
+    def is_compiled(model: Any) -> bool:
+        """Asked of the framework: no number tells, as MXNet's are the same to the bit."""
+        if BACKEND == "torch":
+            from torch._dynamo.utils import counters
 
-    def losses() -> list[float]:
-        model = compiled(load, a, STEEP)
-        return [model.train_step(batches[step % 2], 0.0)()[0] for step in range(4)]
+            return int(counters["stats"]["unique_graphs"]) > 0
+        if BACKEND == "keras":
+            batch = random_batch(ONE_LAYER, *SHAPES[0], seed=0)
+            rows = batch.input_ids, batch.token_type_ids, batch.attention_mask
+            return bool(model._predict.experimental_get_compiler_ir(*rows)(stage="hlo"))
+        return ("static_shape", True) in model.network._flags
 
-    first = losses()
-    assert len(set(first)) == 4, "no dropout is drawn, or the same at every step"
-    assert losses() == first
+    def test_compiled_a_model_computes_the_same_at_every_shape(pair: tuple[Model, Model], measured: Measured) -> None:
+        plain, compiled = pair
+        for seed, (rows, width) in enumerate(SHAPES):
+            batch = random_batch(ONE_LAYER, rows, width, seed)
+            shape = f"compiled, {rows} rows of {width}"
+            measured(f"{shape}, logits", np.abs(compiled.predict(batch) - plain.predict(batch)).max(), LOGITS)
+            found, expected = compiled.gradients(batch), plain.gradients(batch)
+            measured(f"{shape}, loss", abs(found.loss - expected.loss), LOSS_AFTER_ONE)
+            share = max(
+                np.abs(found.raw[name] - gradient).max() / (1e-4 * np.abs(gradient).max() + 1e-6 * expected.norm)
+                for name, gradient in expected.raw.items()
+            )
+            measured(f"{shape}, gradients, in units of their bound", share, 1.0)
+        assert is_compiled(compiled)
 
+    def test_compiled_a_model_takes_the_same_steps(pair: tuple[Model, Model], measured: Measured) -> None:
+        weights = perturbed_weights(ONE_LAYER)
+        for model in pair:
+            model.set_weights(weights)
+        for seed, (rows, width) in enumerate(SHAPES):
+            batch = random_batch(ONE_LAYER, rows, width, seed)
+            expected, found = (model.train_step(batch, 1e-3)() for model in pair)
+            assert found[0] == pytest.approx(expected[0], abs=LOSS_AFTER_ONE)
+            assert found[1] == expected[1]
+        plain, compiled = (model.weights() for model in pair)
+        assert np.abs(plain["classifier.weight"] - weights["classifier.weight"]).max() > 1e-3
+        worst = max(np.abs(compiled[name] - plain[name]).max() for name in plain)
+        measured(f"compiled, weights after {len(SHAPES)} steps", worst, len(SHAPES) * WEIGHTS_AFTER_ONE)
 
-if HAS_BFLOAT16:
+    def test_compiled_the_same_seed_draws_the_same_dropout(load: Load) -> None:
+        a = replace(ONE_LAYER, dropout=Dropout())
+        batches = [random_batch(a, rows, 16, seed=rows) for rows in (8, 3)]
 
-    def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
-        pair: tuple[Model, Model], load: Load, bfloat16: Callable[..., Model], measured: Measured
-    ) -> None:
-        batch = random_batch(ONE_LAYER, 8, 16, seed=1)
-        plain, _ = pair
-        plain.set_weights(perturbed_weights(ONE_LAYER))
-        expected = plain.predict(batch)
-        error = np.abs(compiled(load, precision="bfloat16").predict(batch) - expected).max()
-        measured("compiled in bfloat16, logits", error, BFLOAT16 * np.abs(expected).max())
-        assert error > 10 * LOGITS, "this was float32"
+        def losses() -> list[float]:
+            model = compiled(load, a, STEEP)
+            return [model.train_step(batches[step % 2], 0.0)()[0] for step in range(4)]
 
+        first = losses()
+        assert len(set(first)) == 4, "no dropout is drawn, or the same at every step"
+        assert losses() == first
 
-def test_widths_repeat_where_a_new_one_costs_a_trace(pair: tuple[Model, Model]) -> None:
-    plain, compiled = pair
-    assert plain.width_multiple == 1
-    assert compiled.width_multiple == (1 if BACKEND == "torch" else 8)
+    if HAS_BFLOAT16:
+
+        def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
+            pair: tuple[Model, Model], load: Load, bfloat16: Callable[..., Model], measured: Measured
+        ) -> None:
+            batch = random_batch(ONE_LAYER, 8, 16, seed=1)
+            plain, _ = pair
+            plain.set_weights(perturbed_weights(ONE_LAYER))
+            expected = plain.predict(batch)
+            error = np.abs(compiled(load, precision="bfloat16").predict(batch) - expected).max()
+            measured("compiled in bfloat16, logits", error, BFLOAT16 * np.abs(expected).max())
+            assert error > 10 * LOGITS, "this was float32"
+
+    def test_widths_repeat_where_a_new_one_costs_a_trace(pair: tuple[Model, Model]) -> None:
+        plain, compiled = pair
+        assert plain.width_multiple == 1
+        assert compiled.width_multiple == (1 if BACKEND == "torch" else 8)
