@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -176,7 +177,9 @@ def test_an_interruption_becomes_one_line_and_exit_130(capsys: pytest.CaptureFix
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=CHECKOUT)
+    """Runs Python with room for long lines, which argparse breaks at hyphens too."""
+    wide = os.environ | {"COLUMNS": "1000"}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=CHECKOUT, env=wide)
 
 
 def test_help_names_every_recipe_field_and_its_choices() -> None:

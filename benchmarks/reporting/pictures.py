@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from backends import BACKENDS
@@ -49,24 +49,37 @@ def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens
     return _save(figure, out, f"{task}-lengths")
 
 
-def draw_speed(out: Path, table: pd.DataFrame, title: str) -> str:
-    """A bar a mode, seconds of a step with their quartiles, and in each bar where its floor lies; `table` is what
-    benchmarks.speed.report.summarize gives. Returns the PNG file's name, relative to `out`; an SVG is beside it."""
-    figure, (axes,) = _figure(1, (8, 1.5 + 0.25 * len(table)))
-    places = np.arange(len(table))
-    low, medians, high = (table[f"step_seconds{part}"].to_numpy() for part in ("_q1", "", "_q3"))
+@dataclass(frozen=True)
+class Bar:
+    """A bar of the picture of speed."""
+
+    label: str
+    backend: str
+    seconds: np.ndarray
+    """Of a step, by round: float [n]."""
+    floor: float | None
+    """The least seconds of a step."""
+    hatched: bool
+
+
+def draw_speed(out: Path, bars: Sequence[Bar], title: str) -> str:
+    """Draws each bar with the median and quartiles of its seconds, and a line at its floor. Returns the PNG file's
+    name, relative to `out`; an SVG is beside it."""
+    figure, (axes,) = _figure(1, (8, 1.5 + 0.25 * len(bars)))
+    places = np.arange(len(bars))
+    low, medians, high = np.transpose([np.percentile(bar.seconds, (25, 50, 75)) for bar in bars])
     axes.barh(
         places,
         medians,
         xerr=[medians - low, high - medians],
-        color=[COLOURS[backend] for backend in table["backend"]],
+        color=[COLOURS[bar.backend] for bar in bars],
         alpha=0.6,
-        hatch=["//" if stock else "" for stock in table["stock"]],
+        hatch=["//" if bar.hatched else "" for bar in bars],
         error_kw={"linewidth": 0.8},
     )
-    floors = table["floor_step_seconds"].to_numpy(float)
+    floors = np.array([bar.floor for bar in bars], float)
     axes.vlines(floors, places - 0.4, places + 0.4, color="black", linewidth=1.5, label="floor")
-    axes.set_yticks(places, table["mode"], fontsize=8)
+    axes.set_yticks(places, [bar.label for bar in bars], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="seconds a step, median and quartiles; hatched: the library's own trainer")
     axes.grid(alpha=0.3, axis="x")

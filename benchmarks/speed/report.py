@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 from backends import BACKENDS
 from benchmarks.reporting.numbers import number, quartiles
 from benchmarks.reporting.page import Notes, Page, Picture, Table, write_csv
-from benchmarks.reporting.pictures import draw_speed
+from benchmarks.reporting.pictures import Bar, draw_speed
 from benchmarks.speed.asked import SpeedAsked
 from benchmarks.speed.results import Rated, Results
 from benchmarks.speed.sample import Sample
@@ -92,7 +92,8 @@ def write_report(
     table = frame(rows)
     write_csv(out / "rounds.csv", attempts_frame(results))
     write_csv(out / "speed.csv", table)
-    picture = draw_speed(out, table, f"{results.asked.model} on {results.asked.task}")
+    bars = [Bar(one.variant.name, one.variant.backend, one.steps, one.floor, one.variant.trainer) for one in rows]
+    picture = draw_speed(out, bars, f"{results.asked.model} on {results.asked.task}")
     time, around = tables(rows)
     recipe = Recipe.from_json(results.asked.recipes[0])
     page = Page(

@@ -47,9 +47,15 @@ class Row:
     """Attempts in all rounds."""
 
     @property
+    def steps(self) -> np.ndarray:
+        """Seconds of a step, by round: float [n]."""
+        seconds: np.ndarray = self.seconds / self.epoch.steps
+        return seconds
+
+    @property
     def step(self) -> float:
         """Seconds of a step."""
-        return float(np.median(self.seconds / self.epoch.steps))
+        return float(np.median(self.steps))
 
     @property
     def whole(self) -> float:
@@ -140,14 +146,14 @@ def ratio(counted: list[Measured], others: list[Measured], value: Callable[[Meas
 
 
 def frame(rows: list[Row]) -> pd.DataFrame:
-    """The rows as raw values, for files and the picture; quartiles in columns `..._q1` and `..._q3`."""
+    """The rows as raw values, for files; quartiles in columns `..._q1` and `..._q3`."""
     return pd.DataFrame([_flat(row) for row in rows])
 
 
 def _flat(row: Row) -> dict[str, Any]:
     epoch = row.epoch
     flat: dict[str, Any] = {"mode": row.variant.name, **to_builtins(row.variant), "rounds": len(row.seconds)}
-    for name, seconds in (("step_seconds", row.seconds / epoch.steps), ("epoch_seconds", row.seconds)):
+    for name, seconds in (("step_seconds", row.steps), ("epoch_seconds", row.seconds)):
         low, median, high = np.percentile(seconds, (25, 50, 75))
         flat |= {name: median, f"{name}_q1": low, f"{name}_q3": high}
     return flat | {
