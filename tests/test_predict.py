@@ -404,9 +404,9 @@ class Answered:
 
 @pytest.fixture(scope="module")
 def answered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
-    scratch = tmp_path_factory.mktemp("scratch")
+    scratch, cache = tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("cache")
     command = [sys.executable, "-m", "benchmarks.predict", "--threads", "1", "--device", "cpu", "--model", str(model)]
-    variables = {"PYTHONPATH": str(CHECKOUT), "TMPDIR": str(scratch), "CONCORD_CACHE": str(scratch / "concord-cache")}
+    variables = {"PYTHONPATH": str(CHECKOUT), "TMPDIR": str(scratch), "CONCORD_CACHE": str(cache)}
     finished = subprocess.run(
         [*command, "--backend", "all", "--format", "json"],
         input=PAIRS.encode(),
@@ -419,7 +419,8 @@ def answered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
     found: dict[str, list[list[float]]] = {backend: [] for backend in BACKENDS}
     for answer in answers:
         found[answer["backend"]].append(list(answer["probabilities"].values()))
-    return Answered(list(scratch.glob("concord*")), {b: np.array(rows) for b, rows in found.items()}, answers, stderr)
+    left = [*scratch.glob("concord*"), *(path for path in cache.iterdir() if path.name != "xla")]  # programs hold no text
+    return Answered(left, {b: np.array(rows) for b, rows in found.items()}, answers, stderr)
 
 
 def test_every_backend_answers_every_pair_in_order(answered: Answered) -> None:
