@@ -32,6 +32,8 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dev_seconds: float
     dev_batch_accuracy: float | None = None
     """See `shared.metrics.batch_accuracy`; None if dev has no labels."""
+    program_seconds: float = 0.0
+    """Part of `seconds`: the host's time on programs for new shapes (`Programs`)."""
 
 
 class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,11 +75,12 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.epochs[self.kept_epoch - 1]
 
     def steady_epoch_seconds(self) -> list[float]:
-        """Training time of each epoch without compilation. The first step of the first epoch counts as the mean of that
-        epoch's other steps; if there are none, the epoch counts as measured."""
-        seconds = [epoch.seconds for epoch in self.epochs]
+        """Training time of each epoch without compilation: without its time on programs, if the backend tells that.
+        If not, the first step of the first epoch counts as the mean of that epoch's other steps; if there are none, the
+        epoch counts as measured."""
+        seconds = [epoch.seconds - epoch.program_seconds for epoch in self.epochs]
         steps = self.epochs[0].steps
-        if steps > 1:
+        if steps > 1 and not self.epochs[0].program_seconds:
             seconds[0] = (seconds[0] - self.first_step_seconds) * steps / (steps - 1)
         return seconds
 

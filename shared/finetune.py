@@ -16,7 +16,7 @@ import numpy as np
 from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Scores, Stepped
 from shared.architecture import Weights
 from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
-from shared.contract import Lazy, Model
+from shared.contract import Compiled, Lazy, Model
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.metrics import batch_accuracy, score
@@ -126,6 +126,8 @@ class Meter:
     rows: list[int] = field(default_factory=list)
     told: float = 0.0
     """Time of the last event of a step, on the clock of `time.perf_counter`."""
+    shapes: set[tuple[int, ...]] = field(default_factory=set)
+    """Shapes of the batches so far."""
     pending: deque[tuple[Lazy, int]] = field(default_factory=deque)
     """Results not waited for yet, each with its batch's number of rows."""
 
@@ -133,6 +135,9 @@ class Meter:
         """Runs one train_step, and collects the result of an earlier one."""
         batch.update_hash(self.received)
         self.received.update(float(rate).hex().encode())
+        if isinstance(self.model, Compiled) and batch.input_ids.shape not in self.shapes:
+            self.model.synchronize()  # the time of a new program is then its own: no earlier step runs behind it
+        self.shapes.add(batch.input_ids.shape)
         if self.first_step_at:
             lazy = self.model.train_step(batch, rate)
         else:
@@ -176,6 +181,12 @@ class _Trained:
     rows: list[int]
     tokens: int
     padded_tokens: int
+    program_seconds: float
+
+
+def _program_seconds(model: Model) -> float:
+    """The process's time on programs so far; 0 for a backend that compiles none for each shape."""
+    return model.programs().seconds if isinstance(model, Compiled) else 0.0
 
 
 def _train_epoch(
@@ -183,7 +194,7 @@ def _train_epoch(
 ) -> _Trained:
     before, padded_tokens = len(meter.losses), 0
     model.synchronize()
-    start = time.perf_counter()
+    programs, start = _program_seconds(model), time.perf_counter()
     with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
         for batch, (_, rate) in zip(batches, steps, strict=True):
             meter.step(batch, rate, number)
@@ -198,6 +209,7 @@ def _train_epoch(
         rows=meter.rows[before:],
         tokens=sum(int(train.lengths[rows].sum()) for rows, _ in steps),
         padded_tokens=padded_tokens,
+        program_seconds=_program_seconds(model) - programs,
     )
 
 
@@ -233,6 +245,7 @@ def _epoch(trained: _Trained, look: _Look, dev: Encoded, recipe: Recipe) -> Epoc
         dev=look.scores,
         dev_seconds=look.seconds,
         dev_batch_accuracy=by_batch,
+        program_seconds=trained.program_seconds,
     )
 
 

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
 
 import shared.finetune
-from shared.answer import DevScored, EpochEnded, Event, Fit, Stepped
+from shared.answer import DevScored, EpochEnded, Event, Fit, Programs, Stepped
 from shared.architecture import Weights
 from shared.batching import Batch, make_batch
 from shared.contract import Gradients, HiddenStates
@@ -87,6 +87,14 @@ class SoftmaxRegression:
 
     def peak_memory(self) -> int:
         return 4096
+
+
+class Compiling(SoftmaxRegression):
+    """Tells of half a second for each shape of a training batch."""
+
+    def programs(self) -> Programs:
+        shapes = {batch.input_ids.shape for batch in self.batches}
+        return Programs(compiled=len(shapes), from_cache=0, seconds=0.5 * len(shapes))
 
 
 def word_counts(batch: Batch) -> np.ndarray:
@@ -193,6 +201,29 @@ def received_hash(model: SoftmaxRegression) -> str:
         digest.update(f"('<i8', ({rows},))".encode() + batch.labels.astype("<i8").tobytes())
         digest.update(rate.hex().encode())
     return digest.hexdigest()
+
+
+def test_each_epoch_tells_its_time_on_programs() -> None:
+    found, model = run(replace(RECIPE, padding="longest"), model=Compiling())
+    new: list[int] = []
+    seen: set[tuple[int, ...]] = set()
+    for start in range(0, len(model.batches), 3):
+        shapes = {batch.input_ids.shape for batch in model.batches[start : start + 3]}
+        new.append(len(shapes - seen))
+        seen |= shapes
+    assert new[0] > 1
+    assert [epoch.program_seconds for epoch in found.fit.epochs] == [0.5 * count for count in new]
+    assert [epoch.program_seconds for epoch in fit().epochs] == [0.0, 0.0, 0.0]
+
+
+def test_no_earlier_step_runs_behind_a_new_program() -> None:
+    _, model = run(replace(RECIPE, padding="longest"), model=Compiling())
+    steps = [number for number, call in enumerate(model.calls) if call == "train_step"]
+    seen: set[tuple[int, ...]] = set()
+    for number, batch in zip(steps, model.batches, strict=True):
+        if batch.input_ids.shape not in seen:
+            assert model.calls[number - 1] == "synchronize"
+        seen.add(batch.input_ids.shape)
 
 
 def test_received_is_the_hash_of_what_every_step_was_given() -> None:

@@ -113,6 +113,12 @@ def test_compilation_is_taken_out_of_the_first_epoch_alone() -> None:
     assert trained.steady_epoch_seconds() == pytest.approx([5.0, 5.0])
 
 
+def test_time_on_programs_is_taken_out_of_every_epoch() -> None:
+    """The first step's compilation is part of it, and is not taken out twice."""
+    first, second = (replace(epoch(s), program_seconds=p) for s, p in ((25.0, 20.0), (7.0, 2.0)))
+    assert answer([first, second], first_step=12.5).steady_epoch_seconds() == [5.0, 5.0]
+
+
 def test_from_an_epoch_of_one_step_nothing_is_taken_out() -> None:
     trained = answer([epoch(25.0, steps=1), epoch(5.0, steps=1)], first_step=25.0)
     assert trained.steady_epoch_seconds() == [25.0, 5.0]
