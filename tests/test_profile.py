@@ -22,9 +22,12 @@ COUNTED = {
     "torch": {"aten::_fused_adamw_": 2, "mkldnn::_linear_pointwise": 2 * LINEARS, "aten::random_": 8, "aten::gelu": 2},
     "gluon": {"_adamw_update": TENSORS, "LayerNorm": 5, "_backward_LayerNorm": 5},
     "keras": {"ResourceApplyAdam": TENSORS, "Erfc": 2},
+    "keras-jax": {"divide_subtract_fusion": TENSORS, "while": 8, "wrapped_scatter": 3},
 }
 """Calls a step of some operators, by backend. torch's optimizer has a group with decay and one without, its linear
-layers one product forwards and one for the input's gradient, its eight layers of dropout one draw each."""
+layers one product forwards and one for the input's gradient, its eight layers of dropout one draw each. XLA ends Adam's
+step in a fusion of its own for each tensor, draws in a loop for each layer of dropout, and adds up the gradient of each
+table of embeddings in a scatter."""
 
 
 def profile(*arguments: str) -> int | str | None:
