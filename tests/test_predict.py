@@ -419,7 +419,8 @@ def answered(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Answered:
     found: dict[str, list[list[float]]] = {backend: [] for backend in BACKENDS}
     for answer in answers:
         found[answer["backend"]].append(list(answer["probabilities"].values()))
-    left = [*scratch.glob("concord*"), *(path for path in cache.iterdir() if path.name != "xla")]  # programs hold no text
+    # XLA leaves programs there, which hold no text.
+    left = [*scratch.glob("concord*"), *(path for path in cache.iterdir() if path.name != "xla")]
     return Answered(left, {b: np.array(rows) for b, rows in found.items()}, answers, stderr)
 
 
