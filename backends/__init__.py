@@ -29,9 +29,9 @@ class Backend:
     gpu: tuple[Precision, ...] = ("float32", "float64")
     """Precisions of the adapter on a GPU."""
     compiles_widths: bool = False
-    """Compiled, each new width of a batch costs a trace."""
+    """A compiled model compiles a program for each new width of a batch."""
     always_compiles: bool = False
-    """The framework compiles in any case, and there is no mode without it."""
+    """The framework compiles in any case; there is no way to compute without."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Optional modules that the room lacks, each with the reason."""
 
@@ -54,7 +54,7 @@ class Backend:
         return f"{self.room}.{optional}"
 
     def width_multiple(self, compile: bool) -> int:
-        """What the width of batches is a multiple of, if that is not above max_len."""
+        """The number that widths of batches are multiples of, as far as max_len allows."""
         return REPEATED_WIDTHS if self.compiles_widths and (compile or self.always_compiles) else 1
 
 
@@ -106,8 +106,8 @@ def check_precision(backend: str, device: str, precision: Precision) -> None:
 
 
 def check_compile(backend: str, compile: bool) -> None:
-    """Raises InputError if `compile` asks a backend for what it does in any case: the answers would be the same."""
+    """Raises InputError if `compile` asks for what the backend always does: the answers would be the same."""
     if compile and BACKENDS[backend].always_compiles:
         raise InputError(
-            f"{backend} always compiles, so --compile yes is no other mode; pass --compile no, or leave {backend} out"
+            f"{backend} always compiles, so --compile yes changes nothing; pass --compile no, or leave {backend} out"
         )

@@ -1,1 +1,1 @@
-"""What people type: `python -m benchmarks.run`, `python -m benchmarks.report`."""
+"""Commands that people type: `python -m benchmarks.run`, `python -m benchmarks.report`."""

@@ -82,20 +82,24 @@ def trace(
     _save(folder, "dev", {"logits": run.logits["dev"]})
 
     clip = gradients.norm / 10 if steep_clip is None else steep_clip
-    sharp = steep(still, clip)
-    model = build(sharp)
-    _save_clipping(folder, "steep_", model.gradients(first))
-    on_slope = Watched(model)
-    steps = islice(chain.from_iterable(epochs(train, sharp)), STEEP_STEPS)
-    batches = ((make_batch(train, rows, sharp, model.width_multiple), rate) for rows, rate in steps)
-    losses = [on_slope.train_step(batch, rate)()[0] for batch, rate in batches]
-    _save_steps(folder, "steep_", on_slope, losses)
+    _trace_steep(build, train, first, steep(still, clip), folder)
     return Traced(
         dropped=Dropped(float(np.mean(dropped == 0)), dropped.size),
         received=watched.received,
         steep_clip=clip,
         dev=dev,
     )
+
+
+def _trace_steep(build: Callable[[Recipe], Model], train: Encoded, first: Batch, recipe: Recipe, folder: Path) -> None:
+    """Writes the clipping of the first batch, and the first steps, at the steep settings."""
+    model = build(recipe)
+    _save_clipping(folder, "steep_", model.gradients(first))
+    watched = Watched(model)
+    steps = islice(chain.from_iterable(epochs(train, recipe)), STEEP_STEPS)
+    batches = ((make_batch(train, rows, recipe, model.width_multiple), rate) for rows, rate in steps)
+    losses = [watched.train_step(batch, rate)()[0] for batch, rate in batches]
+    _save_steps(folder, "steep_", watched, losses)
 
 
 @dataclass

@@ -35,5 +35,5 @@ def adam_scalars(
 
 
 def clip_factor(norm: Any, clip: float) -> Any:
-    """What torch.nn.utils.clip_grad_norm_ multiplies gradients of this norm by, with its 1e-6."""
+    """The factor of torch.nn.utils.clip_grad_norm_ for gradients of this norm, with its 1e-6."""
     return keras.ops.minimum(clip / (norm + 1e-6), 1.0)

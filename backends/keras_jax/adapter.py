@@ -101,7 +101,7 @@ class JaxModel:
         return jax.device_put(np.array(array, self._dtype), self._device)
 
     def _array(self, array: Any, batch: Batch) -> np.ndarray:
-        """What was computed for the batch's own rows."""
+        """The part of a result that belongs to the batch's own rows."""
         own: np.ndarray = np.asarray(array)[: len(batch.labels)].astype(self._dtype)
         return own
 

@@ -34,7 +34,7 @@ def clip_at(recipe: Recipe, dtype: np.dtype) -> np.ndarray | None:
 
 
 def settings(recipe: Recipe, learning_rate: float, step: int, dtype: np.dtype) -> dict[str, Any]:
-    """What `clip` and `update` are told at step 1, 2, ..."""
+    """Arguments of `clip` and `update` at step 1, 2, ..."""
     rate, epsilon = adam_scalars(recipe, learning_rate, step, "float64")
     decoupled = recipe.optimizer == "adamw"
     shrink, penalty = 1 - learning_rate * recipe.decay * decoupled, recipe.decay * (not decoupled)

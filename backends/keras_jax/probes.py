@@ -37,7 +37,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
 
 OF_PROGRAM = re.compile(r"(?P<operator>[a-z][a-z0-9_-]*)(\.\d+)*")
-"""What JAX's profiler calls an operator of a program: XLA's name of it or of the operators fused, and a number."""
+"""Names of a program's operators in JAX's profile: XLA's name of the operator or of the fused ones, and a number."""
 
 
 def operators(train: Callable[[], None]) -> Totals:

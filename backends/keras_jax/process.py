@@ -66,7 +66,7 @@ class Compiler:
     """Counts the programs that JAX asks XLA for."""
 
     threads: int | None = None
-    """Of XLA on the CPU; None before `start`."""
+    """Threads of XLA on the CPU; None before `start`."""
     requested: int = 0
     found: int = 0
     seconds: float = 0.0
@@ -87,7 +87,7 @@ class Compiler:
         jax.monitoring.register_event_duration_secs_listener(self._add)
 
     def programs(self) -> Programs:
-        """What became of the programs so far."""
+        """All programs of this process so far."""
         return Programs(compiled=self.requested - self.found, from_cache=self.found, seconds=self.seconds)
 
     def _count(self, event: str, **_: Any) -> None:

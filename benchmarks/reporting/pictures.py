@@ -56,7 +56,7 @@ class Bar:
     label: str
     backend: str
     seconds: np.ndarray
-    """Of a step, by round: float [n]."""
+    """Seconds of a step by round: float [n]."""
     floor: float | None
     """The least seconds of a step."""
     hatched: bool

@@ -76,7 +76,7 @@ class Speed:
     times_floor: float | None
     """An epoch's seconds over its floor."""
     padding_share: float
-    """Of the tokens computed on."""
+    """Share of padding among the tokens computed on."""
     first_step_seconds: float
     start_seconds: float
     peak_memory_bytes: int

@@ -268,7 +268,7 @@ if ALWAYS_COMPILES:
         with pytest.raises(InputError) as refusal:
             compiled(load)
         assert str(refusal.value) == (
-            f"{BACKEND} always compiles, so --compile yes is no other mode; pass --compile no, or leave {BACKEND} out"
+            f"{BACKEND} always compiles, so --compile yes changes nothing; pass --compile no, or leave {BACKEND} out"
         )
 
     def test_widths_always_repeat(load: Load) -> None:
@@ -363,7 +363,7 @@ else:
 
     if HAS_BFLOAT16:
 
-        def test_compiled_in_bfloat16_logits_are_float32s_within_its_rounding(
+        def test_compiled_bfloat16_logits_are_float32s_within_rounding(
             pair: tuple[Model, Model], load: Load, bfloat16: Callable[..., Model], measured: Measured
         ) -> None:
             batch = random_batch(ONE_LAYER, 8, 16, seed=1)
