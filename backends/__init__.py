@@ -32,6 +32,8 @@ class Backend:
     """A compiled model compiles a program for each new width of a batch."""
     always_compiles: bool = False
     """The framework compiles in any case; there is no way to compute without."""
+    only_python: str | None = None
+    """The one version of Python that the framework runs on; None if it runs on all that this project supports."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Optional modules that the room lacks, each with the reason."""
 
@@ -69,7 +71,7 @@ _ALL = (
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which is
     # untried.
-    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, compiles_widths=True),
+    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, compiles_widths=True, only_python="3.11"),
     # Unlike bfloat16, float16 would need a scaled loss.
     Backend(
         "keras",

@@ -51,13 +51,10 @@ def find_python(backend: str, given: dict[str, Path]) -> Path:
     raise InputError(f"no environment for {backend}; make it with: {making(backend)}")
 
 
-ONE_PYTHON = {"gluon": "3.11"}
-"""Backends that run on one Python only."""
-
-
 def making(backend: str) -> str:
     """The command that makes a backend's environment, and the Python that it needs if only one will do."""
-    needs = f" (needs Python {ONE_PYTHON[backend]})" if backend in ONE_PYTHON else ""
+    only = BACKENDS[backend].only_python
+    needs = f" (needs Python {only})" if only else ""
     return f"tox run -e {backend}{needs}"
 
 
