@@ -147,7 +147,10 @@ if HAS_BFLOAT16:
         half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
         weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
         m, v = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in "mv")
-        for step, batch in enumerate(TRAINED[kind].batches[:5], start=1):
+        # Batches of one shape: a framework that compiles for each shape does so once.
+        first, *others = TRAINED[kind].batches
+        alike = [first, *(batch for batch in others if batch.input_ids.shape == first.input_ids.shape)]
+        for step, batch in enumerate(alike, start=1):
             for name, gradient in half.gradients(batch).raw.items():
                 m[name] = beta1 * m[name] + (1 - beta1) * gradient.astype(np.float64)
                 v[name] = beta2 * v[name] + (1 - beta2) * gradient.astype(np.float64) ** 2
@@ -156,7 +159,7 @@ if HAS_BFLOAT16:
             half.train_step(batch, rate)()
         found = half.weights()
         worst = max(np.abs(found[name] - expected).max() for name, expected in weights.items())
-        measured(f"{kind}, weights of 5 bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 4)
+        measured(f"{kind}, weights of {len(alike)} bfloat16 steps against numpy's AdamW", worst, rate * ROUNDING / 4)
 
     def test_what_a_bfloat16_model_gives_is_float32(bfloat16: Callable[..., Model]) -> None:
         half, batch = bfloat16(), TRAINED["bert"].batches[0]
