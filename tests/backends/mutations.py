@@ -162,12 +162,13 @@ def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) 
         patch.setattr(adapter.Optimizer, "norm_and_factor", mxnet_clip)
     elif hasattr(adapter, "jax"):
 
-        def jax_clip(gradients: Any, bound: Any) -> Any:
-            return adapter.clip(gradients, bound)[0], {
-                n: adapter.clip({n: g}, bound)[1][n] for n, g in gradients.items()
-            }
+        class ClippedApart(adapter.Network):
+            def _clip(self, gradients: Any, bound: Any) -> Any:
+                sound = super()._clip
+                norm, _ = sound(gradients, bound)
+                return norm, {name: sound({name: gradient}, bound)[1][name] for name, gradient in gradients.items()}
 
-        patch.setattr(adapter.JaxModel, "_clip", staticmethod(jax_clip))
+        patch.setattr(adapter, "shared_network", lambda architecture, _: ClippedApart(architecture))
     else:
 
         def keras_clip(model: Any, gradients: list[Any]) -> Any:

@@ -19,7 +19,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "keras-jax":
         """Two steps of one shape; leaves the weights' hash and what became of the programs."""
         import hashlib
 
-        from msgspec.structs import asdict
+        from msgspec import structs
 
         from backends.keras_jax import adapter
         from shared.contract import Build
@@ -30,7 +30,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "keras-jax":
         for seed in (1, 2):
             model.train_step(random_batch(NETWORK, 8, 16, seed), 1e-3)
         weights = hashlib.sha256(b"".join(array.tobytes() for array in model.weights().values())).hexdigest()
-        Path(answer).write_text(json.dumps(asdict(model.programs()) | {"weights": weights}))
+        Path(answer).write_text(json.dumps(structs.asdict(model.programs()) | {"weights": weights}))
 
     def in_a_process(cache: Path, threads: int = 1) -> dict[str, Any]:
         """What `trained` leaves, in an interpreter of its own with this cache folder."""
