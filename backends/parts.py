@@ -152,7 +152,7 @@ PARTS: tuple[Part, ...] = (
         "keras-jax",
         "pad",
         "Keras trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
-        "`JaxModel._without_pad` sets that row of the gradient to zero.",
+        "`Network._without_pad` in backends/keras_jax/network.py sets that row of the gradient to zero.",
     ),
     Part(
         "keras-jax",
