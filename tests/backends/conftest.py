@@ -18,7 +18,7 @@ from backends import BACKENDS
 from shared.architecture import Architecture, Weights
 from shared.contract import Build, Load, Model
 from shared.recipe import Recipe
-from tests.backends.cases import TRAINED
+from tests.backends.cases import TRAINED, USUAL
 
 ROOT = Path(__file__).parents[2]
 THREADS = 1
@@ -72,7 +72,7 @@ def build(load: Load) -> BuildModel:
     """Builds a model of the backend under test, on the CPU: `build(architecture, weights, recipe)`."""
 
     def build(architecture: Architecture, weights: Weights, recipe: Recipe | None = None) -> Model:
-        return load(Build(architecture, weights, recipe or Recipe(), "cpu", THREADS))
+        return load(Build(architecture, weights, recipe or USUAL, "cpu", THREADS))
 
     return build
 

@@ -19,7 +19,14 @@ from shared.architecture import Dropout, Weights
 from shared.contract import Build, Load, Model
 from shared.errors import InputError
 from shared.recipe import Recipe
-from tests.backends.cases import TRAINED, architecture, perturbed_weights, random_batch, trained_with_dropout
+from tests.backends.cases import (
+    TRAINED,
+    USUAL,
+    architecture,
+    perturbed_weights,
+    random_batch,
+    trained_with_dropout,
+)
 from tests.backends.conftest import ROOT, THREADS, BuildModel, Measured, Untrained
 
 Kind = Literal["bert", "distilbert"]
@@ -166,7 +173,7 @@ def test_rows_without_labels_are_predicted(untrained: Untrained) -> None:
 
 def test_at_rate_zero_a_step_changes_no_weight(build: BuildModel) -> None:
     case = TRAINED["bert"]
-    model = some_model(build, recipe=Recipe(decay=0.1))
+    model = some_model(build, recipe=replace(USUAL, decay=0.1))
     model.train_step(case.batches[0], 0.0)()
     assert equal(model.weights(), case.weights)
 

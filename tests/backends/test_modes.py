@@ -22,6 +22,7 @@ from tests.backends.cases import (
     LOSS_AFTER_ONE,
     STEEP,
     TRAINED,
+    USUAL,
     WEIGHTS_AFTER_ONE,
     architecture,
     perturbed_weights,
@@ -122,7 +123,7 @@ if HAS_BFLOAT16:
     def test_weights_move_by_less_than_bfloat16_could_tell(bfloat16: Callable[..., Model], kind: str) -> None:
         # Adam's first step moves every weight that has a gradient by the rate. A weight in bfloat16 would not move.
         rate = 1e-5
-        half = bfloat16(kind, Recipe(decay=0.0))
+        half = bfloat16(kind, replace(USUAL, decay=0.0))
         batch = TRAINED[kind].batches[0]
         before, gradients = half.weights(), half.gradients(batch).raw
         half.train_step(batch, rate)()
@@ -144,7 +145,7 @@ if HAS_BFLOAT16:
     ) -> None:
         # Moments in bfloat16 would be off by up to 2^-8 of themselves, and each step by that share of its rate.
         rate, beta1, beta2, eps = 1e-3, 0.9, 0.999, 1e-6
-        half = bfloat16(kind, Recipe(decay=0.0, clip=None, eps=eps))
+        half = bfloat16(kind, replace(USUAL, decay=0.0, clip=None, eps=eps))
         weights = {name: array.astype(np.float64) for name, array in half.weights().items()}
         m, v = ({name: np.zeros_like(array) for name, array in weights.items()} for _ in "mv")
         # Batches of one shape: a framework that compiles for each shape does so once.
@@ -175,7 +176,7 @@ if HAS_BFLOAT16:
         def trained(seed: int) -> np.ndarray:
             case = TRAINED["bert"]
             a = replace(case.architecture, dropout=Dropout())
-            half = load(Build(a, case.weights, Recipe(seed=seed), "cpu", THREADS, "bfloat16"))
+            half = load(Build(a, case.weights, replace(USUAL, seed=seed), "cpu", THREADS, "bfloat16"))
             for batch in case.batches[:3]:
                 half.train_step(batch, 1e-3)
             return np.concatenate([array.ravel() for array in half.weights().values()])
