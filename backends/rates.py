@@ -1,8 +1,8 @@
 """Measures how fast a framework multiplies matrices and moves memory on this machine, now:
 
-    python -m backends.rates BACKEND THREADS PRECISION,... ANSWER.json
+    python -m backends.rates BACKEND DEVICE THREADS PRECISION,... ANSWER.json
 
-The answer is a `Rates`. Runs on the first GPU that is visible, else on the CPU.
+DEVICE is `cpu`, or `cuda:n` for the first GPU that is visible. The answer is a `Rates`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backends.probes import ARRAY, PRODUCT, Timed, load_probes
+from backends.probes import Sizes, Timed, load_probes
 from shared.files import to_json, write_whole
 
 SECONDS = 0.5
@@ -40,11 +40,12 @@ def best_seconds(once: Timed) -> float:
     return best
 
 
-def main(backend: str, threads: str, precisions: str, answer: str) -> None:
-    products, add = load_probes(backend).rates(int(threads), precisions.split(","))
+def main(backend: str, device: str, threads: str, precisions: str, answer: str) -> None:
+    sizes = Sizes.on(device)
+    products, add = load_probes(backend).rates(int(threads), precisions.split(","), sizes)
     rates = Rates(
-        product={precision: 2 * PRODUCT**3 / best_seconds(once) for precision, once in products.items()},
-        bandwidth=3 * 4 * ARRAY / best_seconds(add),
+        product={precision: 2 * sizes.product**3 / best_seconds(once) for precision, once in products.items()},
+        bandwidth=3 * 4 * sizes.array / best_seconds(add),
     )
     write_whole(Path(answer), to_json(rates))
 

@@ -6,10 +6,10 @@ import json
 import tempfile
 from collections.abc import Callable
 
-from backends.probes import ARRAY, PRODUCT, Timed, Totals
+from backends.probes import Sizes, Timed, Totals
 
 
-def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]:
+def rates(threads: int, precisions: list[str], sizes: Sizes) -> tuple[dict[str, Timed], Timed]:
     """See backends/probes.py. Threads come from OMP_NUM_THREADS. The product is the operator that layers use."""
     import mxnet as mx
 
@@ -17,14 +17,15 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
     able = ("float32", "float64", *(("float16",) if mx.context.num_gpus() else ()))
 
     def product(precision: str) -> Timed:
-        a, b = (mx.nd.random.uniform(shape=(PRODUCT, PRODUCT), ctx=context).astype(precision) for _ in range(2))
+        shape = (sizes.product, sizes.product)
+        a, b = (mx.nd.random.uniform(shape=shape, ctx=context).astype(precision) for _ in range(2))
 
         def once() -> None:
-            mx.nd.FullyConnected(a, b, num_hidden=PRODUCT, no_bias=True).wait_to_read()
+            mx.nd.FullyConnected(a, b, num_hidden=sizes.product, no_bias=True).wait_to_read()
 
         return once
 
-    x, y, z = (mx.nd.ones((ARRAY,), ctx=context) for _ in range(3))
+    x, y, z = (mx.nd.ones((sizes.array,), ctx=context) for _ in range(3))
 
     def add() -> None:
         mx.nd.elemwise_add(x, y, out=z)

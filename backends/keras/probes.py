@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from backends.probes import ARRAY, PRODUCT, Timed, Totals
+from backends.probes import Sizes, Timed, Totals
 
 
-def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]:
+def rates(threads: int, precisions: list[str], sizes: Sizes) -> tuple[dict[str, Timed], Timed]:
     """See backends/probes.py. The sum makes a new array each time, as TensorFlow's operations do."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import tensorflow as tf
@@ -22,7 +22,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
     def product(precision: str) -> Timed:
         dtype = tf.float32 if precision == "tf32" else tf.dtypes.as_dtype(precision)
-        a, b = (tf.cast(tf.random.uniform((PRODUCT, PRODUCT)), dtype) for _ in range(2))
+        a, b = (tf.cast(tf.random.uniform((sizes.product, sizes.product)), dtype) for _ in range(2))
 
         def once() -> None:
             tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
@@ -31,7 +31,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
         return once
 
-    x, y = (tf.ones(ARRAY) for _ in range(2))
+    x, y = (tf.ones(sizes.array) for _ in range(2))
 
     def add() -> None:
         tf.add(x, y)

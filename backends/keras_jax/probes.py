@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 from backends.keras_jax.process import COMPILER
-from backends.probes import ARRAY, PRODUCT, Timed, Totals
+from backends.probes import Sizes, Timed, Totals
 
 
-def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]:
+def rates(threads: int, precisions: list[str], sizes: Sizes) -> tuple[dict[str, Timed], Timed]:
     """See backends/probes.py. The sum makes a new array each time, as XLA's programs do."""
     COMPILER.start(threads)
     jax.config.update("jax_enable_x64", True)
@@ -25,13 +25,13 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
     def product(precision: str) -> Timed:
         dtype = "float32" if precision == "tf32" else precision
         keys = jax.random.split(jax.random.key(0))
-        a, b = (jax.random.uniform(key, (PRODUCT, PRODUCT)).astype(dtype) for key in keys)
+        a, b = (jax.random.uniform(key, (sizes.product, sizes.product)).astype(dtype) for key in keys)
         # JAX's default on a GPU is tf32.
         of_float32 = "tensorfloat32" if precision == "tf32" else "float32"
         multiply = jax.jit(partial(jnp.matmul, precision=of_float32))
         return lambda: jax.block_until_ready(multiply(a, b))
 
-    x, y = (jnp.ones(ARRAY, "float32") for _ in range(2))
+    x, y = (jnp.ones(sizes.array, "float32") for _ in range(2))
     add = jax.jit(jnp.add)
     return {p: product(p) for p in precisions if p != "tf32" or gpu}, lambda: jax.block_until_ready(add(x, y))
 

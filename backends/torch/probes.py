@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backends.probes import ARRAY, PRODUCT, Timed, Totals
+from backends.probes import Sizes, Timed, Totals
 
 
-def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]:
+def rates(threads: int, precisions: list[str], sizes: Sizes) -> tuple[dict[str, Timed], Timed]:
     """See backends/probes.py."""
     import torch
 
@@ -17,7 +17,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
     def product(precision: str) -> Timed:
         dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
-        a, b = (torch.rand(PRODUCT, PRODUCT, device=device).to(dtype) for _ in range(2))
+        a, b = (torch.rand(sizes.product, sizes.product, device=device).to(dtype) for _ in range(2))
 
         def once() -> None:
             torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -27,7 +27,7 @@ def rates(threads: int, precisions: list[str]) -> tuple[dict[str, Timed], Timed]
 
         return once
 
-    x, y, z = (torch.ones(ARRAY, device=device) for _ in range(3))
+    x, y, z = (torch.ones(sizes.array, device=device) for _ in range(3))
 
     def add() -> None:
         torch.add(x, y, out=z)

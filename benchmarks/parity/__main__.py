@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+import typing
 from pathlib import Path
 
 from benchmarks.cli.options import add_what_options, add_where_options
 from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options
 from benchmarks.parity.plan import ONE_EPOCH, STEPS, plan_ladder, plan_seeds
+from shared.job import Precision
 
 EXAMPLES = """examples:
   python -m benchmarks.parity --task paraphrase --model random:bert-tiny --max-len 32 --steps 10
@@ -67,8 +69,9 @@ def _parser() -> Parser:
     what.add_argument(
         "--precision",
         nargs="+",
-        choices=["float32", "float64"],
-        help="float64 shows differences that rounding hides; for one seed only (float32)",
+        choices=typing.get_args(Precision),
+        help="float64 shows differences that rounding hides; each other one is held to ten times torch's own error in "
+        "it; for one seed only (float32)",
     )
     what.add_argument(
         "--margin",

@@ -1,7 +1,7 @@
 """The parity ladder: compares a trace with the truth, rung by rung from the ground up.
 
-The truth is torch in float64. An error is the largest difference from it. Torch's own float32 error is the noise, and
-errors are given as multiples of it: at 1, a backend is as far from the truth as torch itself.
+The truth is torch in float64. An error is the largest difference from it. Torch's own error is the noise, and errors
+are given as multiples of it: at 1, a backend is as far from the truth as torch itself.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Truth:
-    """Torch's traces in float64 and in float32."""
+    """Torch's traces in float64, and in the precision of the variant that is compared."""
 
     exact: Trace
     torch: Trace
@@ -153,7 +153,7 @@ def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
 
 
 def _not_finite(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays) -> Finding | None:
-    for whose, arrays in ((" of the truth itself", exact), (" of torch's float32", torch), ("", mine)):
+    for whose, arrays in ((" of the truth itself", exact), (" of torch's own", torch), ("", mine)):
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 return _without_error(rung, name, f"{'NaN' if np.isnan(array).any() else 'Inf'} in {name}{whose}")

@@ -11,7 +11,7 @@ from benchmarks.parity.divergences import Divergences, divergences_page
 from benchmarks.parity.ladder import Climb, Trace, Truth, climb
 from benchmarks.parity.ladder_report import LadderReport, ladder_page, write_report
 from benchmarks.parity.plan import LadderPlan
-from benchmarks.parity.variants import NOISE, TRUTH, LadderVariant
+from benchmarks.parity.variants import TRUTH, LadderVariant, noise_of
 from benchmarks.workers.launcher import ask
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Traced
@@ -51,12 +51,10 @@ class Tracer:
     progress: RunProgress
 
     def trace(self, variant: LadderVariant, steep_clip: float | None) -> Trace:
-        """The variant's trace. The truth, torch in float64, runs on the CPU, whatever the device. Raises
-        ProcessFailed."""
+        """The variant's trace. Raises ProcessFailed."""
         folder = self.folder / variant.name.replace(" ", "-")
-        device = "cpu" if variant.precision == "float64" else self.plan.device
         job = replace(
-            self.plan.question.job(variant.backend, device, self.plan.threads),
+            self.plan.question.job(variant.backend, variant.place(self.plan.device), self.plan.threads),
             kind="trace",
             precision=variant.precision,
             steep_clip=steep_clip,
@@ -72,11 +70,11 @@ def _climb_each(variants: list[LadderVariant], tracer: Tracer) -> dict[LadderVar
     """Every variant's climb. Raises ProcessFailed."""
     exact = tracer.trace(TRUTH, None)
     clip = exact.summary.steep_clip  # every variant clips at the truth's tenth of a norm
-    noise = tracer.trace(NOISE, clip)
+    noises = {noise: tracer.trace(noise, clip) for noise in dict.fromkeys(map(noise_of, variants))}
     climbs = {}
     for variant in variants:
-        trace = noise if variant == NOISE else tracer.trace(variant, clip)
-        climbs[variant] = climb(Truth(exact, noise), trace)
-        if trace is not noise:
+        trace = noises.get(variant) or tracer.trace(variant, clip)
+        climbs[variant] = climb(Truth(exact, noises[noise_of(variant)]), trace)
+        if variant not in noises:
             shutil.rmtree(trace.folder)  # several times the model's size
     return climbs

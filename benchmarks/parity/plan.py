@@ -8,13 +8,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends import BACKENDS
+from backends import BACKENDS, check_precision
 from backends.parts import Part, parts_of
 from benchmarks.cells.plan import Cell, Question, Request, plan_cells, plan_questions
 from benchmarks.cli.options import chosen_backends, chosen_pythons
 from benchmarks.cli.parser import check_writable
 from benchmarks.cli.recipe_options import recipes
-from benchmarks.parity.variants import NOISE, TRUTH, LadderVariant
+from benchmarks.parity.variants import TRUTH, LadderVariant, noise_of
 from benchmarks.workers.environments import Environment, find_environments
 from benchmarks.workers.machine import choose_device, choose_threads
 from shared.checkpoint.config import read_architecture
@@ -53,7 +53,7 @@ class LadderPlan:
     @property
     def traced(self) -> int:
         """The number of traces."""
-        return len({TRUTH, NOISE, *self.variants})
+        return len({TRUTH, *map(noise_of, self.variants), *self.variants})
 
 
 def plan_ladder(options: argparse.Namespace) -> LadderPlan:
@@ -71,6 +71,8 @@ def plan_ladder(options: argparse.Namespace) -> LadderPlan:
     elif options.document:
         raise InputError("--document is what --against stock writes; pass that too")
     device, threads = choose_device(options.device), choose_threads(options.threads)
+    for variant in _in_each(precisions, backends):
+        check_precision(variant.backend, variant.place(device), variant.precision)
     request = Request(
         backends=list(dict.fromkeys(["torch", *backends])),
         tasks=options.task,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from shared.job import Precision
 
@@ -25,8 +25,16 @@ class LadderVariant:
             return f"{self.backend} stock"
         return self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
 
+    def place(self, device: str) -> str:
+        """The device that it runs on where others run on `device`: float64 on the CPU, and so the truth."""
+        return "cpu" if self.precision == "float64" else device
+
 
 TRUTH = LadderVariant("torch", "float64")
 """Every variant is compared with it."""
-NOISE = LadderVariant("torch")
-"""Its error is the unit in which errors are given."""
+
+
+def noise_of(variant: LadderVariant) -> LadderVariant:
+    """The variant whose error is the unit of this one's errors: torch in the same precision, or in float32 for float64,
+    as torch in float64 is the truth."""
+    return replace(TRUTH, precision="float32" if variant.precision == "float64" else variant.precision)

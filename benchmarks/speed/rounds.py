@@ -125,7 +125,8 @@ def _measure_rates(
     for backend, environment in conditions.environments.items():
         if backend in rated or "probes" in BACKENDS[backend].lacks:
             continue
-        command = [environment.python, "-m", "backends.rates", backend, conditions.threads, ",".join(precisions)]
+        question = [backend, conditions.device, conditions.threads, ",".join(precisions)]
+        command = [environment.python, "-m", "backends.rates", *question]
         with tempfile.TemporaryDirectory() as scratch:
             answer = Path(scratch) / "rates.json"
             try:
