@@ -1,4 +1,5 @@
-"""The house: imports run benchmarks -> backends -> shared, and only its own rooms import a framework."""
+"""The house: imports run benchmarks -> backends -> shared, and only its own rooms import a framework. The recorder
+imports nothing of the project."""
 
 from __future__ import annotations
 
@@ -11,11 +12,12 @@ import pytest
 from backends import BACKENDS
 
 ROOT = Path(__file__).parents[1]
-STOREYS = ("shared", "backends", "benchmarks")
+STOREYS = ("recorder", "shared", "backends", "benchmarks")
 """Packages, from the ground up."""
 FRAMEWORKS = {module for backend in BACKENDS.values() for module in backend.modules} | {"optax", "tf_keras", "onnx"}
-OUTSIDE = {"backends/convert.py": {"torch"}}
-"""Modules outside the rooms that import a framework: only torch reads a pytorch_model.bin."""
+OUTSIDE = {"backends/convert.py": {"torch"}, "recorder/concord_torch.py": {"torch"}}
+"""Modules outside the rooms that import a framework: only torch reads a pytorch_model.bin, and the recorder's watcher
+of torch copies its tensors."""
 
 
 def modules(storey: str) -> list[Path]:
@@ -49,6 +51,14 @@ def test_nothing_is_imported_from_above(storey: str) -> None:
     for file in modules(storey):
         reached = [name for name in (*imports(file), *started(file)) if name.split(".")[0] in above]
         assert not reached, f"{file.relative_to(ROOT)} reaches up to {', '.join(reached)}"
+
+
+def test_the_recorder_is_imported_by_its_checker_alone() -> None:
+    for storey in STOREYS[1:]:
+        for file in modules(storey):
+            inside = file.is_relative_to(ROOT / "benchmarks" / "port")
+            reached = any(name.split(".")[0] == "recorder" for name in imports(file))
+            assert inside or not reached, f"{file.relative_to(ROOT)} imports the recorder"
 
 
 def rooms(framework: str) -> list[Path]:
