@@ -667,8 +667,9 @@ class Map:
         self.ambiguous = list(ambiguous)
         """The pack's names whose values others share. They were told apart by names."""
         self.unmatched = list(unmatched)
-        """The port's arrays that are no parameter of the pack: `name`, and `nearest` of the pack's with as many
-        entries, its largest `difference`, the `entry` that would map it; these are null if there is none."""
+        """The port's arrays that are no parameter of the pack: `name`, the index of the `part` of a fused array, else
+        -1, and `nearest` of the pack's with as many entries, its largest `difference`, the `entry` that would map it;
+        these are null if there is none."""
         self.missing = list(missing)
         """The pack's names that no array of the port has."""
         self.copies = copies or {}
@@ -692,7 +693,8 @@ class Map:
         """Reads what `to_json` gave."""
         if content.get("format", 0) > FORMAT:
             raise RecorderError(f"the map has format {content['format']}, this recorder reads {FORMAT}; map again")
-        return Map(**{name: content[name] for name in ("entries", "ambiguous", "unmatched", "missing", "copies")})
+        names = ("entries", "ambiguous", "unmatched", "missing", "copies")
+        return Map(**{name: content[name] for name in names if name in content})
 
 
 def find_map(pack_arrays: Mapping[str, np.ndarray], port_arrays: Mapping[str, np.ndarray], heads: int) -> Map:
@@ -765,8 +767,8 @@ def _constant(signature: tuple[int, Any]) -> bool:
 
 
 def _places(size: int) -> np.ndarray:
-    """Some entries to look at first."""
-    return np.random.RandomState(0).randint(0, size, 64)
+    """Some entries to look at first: the first few, and some anywhere."""
+    return np.concatenate([np.arange(8) % size, np.random.RandomState(0).randint(0, size, 56)])
 
 
 Dims = Sequence[Sequence[int]]
@@ -799,6 +801,10 @@ def _layouts(shape: Sequence[int], target: Sequence[int], heads: int) -> Iterato
 
 def _arranged(values: np.ndarray, dims: Dims, order: tuple[int, ...]) -> np.ndarray:
     return values.reshape([n for part in dims for n in part]).transpose(order)
+
+
+def _part(values: np.ndarray, split: Sequence[int], axis: int, part: int) -> np.ndarray:
+    return np.ascontiguousarray(values.reshape(split)[(slice(None),) * axis + (part,)])
 
 
 def _fused(shape: Sequence[int], parts: int, heads: int) -> Iterator[tuple[list[int], int, str]]:
@@ -839,6 +845,8 @@ class _Search:
         self.copies: dict[str, str] = {}
         self.ways: dict[tuple[str, ...], str] = {}
         """How the arrays of a module are fused, by its words: what tells for a bias that is all zero."""
+        self.fused: dict[str, tuple[Sequence[int], int]] = {}
+        """The shape and the axis of the parts of each fused array."""
 
     def values(self, name: str) -> np.ndarray:
         return _float32(self.port[name])
@@ -941,18 +949,19 @@ class _Search:
         sizes = {size for size, _ in index}
         module = tuple(_words(name)[:-1])
         best: tuple[int, str, list[_Offer]] = (0, "", [])
+        known = self.ways.get(module)
         for parts in sorted({2, 3, *(n for n in values.shape if 1 < n <= 128)}):
             if values.size % parts or values.size // parts not in sizes:
                 continue
             for split, axis, way in _fused(values.shape, parts, self.heads):
                 found: list[_Offer] = []
                 for part in range(parts):
-                    piece = np.ascontiguousarray(values.reshape(split)[(slice(None),) * axis + (part,)])
-                    signature = _signature(piece)
-                    found += self._offers((name, part), piece, signature, index, rounding, split, axis)
+                    piece = _part(values, split, axis, part)
+                    found += self._offers((name, part), piece, _signature(piece), index, rounding, split, axis)
                 count = min(len({offer.key for offer in found}), len({offer.pack for offer in found}))
-                if (count, way == self.ways.get(module)) > (best[0], best[1] == self.ways.get(module)):
+                if (count, way == known) > (best[0], best[1] == known):
                     best = (count, way, found)
+                    self.fused[name] = (split, axis)
         if best[0]:
             self.ways.setdefault(module, best[1])
         return best[2]
@@ -968,7 +977,10 @@ class _Search:
                 arranged = values.transpose(order)
                 front = _front(min(one, other) for one, other in zip(arranged.shape, shape))
                 count = _count(one.stop for one in front)
-                if count > 1 and min(values.size, _count(shape)) <= 2 * count:
+                first = min(8, front[-1].stop)
+                corner = arranged[(0,) * (arranged.ndim - 1)][:first]
+                likely = np.allclose(corner, self.samples[target][:first], rtol=0.01, atol=1e-6)
+                if likely and count > 1 and min(values.size, _count(shape)) <= 2 * count:
                     entry = self._cut(name, target, order, front)
                     offers += [_Offer((name, -1), target, entry)] if entry else []
         self.settle(offers, "")
@@ -1016,13 +1028,20 @@ class _Search:
         """The map, and what is left over on either side."""
         missing = [name for name in self.pack if name not in self.entries]
         entries = {name: self.entries[name] for name in self.pack if name in self.entries}
-        unmatched = [self._nearest(name, missing) for name in self.open()]
+        unmatched = [self._nearest((name, -1), missing) for name in self.open()]
+        for name in dict.fromkeys(name for name, part in self.used if part >= 0):
+            split, axis = self.fused[name]
+            rest = [(name, part) for part in range(split[axis]) if (name, part) not in self.used]
+            unmatched += [self._nearest(key, missing, split, axis) for key in rest]
         return Map(entries, self.ambiguous, unmatched, missing, self.copies)
 
-    def _nearest(self, name: str, missing: Sequence[str]) -> dict[str, Any]:
-        """An array of the port that is none of the pack's, with the one that it is nearest to in most of its entries:
-        one that is missing, if one of this size is."""
-        values = self.values(name)
+    def _nearest(
+        self, key: tuple[str, int], missing: Sequence[str], split: Sequence[int] = (), axis: int = 0
+    ) -> dict[str, Any]:
+        """An array of the port, or a part of one, that is none of the pack's, with the one that it is nearest to in
+        most of its entries: one that is missing, if one of this size is."""
+        name, part = key
+        values = self.values(name) if part < 0 else _part(self.values(name), split, axis, part)
         places = _places(values.size)
         same = [target for target, shape in self.shapes.items() if _count(shape) == values.size]
         best: tuple[float, Any] = (np.inf, None)
@@ -1034,11 +1053,11 @@ class _Search:
                 if distance < best[0]:
                     best = (distance, (target, dims, order, arranged))
         if best[1] is None:
-            return {"name": name, "nearest": None, "difference": None, "entry": None}
+            return {"name": name, "part": part, "nearest": None, "difference": None, "entry": None}
         target, dims, order, arranged = best[1]
         difference = float(np.abs(arranged - self.wanted(target).reshape(arranged.shape)).max())
-        entry = self._entry((name, -1), target, dims, order)
-        return {"name": name, "nearest": target, "difference": difference, "entry": entry}
+        entry = self._entry(key, target, dims, order, split, axis)
+        return {"name": name, "part": part, "nearest": target, "difference": difference, "entry": entry}
 
 
 SAME_WORDS = {"gamma": "weight", "scale": "weight", "kernel": "weight", "beta": "bias"}
