@@ -207,6 +207,7 @@ class Recorder:
         if not isinstance(at, (Run, Step)):
             raise RecorderError(f"record takes a run or a step of the pack first, not {type(at).__name__}")
         run, step = (at, "0") if isinstance(at, Run) else (at.run, at.name)
+        self._check_pack(run.pack)
         for part in parts:
             if part not in PARTS:
                 raise RecorderError(f"{run.name}/{step}: {part} is no part; parts are {', '.join(PARTS)}")
@@ -225,12 +226,14 @@ class Recorder:
 
     record = __call__
 
-    def _start(self, pack: Pack) -> None:
+    def _check_pack(self, pack: Pack) -> None:
         if self._pack is not None and self._pack.id != pack.id:
             raise RecorderError(
                 f"{self.folder} is a recording of pack {self._pack.id}, but {pack.folder} is pack {pack.id};"
                 " start another Recorder for it"
             )
+
+    def _start(self, pack: Pack) -> None:
         self._pack = pack
         if not self._started:
             versions = {"recorder": VERSION, "python": sys.version.split()[0], "numpy": np.__version__}
@@ -460,7 +463,7 @@ def _gradient_of(parameter: Any) -> Any:
 
 def _hidden(thing: Any) -> Any:
     """Hidden states under the pack's names: of a tuple, or of an output of transformers."""
-    read = thing.get if isinstance(thing, Mapping) else lambda name: getattr(thing, name, None)
+    read: Any = thing.get if isinstance(thing, Mapping) else lambda name: getattr(thing, name, None)
     if read("hidden_states") is not None:
         return dict(_hidden(tuple(read("hidden_states"))), pooled=read("pooler_output"))
     if isinstance(thing, (list, tuple)) and not hasattr(thing, "_fields") and thing:
@@ -480,7 +483,7 @@ def name_layers(paths: Iterable[str], **patterns: str) -> dict[str, str]:
     `pooled` are regular expressions of whole paths; `layers` ends in the layer's number. Without one, usual names are
     looked for. Raises RecorderError if a pattern matches nothing."""
     paths = sorted(paths, key=len)
-    found = {}
+    found: dict[str, str] = {}
     for name, usual in PLACES.items():
         places = [path for path in paths if re.fullmatch(patterns.get(name) or usual, path)]
         if patterns.get(name) and not places:
@@ -845,6 +848,8 @@ class _Search:
         self.copies: dict[str, str] = {}
         self.ways: dict[tuple[str, ...], str] = {}
         """How the arrays of a module are fused, by its words: what tells for a bias that is all zero."""
+        self.stacked: set[int] = set()
+        """Numbers of layers that arrays hold on their first axis."""
         self.fused: dict[str, tuple[Sequence[int], int]] = {}
         """The shape and the axis of the parts of each fused array."""
 
@@ -876,9 +881,16 @@ class _Search:
         # Constant arrays last: their siblings tell how they are fused.
         for name in sorted(names, key=lambda name: _constant(signatures[name])):
             values = self.values(name)
-            whole = self._offers((name, -1), values, signatures[name], index, rounding)
-            offers += whole or self._parts(name, values, index, rounding)
+            found = []
+            if _constant(signatures[name]) and self._looks_fused(name):
+                found = self._parts(name, values, index, rounding)
+            found = found or self._offers((name, -1), values, signatures[name], index, rounding)
+            offers += found or self._parts(name, values, index, rounding)
         self.settle(offers, rounding)
+
+    def _looks_fused(self, name: str) -> bool:
+        """Whether others of its module are fused, or arrays of other modules are stacked as it may be."""
+        return tuple(_words(name)[:-1]) in self.ways or self.port[name].shape[:1] in {(n,) for n in self.stacked}
 
     def _is_rounded(self, name: str, rounding: str) -> bool:
         values = self.values(name)
@@ -900,7 +912,8 @@ class _Search:
         for target in index.get(signature, ()):
             found: Any = plain if _constant(signature) else self._layout(values, self.wanted(target, rounding))
             if found:
-                entry = self._entry(key, target, *found, split=split, axis=axis)
+                dims, order = found
+                entry = self._entry(key, target, dims, order, split, axis)
                 offers.append(_Offer(key, target, entry))
         return offers
 
@@ -962,8 +975,10 @@ class _Search:
                 if (count, way == known) > (best[0], best[1] == known):
                     best = (count, way, found)
                     self.fused[name] = (split, axis)
-        if best[0]:
-            self.ways.setdefault(module, best[1])
+        if best[0] and not _constant(_signature(values)):
+            self.ways[module] = best[1]
+            if best[1] == "stacked" and self.fused[name][1] == 0:
+                self.stacked.add(values.shape[0])
         return best[2]
 
     def match_cut(self) -> None:
@@ -973,7 +988,7 @@ class _Search:
             values, shape = self.port[name], self.shapes.get(target, ())
             if target in self.entries or len(shape) != values.ndim or values.size == _count(shape):
                 continue
-            for order in _orders(values.shape):
+            for order in itertools.permutations(range(values.ndim)):
                 arranged = values.transpose(order)
                 front = _front(min(one, other) for one, other in zip(arranged.shape, shape))
                 count = _count(one.stop for one in front)
@@ -1009,6 +1024,7 @@ class _Search:
                 self._take(offer)
             else:
                 rest.append(offer)
+        # The key is a pair: arrays whose neighbours are known come first.
         likeness = _Likeness(self.used)
         for offer in sorted(rest, key=likeness.of, reverse=True):
             if offer.pack not in self.entries and offer.key not in self.used:
@@ -1084,21 +1100,23 @@ class _Likeness:
 
     def __init__(self, found: Mapping[tuple[str, int], str]) -> None:
         self.found = [(self._key(key), _words(name)) for key, name in found.items()]
-        self.near: dict[tuple[str, int], list[list[str]]] = {}
+        self.near: dict[tuple[str, int], tuple[float, list[list[str]]]] = {}
 
     @staticmethod
     def _key(key: tuple[str, int]) -> list[str]:
         words = _words(key[0])
         return words if key[1] < 0 else [f"part {key[1]}", *words]
 
-    def of(self, offer: _Offer) -> float:
-        """The higher the liker: the pack's name lies near those of the port's neighbours, the numbers in both are the
-        same, and so are the words."""
+    def of(self, offer: _Offer) -> tuple[float, float]:
+        """How much of the port's name it shares with its neighbours; then how near the pack's name is to those of these
+        neighbours, and how many words and numbers it shares with the port's."""
         words, target = self._key(offer.key), _words(offer.pack)
         if offer.key not in self.near:
             shared = [(_common(words, other), name) for other, name in self.found]
             most = max((count for count, _ in shared), default=0)
-            self.near[offer.key] = [name for count, name in shared if count == most > 0][:12]
-        near = max((_common(target, name) for name in self.near[offer.key]), default=0)
+            near = [name for count, name in shared if count == most > 0][:12]
+            self.near[offer.key] = (most / len(words), near)
+        known, names = self.near[offer.key]
+        near_by = max((_common(target, name) for name in names), default=0)
         numbers = {word for word in target if word.isdigit()} <= {*words, str(offer.key[1])}
-        return near + 2 * numbers + len(set(words) & set(target)) / len(set(words) | set(target))
+        return known, near_by + 2 * numbers + len(set(words) & set(target)) / len(set(target))

@@ -45,7 +45,7 @@ if BACKEND == "torch":
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertModel, DistilBertConfig, DistilBertModel
 
-    from recorder.concord_torch import Watch
+    from recorder import concord_torch
 
     def test_tensors_of_torch() -> None:
         tensor = torch.tensor(VALUES, requires_grad=True)
@@ -85,7 +85,7 @@ if BACKEND == "torch":
     def test_the_watcher_of_torch_sees_what_transformers_gives(train: Run, record: Recorder) -> None:
         config = BertConfig(VOCABULARY, WIDTH, 2, 2, 16, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
         model = BertForSequenceClassification(config)
-        watch = Watch(model)
+        watch = concord_torch.Watch(model)
         output = model(torch.tensor(IDS), output_hidden_states=True)
         states = {"embeddings": output.hidden_states[0], "layers": list(output.hidden_states[1:])}
         assert set(watch.hidden) == set(HIDDEN)
@@ -98,10 +98,12 @@ if BACKEND == "torch":
         watch.remove()
         model(torch.tensor(IDS + 1) % VOCABULARY)
         assert all(watch.hidden[name] is kept[name] for name in kept)
-        other = Watch(DistilBertModel(DistilBertConfig(VOCABULARY, dim=WIDTH, n_heads=2, n_layers=2, hidden_dim=16)))
+        other = concord_torch.Watch(
+            DistilBertModel(DistilBertConfig(VOCABULARY, dim=WIDTH, n_heads=2, n_layers=2, hidden_dim=16))
+        )
         assert not other.hidden
         with pytest.raises(RecorderError, match=r"pooled: no path matches nowhere; paths are "):
-            Watch(model, pooled="nowhere")
+            concord_torch.Watch(model, pooled="nowhere")
 
     def test_an_output_of_transformers_is_hidden_states(train: Run, record: Recorder) -> None:
         model = BertModel(BertConfig(VOCABULARY, WIDTH, 2, 2, 16))
@@ -114,7 +116,7 @@ if BACKEND in ("keras", "keras-jax"):
     importlib.import_module(BACKENDS[BACKEND].adapter)
     import keras
 
-    from recorder.concord_keras import Watch
+    from recorder import concord_keras
 
     def keras_model() -> Any:
         inputs = keras.Input((TOKENS,), dtype="int32")
@@ -132,7 +134,7 @@ if BACKEND in ("keras", "keras-jax"):
     def test_a_model_of_keras_and_its_optimizer_are_watched(train: Run, record: Recorder) -> None:
         model = keras_model()
         model.compile(keras.optimizers.SGD(0.5), "mse", run_eagerly=True, jit_compile=False)
-        watch = Watch(model, model.optimizer)
+        watch = concord_keras.Watch(model, model.optimizer)
         record(train, parameters=model)
         loss = model.train_on_batch(IDS, np.ones((ROWS, 2), np.float32))
         record(train.steps[0], hidden=watch.hidden, gradients=watch.gradients, loss=loss, parameters=model)
@@ -147,7 +149,7 @@ if BACKEND in ("keras", "keras-jax"):
     def test_gradients_of_a_compiled_step_are_refused() -> None:
         model = keras_model()
         model.compile(keras.optimizers.SGD(0.5), "mse")
-        Watch(None, model.optimizer)
+        concord_keras.Watch(None, model.optimizer)
         with pytest.raises(RecorderError, match=r"no values inside a compiled function; compile\(run_eagerly=True"):
             model.train_on_batch(IDS, np.ones((ROWS, 2), np.float32))
 
