@@ -10,6 +10,7 @@ Weights need no watcher: record(run, parameters=model) names them by their paths
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any, Callable
 
@@ -19,6 +20,13 @@ try:
     from concord_recorder import RecorderError, as_array, name_layers
 except ImportError:
     from recorder.concord_recorder import RecorderError, as_array, name_layers
+
+try:
+    from keras.ops import stop_gradient
+except ImportError:  # Keras 2
+
+    def stop_gradient(tensor: Any) -> Any:
+        return tensor
 
 
 class Watch:
@@ -48,7 +56,11 @@ class Watch:
         @functools.wraps(call)
         def keep(*arguments: Any, **named: Any) -> Any:
             output = call(*arguments, **named)
-            self.hidden[name] = _value(output[0] if isinstance(output, (tuple, list)) else output, name)
+            state = output[0] if isinstance(output, (tuple, list)) else output
+            self.hidden.pop(name, None)
+            # Keras also calls layers for shapes alone; the gradient's own tracing has values behind it.
+            with contextlib.suppress(RecorderError):
+                self.hidden[name] = as_array(stop_gradient(state), name)
             return output
 
         return keep
@@ -77,15 +89,10 @@ class Watch:
         return keep
 
     def _keep(self, pairs: Any) -> None:
-        self.gradients = [
-            (_value(gradient, "gradients"), variable) for gradient, variable in pairs if gradient is not None
-        ]
-
-
-def _value(tensor: Any, what: str) -> np.ndarray:
-    try:
-        return as_array(tensor, what)
-    except RecorderError:
-        raise RecorderError(
-            f"{what}: no values inside a compiled function; compile(run_eagerly=True, jit_compile=False) to record"
-        ) from None
+        given = [pair for pair in pairs if pair[0] is not None]
+        try:
+            self.gradients = [(as_array(gradient, "gradients"), variable) for gradient, variable in given]
+        except RecorderError:
+            raise RecorderError(
+                "gradients: no values inside a compiled function; compile(run_eagerly=True, jit_compile=False)"
+            ) from None

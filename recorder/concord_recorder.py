@@ -358,7 +358,7 @@ def _named(thing: Any, where: str, prefix: str = "") -> Iterator[tuple[str, Any]
         return
     for key, part in _children(thing, where):
         if _is_array(part) or part is not None:
-            key = key[:-2] if key.endswith(":0") else key
+            key = re.sub(r":0$|_orig_mod\.", "", key)  # of TensorFlow, and of torch.compile
             yield from _named(part, where, f"{prefix}/{key}" if prefix else key)
 
 

@@ -47,6 +47,14 @@ if BACKEND == "torch":
 
     from recorder import concord_torch
 
+    SIZES = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
+
     def test_tensors_of_torch() -> None:
         tensor = torch.tensor(VALUES, requires_grad=True)
         same(as_array(tensor * 1, "x"))
@@ -79,11 +87,12 @@ if BACKEND == "torch":
             loss=losses,
         )
         assert list(recorded(record, "train/2/gradients")) == names
-        compiled = torch.compile(model)
-        record(train.steps[1], parameters=compiled.state_dict())
+        record(train.steps[0], parameters=torch.compile(model))
+        record(train.steps[1], parameters=torch.compile(model).state_dict())
+        assert list(recorded(record, "train/1/parameters")) == list(recorded(record, "train/2/parameters")) == names
 
     def test_the_watcher_of_torch_sees_what_transformers_gives(train: Run, record: Recorder) -> None:
-        config = BertConfig(VOCABULARY, WIDTH, 2, 2, 16, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
+        config = BertConfig(**SIZES, hidden_dropout_prob=0, attention_probs_dropout_prob=0)
         model = BertForSequenceClassification(config)
         watch = concord_torch.Watch(model)
         output = model(torch.tensor(IDS), output_hidden_states=True)
@@ -99,14 +108,14 @@ if BACKEND == "torch":
         model(torch.tensor(IDS + 1) % VOCABULARY)
         assert all(watch.hidden[name] is kept[name] for name in kept)
         other = concord_torch.Watch(
-            DistilBertModel(DistilBertConfig(VOCABULARY, dim=WIDTH, n_heads=2, n_layers=2, hidden_dim=16))
+            DistilBertModel(DistilBertConfig(vocab_size=VOCABULARY, dim=WIDTH, n_heads=2, n_layers=2, hidden_dim=16))
         )
         assert not other.hidden
         with pytest.raises(RecorderError, match=r"pooled: no path matches nowhere; paths are "):
             concord_torch.Watch(model, pooled="nowhere")
 
     def test_an_output_of_transformers_is_hidden_states(train: Run, record: Recorder) -> None:
-        model = BertModel(BertConfig(VOCABULARY, WIDTH, 2, 2, 16))
+        model = BertModel(BertConfig(**SIZES))
         record(train.steps[0], hidden=model(torch.tensor(IDS), output_hidden_states=True))
         assert set(recorded(record, "train/1/hidden")) == set(HIDDEN)
 
