@@ -818,10 +818,10 @@ def _fused(shape: Sequence[int], parts: int, heads: int) -> Iterator[tuple[list[
         if heads > 1 and size % heads == 0:
             ways.insert(1, ("interleaved by head", [heads, parts, size // heads], 1))
         if n == parts:
-            ways = [("stacked", [parts], 0)]
+            ways = [("apart" if axis else "stacked", [parts], 0)]
         for way, dims, at in ways:
             if n % parts == 0:
-                yield [*shape[:axis], *dims, *shape[axis + 1 :]], axis + at, way
+                yield [*shape[:axis], *dims, *shape[axis + 1 :]], axis + at, f"{parts} {way}"
 
 
 @dataclasses.dataclass
@@ -848,8 +848,6 @@ class _Search:
         self.copies: dict[str, str] = {}
         self.ways: dict[tuple[str, ...], str] = {}
         """How the arrays of a module are fused, by its words: what tells for a bias that is all zero."""
-        self.stacked: set[int] = set()
-        """Numbers of layers that arrays hold on their first axis."""
         self.fused: dict[str, tuple[Sequence[int], int]] = {}
         """The shape and the axis of the parts of each fused array."""
 
@@ -882,15 +880,16 @@ class _Search:
         for name in sorted(names, key=lambda name: _constant(signatures[name])):
             values = self.values(name)
             found = []
-            if _constant(signatures[name]) and self._looks_fused(name):
+            if _constant(signatures[name]) and self._known_way(name):
                 found = self._parts(name, values, index, rounding)
             found = found or self._offers((name, -1), values, signatures[name], index, rounding)
             offers += found or self._parts(name, values, index, rounding)
         self.settle(offers, rounding)
 
-    def _looks_fused(self, name: str) -> bool:
-        """Whether others of its module are fused, or arrays of other modules are stacked as it may be."""
-        return tuple(_words(name)[:-1]) in self.ways or self.port[name].shape[:1] in {(n,) for n in self.stacked}
+    def _known_way(self, name: str) -> str:
+        """How another array of its module is fused, or how layers are stacked elsewhere in the port, if it may be."""
+        stacked = f"{len(self.values(name))} stacked"
+        return self.ways.get(tuple(_words(name)[:-1])) or (stacked if stacked in self.ways.values() else "")
 
     def _is_rounded(self, name: str, rounding: str) -> bool:
         values = self.values(name)
@@ -960,26 +959,30 @@ class _Search:
     ) -> list[_Offer]:
         """Arrays of the pack that are parts of this one, in the way that finds most parts."""
         sizes = {size for size, _ in index}
-        module = tuple(_words(name)[:-1])
-        best: tuple[int, str, list[_Offer]] = (0, "", [])
-        known = self.ways.get(module)
+        constant, known = _constant(_signature(values)), self._known_way(name)
+        best: tuple[Any, list[_Offer]] = ((0, 0), [])
         for parts in sorted({2, 3, *(n for n in values.shape if 1 < n <= 128)}):
             if values.size % parts or values.size // parts not in sizes:
                 continue
             for split, axis, way in _fused(values.shape, parts, self.heads):
                 found: list[_Offer] = []
+                telling = set()
                 for part in range(parts):
                     piece = _part(values, split, axis, part)
-                    found += self._offers((name, part), piece, _signature(piece), index, rounding, split, axis)
-                count = min(len({offer.key for offer in found}), len({offer.pack for offer in found}))
-                if (count, way == known) > (best[0], best[1] == known):
-                    best = (count, way, found)
+                    signature = _signature(piece)
+                    offers = self._offers((name, part), piece, signature, index, rounding, split, axis)
+                    found += offers
+                    if constant or not _constant(signature):
+                        telling.update(offer.pack for offer in offers)
+                count = min(len({offer.key for offer in found}), len(telling))
+                # The values tell, or if they are all equal what is known of others.
+                rank = (way == known, count) if constant else (count, way == known)
+                if count and rank > best[0]:
+                    best = (rank, found)
                     self.fused[name] = (split, axis)
-        if best[0] and not _constant(_signature(values)):
-            self.ways[module] = best[1]
-            if best[1] == "stacked" and self.fused[name][1] == 0:
-                self.stacked.add(values.shape[0])
-        return best[2]
+                    if not constant:
+                        self.ways[tuple(_words(name)[:-1])] = way
+        return best[1]
 
     def match_cut(self) -> None:
         """Finds arrays that are longer than the pack's, or have only the front of its axes."""

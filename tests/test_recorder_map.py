@@ -385,6 +385,27 @@ def test_a_wrong_part_of_a_fused_array_is_missing() -> None:
     assert unmatched["difference"] == pytest.approx(0.01, rel=1e-3)
 
 
+def test_a_row_of_zeros_is_no_bias() -> None:
+    """In an array that is none of the pack's."""
+    types = "bert.embeddings.token_type_embeddings.weight"
+    mine = untrained() | {types: np.array([range(WIDTH), [0] * WIDTH], np.float32)}
+    found = find_map(untrained(), mine, HEADS)
+    assert found.missing == [types]
+    assert [one["name"] for one in found.unmatched] == [types]
+
+
+def test_a_bias_that_is_zero_within_a_fused_one_is_found() -> None:
+    """A key's bias has no gradient, and stays as it began."""
+    pack = dict(PACK)
+    for n in range(LAYERS):
+        pack[f"bert.encoder.layer.{n}.attention.self.key.bias"] = np.zeros(WIDTH, np.float32)
+    for way in ("block", "head"):
+        found = find_map(pack, fused(way)(pack), HEADS)
+        whole(found, fused(way)(pack), pack)
+        gradients = found.apply(fused(way)(PACK))
+        assert all(np.array_equal(gradients[name], PACK[name]) for name in PACK)
+
+
 def test_tied_arrays_are_no_fault() -> None:
     words = "bert.embeddings.word_embeddings.weight"
     found = find_map(PACK, PACK | {"cls.predictions.decoder.weight": PACK[words]}, HEADS)
