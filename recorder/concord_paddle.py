@@ -1,5 +1,5 @@
-"""Watches a Paddle model: hooks keep what its embeddings, layers and pooler give. This file was not run: Paddle has no
-environment here.
+"""Watches a Paddle model: hooks keep what its embeddings, layers and pooler give. It was tried by hand with Paddle
+2.6.2. No test runs it, since Paddle has no environment here.
 
     watch = Watch(model)
     logits = model(**inputs)

@@ -357,7 +357,7 @@ def _named(thing: Any, where: str, prefix: str = "") -> Iterator[tuple[str, Any]
         yield prefix or "value", thing
         return
     for key, part in _children(thing, where):
-        if _is_array(part) or part is not None:
+        if part is not None:
             key = re.sub(r":0$|_orig_mod\.", "", key)  # of TensorFlow, and of torch.compile
             yield from _named(part, where, f"{prefix}/{key}" if prefix else key)
 
@@ -381,12 +381,15 @@ def _children(thing: Any, where: str) -> Iterable[tuple[str, Any]]:
             return thing
         return [(_name(part) or str(n), part) for n, part in enumerate(thing)]
     if dataclasses.is_dataclass(thing):
-        values = [(field.name, getattr(thing, field.name)) for field in dataclasses.fields(thing)]
-        # A module of equinox keeps functions and sizes beside its arrays.
-        return [
-            (name, part) for name, part in values if not isinstance(part, (str, int, float, type(len), type(_name)))
-        ]
+        return [(field.name, _arrays_only(getattr(thing, field.name))) for field in dataclasses.fields(thing)]
     raise RecorderError(f"{where}: {type(thing).__name__} does not become an array; pass arrays by name in a dict")
+
+
+def _arrays_only(thing: Any) -> Any:
+    """None for what a module of equinox keeps beside its arrays: functions and sizes."""
+    if isinstance(thing, (str, int, float)) or (callable(thing) and not dataclasses.is_dataclass(thing)):
+        return None
+    return thing
 
 
 def _is_array(thing: Any) -> bool:
@@ -966,7 +969,7 @@ class _Search:
                 continue
             for split, axis, way in _fused(values.shape, parts, self.heads):
                 found: list[_Offer] = []
-                telling = set()
+                telling: set[str] = set()
                 for part in range(parts):
                     piece = _part(values, split, axis, part)
                     signature = _signature(piece)

@@ -11,6 +11,7 @@ import tracemalloc
 from collections import OrderedDict, namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -462,11 +463,14 @@ def test_indexed_slices_without_a_shape_are_refused() -> None:
 State = namedtuple("State", ["scale", "shift"])
 
 
+ACTIVATION = partial(max, default=0)
+
+
 @dataclass
 class Tree:
     kernel: np.ndarray
     layers: list[np.ndarray]
-    activation: Any = len
+    activation: Any = ACTIVATION
     width: int = 3
 
 
