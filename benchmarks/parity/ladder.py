@@ -7,10 +7,11 @@ are given as multiples of it: at 1, a backend is as far from the truth as torch 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from msgspec import Struct
 
@@ -63,9 +64,13 @@ class Truth:
     @cached_property
     def with_gradient(self) -> frozenset[str]:
         """Names of the parameters whose gradient is more than rounding."""
-        gradients = self.exact.arrays(RUNG["gradients"])
-        least = NO_GRADIENT * _norm(gradients)
-        return frozenset(name for name, gradient in gradients.items() if _largest(gradient) > least)
+        return with_gradient(self.exact.arrays(RUNG["gradients"]))
+
+
+def with_gradient(gradients: Arrays) -> frozenset[str]:
+    """Names of the gradients that are more than rounding."""
+    least = NO_GRADIENT * _norm(gradients)
+    return frozenset(name for name, gradient in gradients.items() if largest(gradient) > least)
 
 
 class Finding(Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,44 +137,80 @@ def _finding(rung: Rung, truth: Truth, trace: Trace) -> Finding:
 
 def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
     exact, torch, mine = (t.arrays(rung) for t in (truth.exact, truth.torch, trace))
+    found = compare(rung, exact, torch, mine, truth.with_gradient)
+    if rung.name == "dev" and found.error is not None:
+        return msgspec.structs.replace(found, note=_flips(exact["logits"], mine["logits"]))
+    return found
+
+
+def compare(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays, with_gradient: frozenset[str]) -> Finding:
+    """Compares arrays with the truth's, by the error that torch's own have. `with_gradient` names the parameters whose
+    gradient is more than rounding."""
     unusable = _not_finite(rung, exact, torch, mine) or _missing(rung, exact, mine)
     if unusable:
         return unusable
-    errors = {name: _largest(mine[name] - exact[name]) for name in exact}
-    noises = {name: _largest(torch[name] - exact[name]) for name in exact}
+    errors, noises = Differences(), Differences()
+    for name, array in exact.items():
+        errors.add(name, mine[name], array)
+        noises.add(name, torch[name], array)
+    return judge(rung, errors, noises.errors, with_gradient)
+
+
+@dataclass
+class Differences:
+    """Differences of arrays from others, as far as a verdict needs them."""
+
+    errors: dict[str, float] = field(default_factory=dict)
+    """The largest difference, by name."""
+    sizes: dict[str, float] = field(default_factory=dict)
+    """The largest entry of the array that is right, by name."""
+    squares: float = 0.0
+    """The sum of the squares of all entries of the arrays that are right."""
+
+    def add(self, name: str, mine: np.ndarray, exact: np.ndarray) -> None:
+        """Takes an array in. Of a name that comes again, the largest difference counts."""
+        error = largest(mine - exact)
+        self.errors[name] = max(self.errors.get(name, 0.0), math.inf if math.isnan(error) else error)
+        self.sizes[name] = max(self.sizes.get(name, 0.0), largest(exact))
+        self.squares += float(np.square(exact).sum())
+
+
+def judge(rung: Rung, differences: Differences, noises: dict[str, float], with_gradient: frozenset[str]) -> Finding:
+    """Holds each array's error to its bound, which follows from the noise and the rung's floor."""
     if rung.noise == "together":
-        shared = max(noise for name, noise in noises.items() if name in truth.with_gradient)
+        shared = max((noise for name, noise in noises.items() if name in with_gradient), default=0.0)
         noises = {name: max(noise, shared) for name, noise in noises.items()}
-    norm = _norm(exact)
+    errors, norm = differences.errors, math.sqrt(differences.squares)
     shares = {}
     for name, error in errors.items():
-        floor = rung.relative * _largest(exact[name]) + rung.of_norm * norm + rung.absolute
+        floor = rung.relative * differences.sizes[name] + rung.of_norm * norm + rung.absolute
         bound = max(NOISE_FACTOR * noises[name], floor)
         shares[name] = error / bound if error else 0.0
     above = [name for name, share in shares.items() if share > 1]
     worst = above[0] if above and rung.worst == "first" else max(shares, key=lambda name: shares[name])
-    note = _flips(exact["logits"], mine["logits"]) if rung.name == "dev" else ""
-    return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst, note)
+    return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst)
 
 
 def _not_finite(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays) -> Finding | None:
     for whose, arrays in ((" of the truth itself", exact), (" of torch's own", torch), ("", mine)):
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                return _without_error(rung, name, f"{'NaN' if np.isnan(array).any() else 'Inf'} in {name}{whose}")
+                first = np.argwhere(~np.isfinite(array))[0].tolist()
+                kind = "NaN" if np.isnan(array).any() else "Inf"
+                return without_error(rung, name, f"{kind} in {name}{f' at {first}' if first else ''}{whose}")
     return None
 
 
 def _missing(rung: Rung, exact: Arrays, mine: Arrays) -> Finding | None:
     for name, array in exact.items():
         if name not in mine:
-            return _without_error(rung, name, f"{name} is missing")
+            return without_error(rung, name, f"{name} is missing")
         if mine[name].shape != array.shape:
-            return _without_error(rung, name, f"{name} has shape {list(mine[name].shape)}, not {list(array.shape)}")
+            return without_error(rung, name, f"{name} has shape {list(mine[name].shape)}, not {list(array.shape)}")
     return None
 
 
-def _without_error(rung: Rung, worst: str, note: str) -> Finding:
+def without_error(rung: Rung, worst: str, note: str) -> Finding:
     """The finding of a rung that fails and has no error to give."""
     return Finding(rung.name, False, None, None, math.inf, worst, note)
 
@@ -177,7 +218,7 @@ def _without_error(rung: Rung, worst: str, note: str) -> Finding:
 def _batches(rung: Rung, exact: Trace, trace: Trace) -> Finding:
     wanted, given = exact.summary.received, trace.summary.received
     if len(wanted) != len(given):
-        return _without_error(rung, "steps", f"{len(given)} steps, not {len(wanted)}: the last batch dropped or kept")
+        return without_error(rung, "steps", f"{len(given)} steps, not {len(wanted)}: the last batch dropped or kept")
     steps = list(enumerate(zip(wanted, given, strict=True), 1))
     differ = {
         name: differing
@@ -190,7 +231,7 @@ def _batches(rung: Rung, exact: Trace, trace: Trace) -> Finding:
     causes = "row order" if {"ids", "labels"} <= differ.keys() else INPUT_CAUSES[next(iter(differ))]
     count = len(set().union(*differ.values()))
     note = f"{', '.join(differ)} differ in {count} of {len(wanted)} steps, first in step {first}: {causes}"
-    return _without_error(rung, next(iter(differ)), note)
+    return without_error(rung, next(iter(differ)), note)
 
 
 def _dropout(rung: Rung, exact: Trace, trace: Trace) -> Finding:
@@ -208,7 +249,7 @@ def _flips(exact: np.ndarray, mine: np.ndarray) -> str:
     return f"{int((exact.argmax(-1) != mine.argmax(-1)).sum())} of {len(exact)} predictions differ"
 
 
-def _largest(array: np.ndarray) -> float:
+def largest(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0.0))
 
 

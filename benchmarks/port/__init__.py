@@ -1,0 +1,1 @@
+"""Ports that people bring: packs, recordings, and what the two show together."""

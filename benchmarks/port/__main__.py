@@ -1,0 +1,134 @@
+"""Checks a port of a fine-tuning from outside: packs what it is to be given, and says at which rung what it recorded
+parts from the reference.
+
+  pack    makes the pack, a folder that your script reads
+  check   compares what your script recorded, rung by rung
+  run     runs your script on the pack, then checks
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.cli.options import add_interpreter_options, chosen_pythons
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
+from benchmarks.cli.recipe_options import add_recipe_options, recipes
+from benchmarks.workers.machine import choose_threads
+from shared.errors import InputError
+
+EXAMPLES = """examples:
+  python -m benchmarks.port pack --out pack
+  python -m benchmarks.port run --pack pack --out recording -- python my_train.py
+  python -m benchmarks.port check recording --pack pack
+  python -m benchmarks.port pack --task mrpc --data-dir DATA --model minilm --steps 5 --out pack-minilm
+
+docs/port.md goes from a script to a verdict. Exit code: 0 if every rung that was seen holds, 1 if one does not or a
+process fails, 2 for bad input."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    with one_line_errors("benchmarks.port"):
+        options = _parser().parse_args(arguments)
+        sys.exit(options.run(options))
+
+
+def pack(options: argparse.Namespace) -> int:
+    """Makes a pack. Returns the exit code. Raises InputError and ProcessFailed."""
+    from benchmarks.port.packing import pack_for
+
+    (recipe, *others) = recipes(options)
+    if others:
+        raise InputError("a pack has one recipe; pass one value of each option")
+    if (options.task is None) != (options.model is None):
+        raise InputError("--task and --model go together; pass both, or neither for generated ids on a small BERT")
+    check_writable("--out", options.out)
+    return pack_for(options, recipe, chosen_pythons(options.python), choose_threads(options.threads))
+
+
+def check(options: argparse.Namespace) -> int:
+    """Checks a recording. Returns the exit code. Raises InputError and ProcessFailed."""
+    from benchmarks.port.checking import check_recording
+
+    out = options.report or options.recording
+    check_writable("--report", out)
+    pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
+    return check_recording(options.pack, options.recording, out, options.map, options.require, pythons, threads)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command on the pack, then checks. Returns the exit code. Raises InputError and ProcessFailed."""
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise InputError("no command to run; pass it after --, as in: run --pack pack -- python my_train.py")
+    from shared.pack import Pack
+
+    Pack.read(options.pack)
+    if options.recording.is_dir() and any(options.recording.iterdir()):
+        raise InputError(f"--out {options.recording} is not empty; remove it, or pass another folder")
+    check_writable("--out", options.recording)
+    places = {"CONCORD_PACK": str(options.pack.absolute()), "CONCORD_RECORDING": str(options.recording.absolute())}
+    try:
+        code = subprocess.run(command, env=os.environ | places).returncode
+    except OSError as error:
+        raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
+    if code:
+        print(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked", file=sys.stderr)
+        return 1
+    return check(options)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="benchmarks.port", description=__doc__, epilog=EXAMPLES)
+    commands = parser.add_subparsers(dest="what", required=True, metavar="pack|check|run", parser_class=Parser)
+    making = commands.add_parser("pack", help="make a pack", description=pack.__doc__ and "Makes a pack.")
+    making.add_argument("--out", type=Path, default=Path("pack"), metavar="DIR", help="folder of the pack")
+    making.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="config.json of another network that transformers "
+        "builds a classifier of, with random weights; without it, a small BERT",
+    )
+    making.add_argument("--task", metavar="NAME", help="a task's rows, in place of generated ids")
+    making.add_argument("--model", metavar="NAME", help="its checkpoint, as benchmarks.run takes it")
+    making.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
+    making.add_argument("--steps", type=int, default=6, metavar="N", help="training steps of a task's pack")
+    add_interpreter_options(making)
+    add_recipe_options(making, epochs=1)
+    making.set_defaults(run=pack)
+    checking = commands.add_parser("check", help="check a recording", description="Checks a recording of a pack.")
+    checking.add_argument("recording", type=Path, metavar="RECORDING", help="folder that your script recorded into")
+    checking.set_defaults(run=check)
+    running = commands.add_parser(
+        "run", help="run a command, then check", description="Runs a command on a pack, checks."
+    )
+    running.add_argument(
+        "--out",
+        type=Path,
+        dest="recording",
+        default=Path("recording"),
+        metavar="DIR",
+        help="folder that the command records into",
+    )
+    running.set_defaults(run=run)
+    for one in (checking, running):
+        one.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack")
+        one.add_argument("--map", type=Path, metavar="FILE", help="a map.toml of your names, in place of one by value")
+        one.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
+        one.add_argument(
+            "--report",
+            type=Path,
+            metavar="DIR",
+            help="folder of check.md, check.json, check.png and map.toml; without it, the recording's",
+        )
+        add_interpreter_options(one)
+    running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="your script")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Checks a recording: on which rungs a port holds, where it is wrong by itself, and what follows from that."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from msgspec import Struct
+
+from benchmarks.parity.ladder import (
+    DEVIATIONS,
+    Finding,
+    compare,
+    judge,
+    with_gradient,
+    without_error,
+)
+from benchmarks.parity.rungs import RUNG, RUNGS, Rung
+from benchmarks.port.mapping import Names, find_names, write_map
+from benchmarks.port.own_values import OwnValues
+from benchmarks.port.recording import Recording
+from benchmarks.port.reference import Answers, Reference
+from benchmarks.port.values import HIDDEN, Values, write_values
+from shared.errors import InputError
+from shared.pack import Pack
+from shared.reference import Done, Replay
+
+State = Literal["holds", "wrong", "follows", "parts", "not seen"]
+"""`wrong`: by the port's own values below it. `follows`: it fails, and holds by those. `parts`: it fails, and what lies
+below it was not recorded, so that nothing tells the two apart."""
+
+SPLITS = {"input_ids": "ids", "token_type_ids": "types", "attention_mask": "mask", "labels": "labels"}
+"""Arrays that a port is given, and what tables call them."""
+
+
+class RungFound(Struct, frozen=True, kw_only=True):
+    """The result of one rung."""
+
+    rung: str
+    compared: str
+    state: State
+    from_pack: Finding | None
+    """By the truth's values; None if not seen."""
+    by_itself: Finding | None
+    """By what follows from the port's own values; None if they were not recorded, or if nothing lies below."""
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """The result of a check."""
+
+    pack: str
+    about: str
+    holds: bool
+    """Every rung that was seen holds, and every required one was seen."""
+    rungs: list[RungFound]
+    mapped: int
+    """Parameters of the pack that the port has."""
+    parameters: int
+    """Parameters of the pack."""
+    unmatched: list[str]
+    ambiguous: list[str]
+    missing_rungs: list[str]
+    """Rungs that were required and not seen."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A pack, a recording of it under the pack's names, and the reference's answers."""
+
+    pack: Pack
+    names: Names
+    recording: Recording
+    mine: Values
+    exact: Values
+    single: Values
+    own: OwnValues
+    own_noise: OwnValues
+
+    def found(self) -> list[RungFound]:
+        """Every rung, from the ground up."""
+        exact = self.exact.of_rung("gradients")
+        assert exact is not None
+        moving = with_gradient(exact)
+        return [self._rung(rung, moving) for rung in RUNGS]
+
+    def _rung(self, rung: Rung, moving: frozenset[str]) -> RungFound:
+        if rung.name == "batches":
+            from_pack = self._received(rung)
+        elif rung.name == "dropout":
+            from_pack = self._dropout(rung)
+        else:
+            from_pack = self._compare(rung, moving)
+        by_itself = None
+        own, noise = self.own.of_rung(rung.name), self.own_noise.of_rung(rung.name)
+        if own is not None and noise is not None:
+            noises = {name: noise.errors.get(name, 0.0) for name in own.errors}
+            by_itself = judge(rung, own, noises, moving)
+        state = _state(from_pack, by_itself)
+        return RungFound(rung=rung.name, compared=rung.what, state=state, from_pack=from_pack, by_itself=by_itself)
+
+    def _compare(self, rung: Rung, moving: frozenset[str]) -> Finding | None:
+        mine, exact, single = (values.of_rung(rung.name) for values in (self.mine, self.exact, self.single))
+        if not mine or not exact or not single:
+            return None
+        if rung.name == "parameters":
+            absent = [name for name in exact if name not in mine]
+            if absent:
+                reason = self.names.unmatched[0] if self.names.unmatched else "it was not recorded"
+                return without_error(rung, absent[0], f"no array has the values of {absent[0]}: {reason}")
+        place = self.mine.not_finite() if rung.name in HIDDEN else None
+        if place is not None:
+            name, kind, index = place
+            if name.startswith(rung.name):
+                return without_error(rung, name, f"{kind} in {name} at {index}")
+        both = [name for name in exact if name in mine]
+        if not both:
+            return None
+        cut = {name: tuple(slice(size) for size in mine[name].shape) for name in both}
+        return compare(
+            rung,
+            {name: exact[name][cut[name]] for name in both},
+            {name: single[name][cut[name]] for name in both},
+            {name: mine[name] for name in both},
+            moving,
+        )
+
+    def _received(self, rung: Rung) -> Finding | None:
+        """Compares what the model was given with the pack's batches, entry by entry; more padding is the same."""
+        seen = 0
+        for run in self.pack.contents.runs:
+            for step in run.steps:
+                if not self.recording.has(run.name, step.name, "received"):
+                    continue
+                seen += 1
+                given, batch = self.recording.arrays(run.name, step.name, "received"), self.pack.batch(step)
+                for name in SPLITS:
+                    if name in given and not _same(given[name], batch[name], batch["attention_mask"], name):
+                        return without_error(rung, name, f"{name} differs first in run {run.name}, step {step.name}")
+                rate = given.get("learning_rate")
+                if rate is not None and not math.isclose(float(rate), step.learning_rate, rel_tol=1e-5, abs_tol=1e-12):
+                    note = f"{float(rate):g} in run {run.name}, step {step.name}, in place of {step.learning_rate:g}"
+                    return without_error(rung, "learning_rate", note)
+        return Finding(rung.name, True, None, None, 0.0, "", f"{seen} steps alike") if seen else None
+
+    def _dropout(self, rung: Rung) -> Finding | None:
+        """Compares the share of zeros with the rate: a binomial sample."""
+        run = self.pack.run("dropout")
+        states = self.mine.part(run.name, "1", "hidden")
+        if not states or "embeddings" not in states:
+            return None
+        valid = self.pack.batch(run.steps[0])["attention_mask"] == 1
+        dropped = states["embeddings"][valid] == 0
+        rate, given = run.settings.dropout, float(dropped.mean())
+        deviation = math.sqrt(rate * (1 - rate) / dropped.size)
+        error = abs(given - rate)
+        share = error / (DEVIATIONS * deviation)
+        return Finding(
+            rung.name, share <= 1, error, None, share, "embeddings", f"{given:.3f} dropped, the rate is {rate:g}"
+        )
+
+
+def _same(given: np.ndarray, wanted: np.ndarray, mask: np.ndarray, name: str) -> bool:
+    """Whether an input is the pack's, apart from padding: its width, and its ids and types."""
+    if name == "labels":
+        return given.shape == wanted.shape and bool((given == wanted).all())
+    if given.ndim != 2 or len(given) != len(wanted):
+        return False
+    width = min(given.shape[1], wanted.shape[1])
+    real = np.zeros((len(wanted), max(given.shape[1], wanted.shape[1])), bool)
+    real[:, : mask.shape[1]] = mask == 1
+    if real[:, width:].any() and given.shape[1] < wanted.shape[1]:
+        return False
+    equal = given[:, :width] == wanted[:, :width]
+    if name == "attention_mask":
+        return bool(equal.all()) and not given[:, width:].any()
+    return bool((equal | ~real[:, :width]).all())
+
+
+def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
+    if by_itself is not None and not by_itself.holds:
+        return "wrong"
+    if from_pack is None:
+        return "not seen"
+    if from_pack.holds:
+        return "holds"
+    return "parts" if by_itself is None else "follows"
+
+
+def check(
+    pack: Pack, folder: Path, reference: Reference, given_map: Path | None, require: list[str], map_file: Path
+) -> Checked:
+    """Checks a recording of the pack, and writes its map. Raises InputError for a recording that cannot be read, and
+    ProcessFailed if the reference fails."""
+    unknown = [name for name in require if name not in RUNG]
+    if unknown:
+        raise InputError(f"--require {unknown[0]!r}: the rungs are {', '.join(RUNG)}")
+    recording = Recording.read(folder, pack)
+    names = find_names(pack, recording, given_map)
+    answers = reference.answers(pack)
+    with tempfile.TemporaryDirectory() as scratch:
+        mine = write_values(recording, names, pack, Path(scratch) / "mine")
+        replayed = Path(scratch) / "replayed"
+        reference.ask(
+            Replay(
+                pack=str(pack.folder.absolute()),
+                recording=str(mine.folder),
+                out=str(replayed),
+                threads=reference.threads,
+            ),
+            Done,
+        )
+        rungs = _check(pack, names, recording, mine, answers, Values(replayed, pack)).found()
+    if names.map.entries:
+        write_map(names, map_file)
+    seen = {found.rung for found in rungs if found.state != "not seen"}
+    missing = [name for name in require if name not in seen]
+    return Checked(
+        pack=pack.contents.id,
+        about=pack.contents.about,
+        holds=not missing and all(found.state in ("holds", "not seen") for found in rungs),
+        rungs=rungs,
+        mapped=len(names.map.entries),
+        parameters=len(pack.wanted.parts["parameters"]),
+        unmatched=names.unmatched,
+        ambiguous=list(names.map.ambiguous),
+        missing_rungs=missing,
+    )
+
+
+def _check(pack: Pack, names: Names, recording: Recording, mine: Values, answers: Answers, replayed: Values) -> Check:
+    single = Values(answers.single, pack)
+    return Check(
+        pack=pack,
+        names=names,
+        recording=recording,
+        mine=mine,
+        exact=Values(answers.exact, pack),
+        single=single,
+        own=OwnValues(mine, replayed),
+        own_noise=OwnValues(single, Values(answers.replayed, pack)),
+    )

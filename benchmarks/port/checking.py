@@ -1,0 +1,30 @@
+"""The work of `check`: reads, asks the reference, prints and writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.port.check import check
+from benchmarks.port.reference import Reference
+from benchmarks.port.report import check_page, write_report
+from benchmarks.workers.progress import terminal
+from shared.pack import Pack
+
+
+def check_recording(
+    pack_folder: Path,
+    recording: Path,
+    out: Path,
+    given_map: Path | None,
+    require: list[str],
+    pythons: dict[str, Path],
+    threads: int,
+) -> int:
+    """Checks, prints and writes the report under `out`. Returns the exit code. Raises InputError and ProcessFailed."""
+    pack = Pack.read(pack_folder)
+    checked = check(pack, recording, Reference.find(pythons, threads), given_map, require, out / "map.toml")
+    write_report(checked, out)
+    console = terminal()
+    check_page(checked).print(console)
+    console.print(f"\n{out}: check.md, check.json, check.png, map.toml", style="dim", highlight=False, soft_wrap=True)
+    return 0 if checked.holds else 1

@@ -1,0 +1,138 @@
+"""The report on a port: a table and its verdict on the terminal, check.md, check.json and a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from benchmarks.parity.ladder import Finding, likely_causes
+from benchmarks.parity.rungs import NOISE_FACTOR
+from benchmarks.port.check import Checked, RungFound
+from benchmarks.reporting.numbers import short
+from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
+from shared.files import to_json, write_whole
+
+SHOWN = {"holds": "holds", "wrong": "WRONG by itself", "follows": "follows", "parts": "PARTS", "not seen": "not seen"}
+STYLES = {"WRONG by itself": "bold red", "PARTS": "bold red", "follows": "yellow", "not seen": "dim", "holds": "green"}
+
+
+def write_report(checked: Checked, out: Path) -> None:
+    """Writes check.json, check.md and check.png under `out`."""
+    write_whole(out / "check.json", to_json(checked, indent=1, finite=True))
+    check_page(checked).write(out / "check.md")
+    draw(checked, out / "check.png")
+
+
+def check_page(checked: Checked) -> Page:
+    """The table, its notes and the verdict."""
+    mapped = f"{checked.mapped} of {checked.parameters} parameters mapped"
+    title = f"# Port check: {checked.about}\n\nPack {checked.pack}; {mapped}"
+    return Page(
+        [
+            Heading(title),
+            Table(_frame(checked), "Port check", heading=False, styles=STYLES, names=2),
+            Notes(_notes(checked)),
+            Text(verdict(checked)),
+            Picture("errors by rung", "check.png"),
+        ]
+    )
+
+
+def _frame(checked: Checked) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "rung": found.rung,
+            "verdict": SHOWN[found.state],
+            "from the pack": _cell(found.from_pack),
+            "by itself": _cell(found.by_itself),
+        }
+        for found in checked.rungs
+    )
+
+
+def _cell(finding: Finding | None) -> str:
+    if finding is None:
+        return "–"
+    if finding.error is None:
+        return "equal" if finding.holds else "differs"
+    return f"{finding.error:.1e} ({_share(finding.share)}×)"
+
+
+def _share(share: float) -> str:
+    return f"{share:.2f}" if share < 1 else short(share)
+
+
+def _notes(checked: Checked) -> list[str]:
+    return [
+        "largest difference (×: by its bound; a rung fails above 1). A bound is the larger of "
+        f"{NOISE_FACTOR} times the reference's own float32 error and the rung's floor",
+        "from the pack: from the reference in float64; by itself: from what follows in float64 from the port's own "
+        "values below the rung",
+        "follows: it fails because of what came before; not seen: not recorded, which is no pass",
+        *(f"not mapped as it should be: {line}" for line in checked.unmatched),
+        *(
+            [f"told apart by name alone, as their values are equal: {', '.join(checked.ambiguous)}"]
+            if checked.ambiguous
+            else []
+        ),
+    ]
+
+
+def verdict(checked: Checked) -> list[str]:
+    """Paragraphs that say what was found."""
+    lines = [_wrong(found, checked) for found in checked.rungs if found.state in ("wrong", "parts")]
+    follows = [found.rung for found in checked.rungs if found.state == "follows"]
+    if follows:
+        lines.append(f"Because of that: {', '.join(follows)}. By the port's own values below them, they hold.")
+    unseen = [found.rung for found in checked.rungs if found.state == "not seen"]
+    if unseen:
+        lines.append(f"Not seen: {', '.join(unseen)}.")
+    if checked.missing_rungs:
+        lines.append(f"Required and not seen: {', '.join(checked.missing_rungs)}.")
+    if not lines or (checked.holds and not any(f.state in ("wrong", "parts") for f in checked.rungs)):
+        seen = len(checked.rungs) - len(unseen)
+        lines.insert(0, f"Every rung that was seen holds ({seen} of {len(checked.rungs)}).")
+    return lines
+
+
+def _wrong(found: RungFound, checked: Checked) -> str:
+    finding = found.by_itself if found.state == "wrong" else found.from_pack
+    assert finding is not None
+    size = f", {short(finding.share)} times its bound" if finding.error is not None else ""
+    said = finding.note or (found.from_pack.note if found.from_pack and not found.from_pack.holds else "")
+    note = f" ({said})" if said else ""
+    causes = likely_causes(finding)
+    if found.state == "wrong":
+        return f"'{found.rung}' is wrong by itself, in {finding.worst}{size}{note}. Likely: {causes}."
+    below = _seen_below(found, checked)
+    between = f"between '{below}', which holds, and it" if below else "at or below it"
+    return f"'{found.rung}' parts, in {finding.worst}{size}{note}. The cause lies {between}. Likely: {causes}."
+
+
+def _seen_below(found: RungFound, checked: Checked) -> str | None:
+    """The next rung below that was seen and holds; None if there is none."""
+    below = checked.rungs[: checked.rungs.index(found)]
+    return next((other.rung for other in reversed(below) if other.state == "holds"), None)
+
+
+def draw(checked: Checked, path: Path) -> None:
+    """Each rung's error by its bound, on a logarithmic scale: from the pack, and by itself."""
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    names = [found.rung for found in checked.rungs]
+    for label, marker, of in (("from the pack", "o", "from_pack"), ("by itself", "s", "by_itself")):
+        findings: list[Finding | None] = [getattr(found, of) for found in checked.rungs]
+        shares = [f.share if f and f.error and f.share < float("inf") else float("nan") for f in findings]
+        axes.plot(names, shares, marker=marker, label=label, linewidth=1)
+    axes.axhline(1, color="red", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_ylabel("largest difference by its bound")
+    axes.tick_params(axis="x", labelrotation=45)
+    for tick in axes.get_xticklabels():
+        tick.set_horizontalalignment("right")
+    axes.set_title("A rung fails above the red line; zero differences are not drawn")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)

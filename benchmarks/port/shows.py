@@ -1,0 +1,65 @@
+"""Tells which known mistakes a pack shows: the reference makes each, and the ladder says where it is seen."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.parity.ladder import Finding, compare, with_gradient
+from benchmarks.parity.rungs import RUNGS
+from benchmarks.port.reference import Reference
+from benchmarks.port.values import Values
+from benchmarks.reporting.numbers import short
+from benchmarks.reporting.page import Notes, Page, Table
+from shared.pack import Pack
+from shared.reference import Done, RecordChanged
+
+CLEAR = 3.0
+"""A mistake that moves no rung by more than this many bounds cannot be told from rounding."""
+
+
+def show_page(pack: Pack, reference: Reference) -> Page:
+    """A table of the known mistakes, and those that this pack could not show. Raises ProcessFailed."""
+    answers = reference.answers(pack)
+    exact, single = Values(answers.exact, pack), Values(answers.single, pack)
+    with tempfile.TemporaryDirectory() as scratch:
+        question = RecordChanged(pack=str(pack.folder.absolute()), out=scratch, threads=reference.threads)
+        made = reference.ask(question, Done).made
+        found = {
+            change: _findings(Values(Path(scratch) / str(number), pack), exact, single)
+            for number, change in enumerate(made)
+        }
+    rows, hidden = [], []
+    for change, findings in found.items():
+        first = next((finding for finding in findings if not finding.holds), None)
+        most = max(findings, key=lambda finding: finding.share)
+        rows.append(
+            {
+                "known mistake": change,
+                "first seen at": first.rung if first else "–",
+                "× its bound": _times(first) if first else "–",
+                "most at": most.rung,
+                "× the bound": _times(most),
+            }
+        )
+        if most.share <= CLEAR:
+            hidden.append(f"{change} ({_times(most)} of a bound at most)")
+    note = f"this pack cannot show: {'; '.join(hidden)}" if hidden else f"this pack shows all {len(found)}"
+    return Page([Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2), Notes([note])])
+
+
+def _times(finding: Finding) -> str:
+    return f"{finding.share:.1e}" if finding.share < 0.1 else short(finding.share)
+
+
+def _findings(mine: Values, exact: Values, single: Values) -> list[Finding]:
+    gradients = exact.of_rung("gradients")
+    assert gradients is not None
+    moving, found = with_gradient(gradients), []
+    for rung in RUNGS:
+        right, rounded, changed = (values.of_rung(rung.name) for values in (exact, single, mine))
+        if right and rounded and changed:
+            found.append(compare(rung, right, rounded, changed, moving))
+    return found

@@ -1,0 +1,87 @@
+"""Questions to the reference: torch with transformers' own network, which computes what a pack asks for.
+
+The program is backends.torch.reference; the question lies in its folder as job.json.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from shared.files import to_json, write_whole
+from shared.job import JOB
+from shared.pack import Shapes
+
+
+class Describe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="describe"):
+    """Builds a model, and tells what a pack of it needs to know."""
+
+    source: str
+    """Folder with config.json, weights.npz unless `perturb` makes them, and batches."""
+    batch: str
+    """File of the first training batch."""
+    perturb: float | None
+    """If given, the weights are transformers' first ones, each moved by a normal number times this; they are written
+    to the source."""
+    threads: int
+
+
+class Described(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to `Describe`."""
+
+    parameters: Shapes
+    """In the order of the network's own."""
+    layers: int
+    """Hidden states after the embeddings'."""
+    pooled: bool
+    """Whether one state of width [b, width] goes into the last linear layer."""
+    width: int
+    num_labels: int
+    norm: float
+    """Global norm of the gradients of the first training batch."""
+    loss: float
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="record"):
+    """Answers a pack as a port would: leaves a recording."""
+
+    pack: str
+    out: str
+    precision: Literal["float32", "float64"]
+    threads: int
+
+
+class RecordChanged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="changed"):
+    """Answers a pack in float64 with each known mistake (backends/torch/changes.py): leaves the recordings `out/0`,
+    `out/1` and so on."""
+
+    pack: str
+    out: str
+    threads: int
+
+
+class Replay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
+    """Computes in float64, from the values that a port recorded on its way, those that should follow from them."""
+
+    pack: str
+    recording: str
+    """A recording under the pack's names."""
+    out: str
+    threads: int
+
+
+class Done(Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer to the others: the files lie in `out`."""
+
+    made: list[str] = []
+    """What each recording of `RecordChanged` has wrong."""
+
+
+Question = Describe | Record | RecordChanged | Replay
+
+
+def write_question(question: Question, folder: Path) -> None:
+    """Writes the question into its folder."""
+    write_whole(folder / JOB, to_json(question, indent=1))

@@ -1,0 +1,270 @@
+"""`benchmarks.port` on the default pack, with real reference processes: verdicts, exit codes, refusals."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.port.reference import Reference
+from shared.pack import Arrays, Pack, part_file, write_part
+from tests.ports import as_a_port_names, change, change_all, copy_of, run_port
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default pack."""
+    folder = tmp_path_factory.mktemp("port") / "pack"
+    assert run_port("pack", "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sound(folder: Path) -> Path:
+    """The reference's own float32 recording, as a sound port would make it."""
+    return Reference.find({}, 1).answers(Pack.read(folder)).single
+
+
+@pytest.fixture
+def recording(sound: Path, tmp_path: Path) -> Path:
+    """A sound recording, to change."""
+    return copy_of(sound, tmp_path / "recording")
+
+
+def states(recording: Path) -> dict[str, str]:
+    """The verdict of each rung, by check.json."""
+    found: dict[str, Any] = json.loads((recording / "check.json").read_text())
+    return {rung["rung"]: rung["state"] for rung in found["rungs"]}
+
+
+def only_wrong(recording: Path) -> list[str]:
+    return [rung for rung, state in states(recording).items() if state in ("wrong", "parts")]
+
+
+def check(recording: Path, folder: Path, *options: str | Path) -> int:
+    return run_port("check", recording, "--pack", folder, *options)
+
+
+def test_a_pack_is_small_and_made_the_same_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_port("pack", "--out", tmp_path / "again") == 0
+    assert Pack.read(tmp_path / "again").contents.id == Pack.read(folder).contents.id
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 5e6
+    printed = capsys.readouterr().out
+    assert "GELU is its tanh approximation" in printed
+    assert "this pack cannot show" in printed or "this pack shows all" in printed
+
+
+def test_a_pack_needs_nothing_but_numpy_and_json(folder: Path) -> None:
+    contents = json.loads((folder / "pack.json").read_text())
+    assert [run["name"] for run in contents["runs"]] == ["eval", "dropout", "train", "dev", "steep"]
+    with np.load(folder / "weights.npz", allow_pickle=False) as weights:
+        assert weights["classifier.weight"].shape == (3, 64)
+    rates = [step["learning_rate"] for step in contents["runs"][2]["steps"]]
+    assert rates[0] == 0
+    assert rates[2] == max(rates)
+    steep = contents["runs"][4]
+    assert len({step["learning_rate"] for step in steep["steps"]}) == 6
+    assert f"{steep['settings']['clip']:.2g}" == str(steep["settings"]["clip"])
+
+
+def test_a_sound_port_holds_under_its_own_names(recording: Path, folder: Path) -> None:
+    as_a_port_names(Pack.read(folder), recording)
+    assert check(recording, folder) == 0
+    found = states(recording)
+    assert {rung for rung, state in found.items() if state != "holds"} == {"batches", "dropout"}
+    assert json.loads((recording / "check.json").read_text())["mapped"] == 41
+    for file in ("check.md", "check.png", "map.toml"):
+        assert (recording / file).is_file()
+
+
+def test_the_map_that_was_written_can_be_given(recording: Path, folder: Path) -> None:
+    as_a_port_names(Pack.read(folder), recording)
+    assert check(recording, folder) == 0
+    assert check(recording, folder, "--map", recording / "map.toml") == 0
+    assert only_wrong(recording) == []
+
+
+def scaled(by: float) -> Callable[[Arrays], Arrays]:
+    return lambda arrays: {name: array * np.float32(by) for name, array in arrays.items()}
+
+
+def of_layer(arrays: Arrays) -> Arrays:
+    return arrays | {"layers/0": arrays["layers/0"] + np.float32(0.001)}
+
+
+@pytest.mark.parametrize(
+    ("part", "how", "wrong"),
+    [
+        # What is wrong with one value shows there, and in what should follow from it.
+        ("gradients", scaled(1.001), {"gradients", "norm", "clipped", "norm, steep", "clipped, steep"}),
+        ("norm", scaled(1.001), {"norm", "norm, steep"}),
+        ("clipped", scaled(1.01), {"clipped", "clipped, steep"}),
+        ("hidden", of_layer, {"layers"}),
+        ("loss", scaled(1.001), {"loss", "losses", "losses, steep"}),
+    ],
+)
+def test_a_value_that_is_off_is_found_where_it_is(
+    recording: Path, folder: Path, part: str, how: Callable[[Arrays], Arrays], wrong: set[str]
+) -> None:
+    change_all(recording, part, how)
+    assert check(recording, folder) == 1
+    found = set(only_wrong(recording))
+    assert found
+    assert found <= wrong | {"gradients, steep", "first step, steep", "last step, steep", "pooled"}
+    assert min(wrong, key=list(states(recording)).index) in found
+
+
+def test_what_was_not_recorded_is_not_a_pass(recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for file in recording.glob("*/*/clipped.npz"):
+        file.unlink()
+    assert check(recording, folder) == 0
+    assert states(recording)["clipped"] == "not seen"
+    assert check(recording, folder, "--require", "clipped") == 1
+    assert "Required and not seen: clipped." in capsys.readouterr().out
+
+
+def test_a_fault_lies_between_the_two_seen_rungs(
+    recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only logits and losses were recorded, and the logits are off."""
+    for file in recording.glob("*/*/*.npz"):
+        if file.stem not in ("logits", "loss"):
+            file.unlink()
+    change(recording, "eval", "1", "logits", scaled(1.01))
+    assert check(recording, folder) == 1
+    assert states(recording)["logits"] in ("parts", "wrong")
+    assert "'logits'" in capsys.readouterr().out
+
+
+def no_bytes(recording: Path) -> None:
+    file = part_file(recording, "eval", "1", "hidden")
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def other_pack(recording: Path) -> None:
+    (recording / "recording.json").write_text(json.dumps({"format": 1, "pack": "0" * 16, "recorder": "1.0.0"}))
+
+
+def newer(recording: Path) -> None:
+    (recording / "recording.json").write_text(json.dumps({"format": 9, "pack": "0" * 16, "recorder": "9.0.0"}))
+
+
+def emptied(recording: Path) -> None:
+    for file in recording.glob("*/*/*.npz"):
+        file.unlink()
+
+
+def other_shape(recording: Path) -> None:
+    change(recording, "eval", "1", "logits", lambda arrays: {"value": arrays["value"][:2]})
+
+
+def too_large(recording: Path) -> None:
+    write_part(recording, "train", "0", "parameters", {"x": np.zeros((2000, 1000), np.float32)})
+
+
+def foreign_run(recording: Path) -> None:
+    (recording / "warmup" / "1").mkdir(parents=True)
+
+
+def leading_out(recording: Path) -> None:
+    write_part(recording, "train", "1", "gradients", {"../../x": np.zeros(3, np.float32)})
+
+
+def linked(recording: Path) -> None:
+    target = recording / "eval" / "1" / "loss.npz"
+    target.unlink()
+    target.symlink_to(Path(__file__))
+
+
+def strangers(recording: Path) -> None:
+    noise = np.random.RandomState(0)
+    for file in recording.glob("*/0/parameters.npz"):
+        write_part(
+            recording, file.parts[-3], "0", "parameters", {"w": noise.standard_normal((7, 5)).astype(np.float32)}
+        )
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (no_bytes, "hidden.npz cannot be read"),
+        (other_pack, "is a recording of pack 0000000000000000"),
+        (newer, "is of format 9, by recorder 9.0.0"),
+        (emptied, "is an empty recording"),
+        (other_shape, "value has shape [2, 3], and [8, 3] is wanted"),
+        (too_large, "has 2000000 entries"),
+        (foreign_run, "has a run 'warmup'"),
+        (leading_out, "leads out of the recording"),
+        (linked, "leads out of the recording"),
+        (strangers, "no parameter has the values of one of the pack's"),
+    ],
+)
+def test_a_faulty_recording_is_refused_in_one_line(
+    recording: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    fault: Callable[[Path], None],
+    message: str,
+) -> None:
+    fault(recording)
+    assert check(recording, folder) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("benchmarks.port: error: ")
+    assert message in line
+    assert not (recording / "check.json").exists()
+
+
+def test_nan_is_named_with_its_first_place(recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def with_nan(arrays: Arrays) -> Arrays:
+        array = arrays["layers/1"].copy()
+        array[0, 3, 5] = np.nan
+        return arrays | {"layers/1": array}
+
+    change(recording, "eval", "1", "hidden", with_nan)
+    assert check(recording, folder) == 1
+    assert "NaN in layers/1 at [0, 3, 5]" in capsys.readouterr().out
+
+
+def test_files_by_hand_are_read_too(recording: Path, folder: Path) -> None:
+    """One .npy an array, in folders, without recording.json."""
+    for file in sorted(recording.glob("*/*/*.npz")):
+        with np.load(file) as arrays:
+            for name in arrays.files:
+                target = file.with_suffix("") / f"{name}.npy" if name != "value" else file.with_suffix(".npy")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                np.save(target, arrays[name])
+        file.unlink()
+    assert check(recording, folder) == 0
+    assert states(recording)["last step, steep"] == "holds"
+
+
+def test_a_changed_pack_is_refused(folder: Path, recording: Path, tmp_path: Path, capsys: Any) -> None:
+    changed = copy_of(folder, tmp_path / "changed")
+    (changed / "config.json").write_text((changed / "config.json").read_text().replace("gelu", "relu"))
+    assert check(recording, changed) == 2
+    assert "was changed since it was made" in capsys.readouterr().err
+
+
+def test_run_hands_over_the_folders_and_checks(folder: Path, tmp_path: Path, sound: Path) -> None:
+    script = (
+        "import os, shutil; assert os.path.isfile(os.environ['CONCORD_PACK'] + '/pack.json');"
+        f"shutil.copytree({str(sound)!r}, os.environ['CONCORD_RECORDING'])"
+    )
+    out = tmp_path / "recording"
+    assert run_port("run", "--pack", folder, "--out", out, "--", sys.executable, "-c", script) == 0
+    assert only_wrong(out) == []
+
+
+def test_a_command_that_fails_is_not_checked(folder: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "recording"
+    assert run_port("run", "--pack", folder, "--out", out, "--", sys.executable, "-c", "raise SystemExit(3)") == 1
+    assert "ended with exit code 3; nothing is checked" in capsys.readouterr().err
+    assert run_port("run", "--pack", folder, "--out", out, "--", "no-such-command") == 2
+    assert run_port("run", "--pack", folder, "--out", out) == 2
