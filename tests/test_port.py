@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.port.reference import Reference
 from shared.pack import Arrays, Pack, part_file, write_part
-from tests.ports import as_a_port_names, change, change_all, copy_of, run_port
+from tests.recordings import as_a_port_names, change, change_all, copy_of, run_port
 
 
 @pytest.fixture(scope="module")

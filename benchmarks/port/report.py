@@ -85,7 +85,9 @@ def verdict(checked: Checked) -> list[str]:
     lines = [_wrong(found, checked) for found in checked.rungs if found.state in ("wrong", "parts")]
     follows = [found.rung for found in checked.rungs if found.state == "follows"]
     if follows:
-        lines.append(f"Because of that: {', '.join(follows)}. By the port's own values below them, they hold.")
+        lines.append(
+            f"Because of that: {', '.join(follows)}. They hold by the port's own values, or cannot be told from it."
+        )
     unseen = [found.rung for found in checked.rungs if found.state == "not seen"]
     if unseen:
         lines.append(f"Not seen: {', '.join(unseen)}.")
