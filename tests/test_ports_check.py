@@ -1,0 +1,70 @@
+"""`benchmarks.port` on the ports of ports/, each in its framework's environment, sound and with mistakes planted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.parity.rungs import RUNG
+from benchmarks.port.__main__ import main
+from benchmarks.workers.environments import find_python
+from tests.ports import MISTAKES, PORTS, Mistake, run_port
+
+CHECKED = {
+    "tanh-gelu": "layers",
+    "no-bias-correction": "first step",
+    "gradients-kept": "gradients",
+    "repeats-squared": "norm",
+    "clip-each": "clipped",
+    "segments-dropped": "embeddings",
+    "decay-all": "first step, steep",
+    "float16-weights": "parameters",
+    "loss-sum": "loss",
+}
+"""Mistakes by name, and the lowest rung that each fails on the default pack."""
+
+
+def command(*arguments: str | Path) -> int:
+    """The exit code of `benchmarks.port`."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture(scope="session")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The default pack."""
+    folder = tmp_path_factory.mktemp("ports") / "pack"
+    assert command("pack", "--out", folder) == 0
+    return folder
+
+
+def recorded(port: str, pack: Path, folder: Path, mistake: Mistake | None = None) -> Path:
+    """The port's recording, made in its own environment."""
+    return run_port(str(find_python(PORTS[port][0], {})), port, pack, folder, mistake)
+
+
+def rungs(recording: Path) -> list[dict[str, Any]]:
+    """The rungs of check.json, from the ground up."""
+    found: list[dict[str, Any]] = json.loads((recording / "check.json").read_text(encoding="utf-8"))["rungs"]
+    return found
+
+
+@pytest.mark.parametrize("port", PORTS)
+def test_every_rung_of_a_sound_port_is_seen_and_holds(pack: Path, tmp_path: Path, port: str) -> None:
+    recording = recorded(port, pack, tmp_path)
+    assert command("check", recording, "--pack", pack, "--require", *RUNG) == 0
+    assert {found["rung"]: found["state"] for found in rungs(recording)} == dict.fromkeys(RUNG, "holds")
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_a_planted_mistake_is_found_at_its_rung(pack: Path, tmp_path: Path, name: str) -> None:
+    (mistake,) = (mistake for mistake in MISTAKES if mistake.name == name)
+    recording = recorded(mistake.port, pack, tmp_path, mistake)
+    assert command("check", recording, "--pack", pack) == 1
+    failed = next(found for found in rungs(recording) if found["state"] != "holds")
+    assert (failed["rung"], failed["state"] in ("wrong", "parts")) == (CHECKED[name], True)
