@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.port.reference import Reference
 from shared.pack import Arrays, Pack, part_file, write_part
+from shared.reference import Done, Record
 from tests.recordings import as_a_port_names, change, change_all, copy_of, run_port
 
 
@@ -25,9 +26,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sound(folder: Path) -> Path:
+def sound(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reference's own float32 recording, as a sound port would make it."""
-    return Reference.find({}, 1).answers(Pack.read(folder)).single
+    out = tmp_path_factory.mktemp("sound") / "recording"
+    question = Record(pack=str(folder), out=str(out), precision="float32", threads=1)
+    Reference.find({}, 1).ask(question, Done)
+    return out
 
 
 @pytest.fixture

@@ -146,14 +146,16 @@ def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
 def compare(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays, with_gradient: frozenset[str]) -> Finding:
     """Compares arrays with the truth's, by the error that torch's own have. `with_gradient` names the parameters whose
     gradient is more than rounding."""
-    unusable = _not_finite(rung, exact, torch, mine) or _missing(rung, exact, mine)
-    if unusable:
-        return unusable
-    errors, noises = Differences(), Differences()
-    for name, array in exact.items():
-        errors.add(name, mine[name], array)
-        noises.add(name, torch[name], array)
-    return judge(rung, errors, noises.errors, with_gradient)
+    unusable = _not_finite(rung, exact, " of the truth itself") or _not_finite(rung, torch, " of torch's own")
+    return unusable or compare_by(rung, exact, Differences.between(torch, exact).errors, mine, with_gradient)
+
+
+def compare_by(
+    rung: Rung, exact: Arrays, noises: dict[str, float], mine: Arrays, with_gradient: frozenset[str]
+) -> Finding:
+    """Compares arrays with the truth's, by the errors that torch's own have, by name."""
+    unusable = _not_finite(rung, mine) or _missing(rung, exact, mine)
+    return unusable or judge(rung, Differences.between(mine, exact), noises, with_gradient)
 
 
 @dataclass
@@ -166,6 +168,14 @@ class Differences:
     """The largest entry of the array that is right, by name."""
     squares: float = 0.0
     """The sum of the squares of all entries of the arrays that are right."""
+
+    @classmethod
+    def between(cls, mine: Arrays, exact: Arrays) -> Differences:
+        """The differences of all arrays of `exact`."""
+        found = cls()
+        for name, array in exact.items():
+            found.add(name, mine[name], array)
+        return found
 
     def add(self, name: str, mine: np.ndarray, exact: np.ndarray) -> None:
         """Takes an array in. Of a name that comes again, the largest difference counts."""
@@ -191,13 +201,12 @@ def judge(rung: Rung, differences: Differences, noises: dict[str, float], with_g
     return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst)
 
 
-def _not_finite(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays) -> Finding | None:
-    for whose, arrays in ((" of the truth itself", exact), (" of torch's own", torch), ("", mine)):
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                first = np.argwhere(~np.isfinite(array))[0].tolist()
-                kind = "NaN" if np.isnan(array).any() else "Inf"
-                return without_error(rung, name, f"{kind} in {name}{f' at {first}' if first else ''}{whose}")
+def _not_finite(rung: Rung, arrays: Arrays, whose: str = "") -> Finding | None:
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            first = np.argwhere(~np.isfinite(array))[0].tolist()
+            kind = "NaN" if np.isnan(array).any() else "Inf"
+            return without_error(rung, name, f"{kind} in {name}{f' at {first}' if first else ''}{whose}")
     return None
 
 

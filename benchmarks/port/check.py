@@ -14,16 +14,17 @@ from msgspec import Struct, structs
 from benchmarks.parity.ladder import (
     DEVIATIONS,
     Finding,
-    compare,
+    compare_by,
     judge,
     with_gradient,
     without_error,
 )
 from benchmarks.parity.rungs import RUNG, RUNGS, Rung
+from benchmarks.port.answers import Answers
 from benchmarks.port.mapping import Names, find_names, write_map
 from benchmarks.port.own_values import OwnValues
 from benchmarks.port.recording import Recording
-from benchmarks.port.reference import Answers, Reference
+from benchmarks.port.reference import Reference
 from benchmarks.port.values import HIDDEN, Values, write_values
 from shared.errors import InputError
 from shared.pack import Pack
@@ -79,14 +80,12 @@ class Check:
     names: Names
     recording: Recording
     mine: Values
-    exact: Values
-    single: Values
     own: OwnValues
-    own_noise: OwnValues
+    answers: Answers
 
     def found(self) -> list[RungFound]:
         """Every rung, from the ground up."""
-        exact = self.exact.of_rung("gradients")
+        exact = self.answers.exact.of_rung("gradients")
         assert exact is not None
         moving = with_gradient(exact)
         found = [self._rung(rung, moving) for rung in RUNGS]
@@ -105,16 +104,16 @@ class Check:
         else:
             from_pack = self._compare(rung, moving)
         by_itself = None
-        own, noise = self.own.of_rung(rung.name), self.own_noise.of_rung(rung.name)
-        if own is not None and noise is not None:
-            noises = {name: noise.errors.get(name, 0.0) for name in own.errors}
-            by_itself = judge(rung, own, noises, moving)
+        own = self.own.of_rung(rung.name)
+        if own is not None:
+            noises = self.answers.noises.by_itself[rung.name]
+            by_itself = judge(rung, own, {name: noises.get(name, 0.0) for name in own.errors}, moving)
         state = _state(from_pack, by_itself)
         return RungFound(rung=rung.name, compared=rung.what, state=state, from_pack=from_pack, by_itself=by_itself)
 
     def _compare(self, rung: Rung, moving: frozenset[str]) -> Finding | None:
-        mine, exact, single = (values.of_rung(rung.name) for values in (self.mine, self.exact, self.single))
-        if not mine or not exact or not single:
+        mine, exact = self.mine.of_rung(rung.name), self.answers.exact.of_rung(rung.name)
+        if not mine or not exact:
             return None
         if rung.name == "parameters":
             absent = [name for name in exact if name not in mine]
@@ -129,14 +128,9 @@ class Check:
         both = [name for name in exact if name in mine]
         if not both:
             return None
-        cut = {name: tuple(slice(size) for size in mine[name].shape) for name in both}
-        return compare(
-            rung,
-            {name: exact[name][cut[name]] for name in both},
-            {name: single[name][cut[name]] for name in both},
-            {name: mine[name] for name in both},
-            moving,
-        )
+        seen = {name: exact[name][tuple(slice(size) for size in mine[name].shape)] for name in both}
+        noises = self.answers.noises.from_pack[rung.name]
+        return compare_by(rung, seen, {name: noises[name] for name in both}, mine, moving)
 
     def _received(self, rung: Rung) -> Finding | None:
         """Compares what the model was given with the pack's batches, entry by entry; more padding is the same."""
@@ -210,7 +204,7 @@ def check(
         raise InputError(f"--require {unknown[0]!r}: the rungs are {', '.join(RUNG)}")
     recording = Recording.read(folder, pack)
     names = find_names(pack, recording, given_map)
-    answers = reference.answers(pack)
+    answers = Answers.to(pack, reference)
     with tempfile.TemporaryDirectory() as scratch:
         mine = write_values(recording, names, pack, Path(scratch) / "mine")
         replayed = Path(scratch) / "replayed"
@@ -223,7 +217,8 @@ def check(
             ),
             Done,
         )
-        rungs = _check(pack, names, recording, mine, answers, Values(replayed, pack)).found()
+        own = OwnValues(mine, Values(replayed, pack))
+        rungs = Check(pack, names, recording, mine, own, answers).found()
     if names.map.entries:
         write_map(names, map_file)
     seen = {found.rung for found in rungs if found.state != "not seen"}
@@ -238,18 +233,4 @@ def check(
         unmatched=names.unmatched,
         ambiguous=list(names.map.ambiguous),
         missing_rungs=missing,
-    )
-
-
-def _check(pack: Pack, names: Names, recording: Recording, mine: Values, answers: Answers, replayed: Values) -> Check:
-    single = Values(answers.single, pack)
-    return Check(
-        pack=pack,
-        names=names,
-        recording=recording,
-        mine=mine,
-        exact=Values(answers.exact, pack),
-        single=single,
-        own=OwnValues(mine, replayed),
-        own_noise=OwnValues(single, Values(answers.replayed, pack)),
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.parity.ladder import Finding, compare, with_gradient
+from benchmarks.parity.ladder import Finding, compare_by, with_gradient
 from benchmarks.parity.rungs import RUNGS
+from benchmarks.port.answers import Answers
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values
 from benchmarks.reporting.numbers import short
@@ -22,14 +23,12 @@ CLEAR = 3.0
 
 def show_page(pack: Pack, reference: Reference) -> Page:
     """A table of the known mistakes, and those that this pack could not show. Raises ProcessFailed."""
-    answers = reference.answers(pack)
-    exact, single = Values(answers.exact, pack), Values(answers.single, pack)
+    answers = Answers.to(pack, reference)
     with tempfile.TemporaryDirectory() as scratch:
         question = RecordChanged(pack=str(pack.folder.absolute()), out=scratch, threads=reference.threads)
         made = reference.ask(question, Done).made
         found = {
-            change: _findings(Values(Path(scratch) / str(number), pack), exact, single)
-            for number, change in enumerate(made)
+            change: _findings(Values(Path(scratch) / str(number), pack), answers) for number, change in enumerate(made)
         }
     rows, hidden = [], []
     for change, findings in found.items():
@@ -54,12 +53,12 @@ def _times(finding: Finding) -> str:
     return f"{finding.share:.1e}" if finding.share < 0.1 else short(finding.share)
 
 
-def _findings(mine: Values, exact: Values, single: Values) -> list[Finding]:
-    gradients = exact.of_rung("gradients")
+def _findings(mine: Values, answers: Answers) -> list[Finding]:
+    gradients = answers.exact.of_rung("gradients")
     assert gradients is not None
     moving, found = with_gradient(gradients), []
     for rung in RUNGS:
-        right, rounded, changed = (values.of_rung(rung.name) for values in (exact, single, mine))
-        if right and rounded and changed:
-            found.append(compare(rung, right, rounded, changed, moving))
+        right, changed = answers.exact.of_rung(rung.name), mine.of_rung(rung.name)
+        if right and changed:
+            found.append(compare_by(rung, right, answers.noises.from_pack[rung.name], changed, moving))
     return found

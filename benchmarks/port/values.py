@@ -77,6 +77,17 @@ class Values:
         return self.each("dev", "logits") if name == "dev" else None
 
 
+def compared(pack: Pack) -> set[tuple[str, str, str]]:
+    """Run, step and part of everything that `Values.of_rung` reads."""
+    kept = {("eval", "0", "parameters"), *(("eval", "1", part) for part in ("hidden", "logits", "loss"))}
+    kept |= {("dev", step.name, "logits") for step in pack.run("dev").steps}
+    for run in (pack.run("train"), pack.run("steep")):
+        kept |= {(run.name, "1", part) for part in ("gradients", "norm", "clipped")}
+        kept |= {(run.name, step.name, "loss") for step in run.steps}
+        kept |= {(run.name, step, "parameters") for step in (first_moving(run), run.steps[-1].name)}
+    return kept
+
+
 def first_moving(run: PackRun) -> str:
     """The first step whose rate is above 0: a warm-up may begin at 0, and the weights stay."""
     return next((step.name for step in run.steps if step.learning_rate > 0), run.steps[-1].name)

@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from backends.torch.reference import Network, record, replay
+from benchmarks.port.answers import Answers, noises_of
 from benchmarks.port.check import Check
 from benchmarks.port.mapping import Names
 from benchmarks.port.own_values import OwnValues
@@ -148,44 +149,32 @@ def neurons(weights: Weights, orders: dict[str, np.ndarray]) -> Weights:
     return moved
 
 
-def alarms(pack: Pack, answers: Path, numbers: list[int], change: str | None = None) -> dict[int, list[str]]:
-    """Rungs that do not hold, by the variant's number. `answers` is a folder that gets the reference's answers."""
+def alarms(pack: Pack, folder: Path, numbers: list[int]) -> dict[int, list[str]]:
+    """Rungs that do not hold, by the variant's number. `folder` gets the reference's recordings."""
     torch.set_num_threads(1)
-    for precision in ("float64", "float32"):
-        record(pack, answers / precision, precision)
-    _replay(pack, answers / "float32", answers / "replayed")
-    found = {}
+    exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
+    for values, precision in ((exact, "float64"), (single, "float32")):
+        record(pack, values.folder, precision)
+    _replay(pack, single.folder, replayed.folder)
+    answers, found = Answers(exact, noises_of(exact, single, replayed)), {}
     for number in numbers:
         with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(scratch)
-            if change is None:
-                Variant(number).record(pack, folder / "recording")
-            else:
-                record(pack, folder / "recording", "float32", change)
-            wrong = failing(pack, folder / "recording", folder, answers)
+            Variant(number).record(pack, Path(scratch) / "recording")
+            wrong = failing(pack, Path(scratch) / "recording", Path(scratch), answers)
         if wrong:
             found[number] = wrong
     return found
 
 
-def failing(pack: Pack, folder: Path, scratch: Path, answers: Path) -> list[str]:
+def failing(pack: Pack, folder: Path, scratch: Path, answers: Answers) -> list[str]:
     """Rungs of a recording under the pack's names that do not hold, each with its verdict."""
     shapes = pack.wanted.parts["parameters"]
     names = Names(Map({name: {"from": name, "shape": shape} for name, shape in shapes.items()}), [])
     recording = Recording.read(folder, pack)
     mine = write_values(recording, names, pack, scratch / "mine")
     _replay(pack, mine.folder, scratch / "replayed")
-    single = Values(answers / "float32", pack)
-    check = Check(
-        pack=pack,
-        names=names,
-        recording=recording,
-        mine=mine,
-        exact=Values(answers / "float64", pack),
-        single=single,
-        own=OwnValues(mine, Values(scratch / "replayed", pack)),
-        own_noise=OwnValues(single, Values(answers / "replayed", pack)),
-    )
+    own = OwnValues(mine, Values(scratch / "replayed", pack))
+    check = Check(pack, names, recording, mine, own, answers)
     return [f"{found.rung} {found.state}" for found in check.found() if found.state not in ("holds", "not seen")]
 
 

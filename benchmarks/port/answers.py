@@ -1,0 +1,101 @@
+"""The reference's answers to a pack, kept by the pack's id: the truth, and the errors of its own float32."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import Struct
+
+from benchmarks.parity.ladder import Differences
+from benchmarks.parity.rungs import RUNGS
+from benchmarks.port.own_values import OwnValues
+from benchmarks.port.reference import Reference
+from benchmarks.port.values import Values, compared
+from benchmarks.workers.environments import CHECKOUT
+from shared.files import cache_dir, from_json, to_json, whole_folder, write_whole
+from shared.pack import Pack
+from shared.reference import Done, Record, Replay
+
+CODE = (
+    "shared/pack.py",
+    "shared/recipe.py",
+    "backends/torch/reference.py",
+    "backends/torch/optimizer.py",
+    "benchmarks/port/own.py",
+    "benchmarks/port/own_values.py",
+    "benchmarks/port/values.py",
+)
+"""Files that decide the answers."""
+
+Errors = dict[str, dict[str, float]]
+"""The largest error of each array, by rung and name."""
+
+
+class Noises(Struct, frozen=True):
+    """Errors of the reference's own float32."""
+
+    from_pack: Errors
+    """By the truth."""
+    by_itself: Errors
+    """By what follows from its own values."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The reference's answers to one pack."""
+
+    exact: Values
+    """In float64, as far as rungs compare it: the truth."""
+    noises: Noises
+
+    @classmethod
+    def to(cls, pack: Pack, reference: Reference) -> Answers:
+        """The answers: from the cache, or computed now. Raises ProcessFailed."""
+        digest = hashlib.sha256(repr(sorted(reference.environment.versions.items())).encode())
+        for file in CODE:
+            digest.update((CHECKOUT / file).read_bytes())
+        target = cache_dir() / "references" / f"{pack.contents.id}-{digest.hexdigest()[:12]}"
+        if not target.is_dir():
+            with whole_folder(target) as partial:
+                _compute(pack, reference, partial)
+        noises = from_json((target / "noises.json").read_bytes(), Noises)
+        return cls(Values(target / "float64", pack), noises)
+
+
+def _compute(pack: Pack, reference: Reference, folder: Path) -> None:
+    """Fills the folder. The float32 recording leaves its errors alone: it may be many times the model's size."""
+    source, exact = str(pack.folder.absolute()), Values(folder / "float64", pack)
+    single, replayed = Values(folder / "float32", pack), Values(folder / "replayed", pack)
+    for values, precision in ((exact, "float64"), (single, "float32")):
+        question = Record(pack=source, out=str(values.folder), precision=precision, threads=reference.threads)  # type: ignore[arg-type]
+        reference.ask(question, Done)
+    keep(exact)
+    again = Replay(pack=source, recording=str(single.folder), out=str(replayed.folder), threads=reference.threads)
+    reference.ask(again, Done)
+    write_whole(folder / "noises.json", to_json(noises_of(exact, single, replayed)))
+    for values in (single, replayed):
+        shutil.rmtree(values.folder)
+
+
+def keep(exact: Values) -> None:
+    """Deletes the parts that no rung compares."""
+    kept = compared(exact.pack)
+    for file in exact.folder.glob("*/*/*.npz"):
+        if (file.parts[-3], file.parts[-2], file.stem) not in kept:
+            file.unlink()
+
+
+def noises_of(exact: Values, single: Values, replayed: Values) -> Noises:
+    """The errors of a float32 recording, and of what follows from its own values."""
+    from_pack, by_itself, own = {}, {}, OwnValues(single, replayed)
+    for rung in RUNGS:
+        right, rounded = exact.of_rung(rung.name), single.of_rung(rung.name)
+        if right and rounded:
+            from_pack[rung.name] = Differences.between(rounded, right).errors
+        found = own.of_rung(rung.name)
+        if found is not None:
+            by_itself[rung.name] = found.errors
+    return Noises(from_pack, by_itself)
