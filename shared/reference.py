@@ -6,7 +6,6 @@ The program is backends.torch.reference; the question lies in its folder as job.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from msgspec import Struct
 
@@ -45,11 +44,11 @@ class Described(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="record"):
-    """Answers a pack as a port would: leaves a recording."""
+    """Answers a pack as a port would: leaves the recordings `out/float64` and `out/float32`, and in `out/replayed` what
+    `Replay` makes of the latter."""
 
     pack: str
     out: str
-    precision: Literal["float32", "float64"]
     threads: int
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
 from shared.pack import Arrays, Pack, part_file, write_part
 from shared.reference import Done, Record
@@ -25,13 +26,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def float32(pack: Pack, out: Path) -> Path:
+    """The reference's own float32 recording."""
+    Reference.find({}, 1).ask(Record(pack=str(pack.folder), out=str(out), threads=1), Done)
+    return out / "float32"
+
+
 @pytest.fixture(scope="module")
 def sound(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reference's own float32 recording, as a sound port would make it."""
-    out = tmp_path_factory.mktemp("sound") / "recording"
-    question = Record(pack=str(folder), out=str(out), precision="float32", threads=1)
-    Reference.find({}, 1).ask(question, Done)
-    return out
+    """A recording as a sound port would make it."""
+    return float32(Pack.read(folder), tmp_path_factory.mktemp("sound"))
 
 
 @pytest.fixture
@@ -272,3 +276,64 @@ def test_a_command_that_fails_is_not_checked(folder: Path, tmp_path: Path, capsy
     assert "ended with exit code 3; nothing is checked" in capsys.readouterr().err
     assert run_port("run", "--pack", folder, "--out", out, "--", "no-such-command") == 2
     assert run_port("run", "--pack", folder, "--out", out) == 2
+
+
+SMALL = {
+    "vocab_size": 1000,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "id2label": {"0": "a", "1": "b", "2": "c"},
+    "label2id": {"a": 0, "b": 1, "c": 2},
+}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "roberta", "pad_token_id": 1, "type_vocab_size": 1},
+        {"model_type": "albert", "embedding_size": 16, "pad_token_id": 0},
+        {"model_type": "electra", "embedding_size": 16, "pad_token_id": 0},
+        {"model_type": "mpnet", "pad_token_id": 1},
+        {"model_type": "deberta-v2", "pad_token_id": 0, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
+        {"model_type": "modernbert", "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2},
+    ],
+    ids=lambda config: str(config["model_type"]),
+)
+def test_any_classifier_of_transformers_can_be_packed(config: dict[str, Any], tmp_path: Path) -> None:
+    """Its states are found in its module tree, and its own float32 holds."""
+    reference = Reference.find({}, 1)
+    with generated(SMALL | config) as source:
+        pack = make_pack(source, tmp_path / "pack", reference)
+    assert list(pack.wanted.runs["eval"]["1"]["hidden"]) == ["embeddings", "layers/0", "layers/1", "pooled"]
+    recording = float32(pack, tmp_path)
+    assert check(recording, pack.folder) == 0
+    assert {rung for rung, state in states(recording).items() if state == "not seen"} == {"batches", "dropout"}
+
+
+def test_a_network_that_transformers_does_not_know_is_refused(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(SMALL | {"model_type": "perceptron"}))
+    assert run_port("pack", "--config", tmp_path / "config.json", "--out", tmp_path / "pack") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "transformers builds no classifier of" in line
+    assert not (tmp_path / "pack").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pack", "--task", "mrpc"], "--task and --model go together"),
+        (["pack", "--max-len", "16", "32"], "a pack has one recipe"),
+        (["check", "nowhere"], "nowhere is no folder"),
+        (["check", "nowhere", "--pack", "nothing"], "nothing is no pack"),
+        (["check", "nowhere", "--require", "summit"], "--require 'summit': the rungs are parameters"),
+        (["check", "nowhere", "--map", "none.toml"], "is no folder"),
+    ],
+)
+def test_bad_options_are_refused(folder: Path, capsys: Any, arguments: list[str], message: str) -> None:
+    if arguments[0] == "check" and "--pack" not in arguments:
+        arguments = [*arguments, "--pack", str(folder)]
+    assert run_port(*arguments) == 2
+    assert message in capsys.readouterr().err

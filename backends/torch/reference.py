@@ -315,7 +315,13 @@ def _answer(question: Question) -> Described | Done:
         return Done()
     pack = Pack.read(Path(question.pack))
     if isinstance(question, Record):
-        record(pack, Path(question.out), question.precision)
+        out = Path(question.out)
+        for precision in ("float64", "float32"):
+            record(pack, out / precision, precision)
+        again = Replay(
+            pack=question.pack, recording=str(out / "float32"), out=str(out / "replayed"), threads=question.threads
+        )
+        replay(again)
         return Done()
     for number, change in enumerate(CHANGES):
         record(pack, Path(question.out) / str(number), "float64", change)

@@ -17,7 +17,7 @@ from benchmarks.port.values import Values, compared
 from benchmarks.workers.environments import CHECKOUT
 from shared.files import cache_dir, from_json, to_json, whole_folder, write_whole
 from shared.pack import Pack
-from shared.reference import Done, Record, Replay
+from shared.reference import Done, Record
 
 CODE = (
     "shared/pack.py",
@@ -67,14 +67,9 @@ class Answers:
 
 def _compute(pack: Pack, reference: Reference, folder: Path) -> None:
     """Fills the folder. The float32 recording leaves its errors alone: it may be many times the model's size."""
-    source, exact = str(pack.folder.absolute()), Values(folder / "float64", pack)
-    single, replayed = Values(folder / "float32", pack), Values(folder / "replayed", pack)
-    for values, precision in ((exact, "float64"), (single, "float32")):
-        question = Record(pack=source, out=str(values.folder), precision=precision, threads=reference.threads)  # type: ignore[arg-type]
-        reference.ask(question, Done)
+    reference.ask(Record(pack=str(pack.folder.absolute()), out=str(folder), threads=reference.threads), Done)
+    exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
     keep(exact)
-    again = Replay(pack=source, recording=str(single.folder), out=str(replayed.folder), threads=reference.threads)
-    reference.ask(again, Done)
     write_whole(folder / "noises.json", to_json(noises_of(exact, single, replayed)))
     for values in (single, replayed):
         shutil.rmtree(values.folder)

@@ -17,6 +17,15 @@ from shared.files import to_json, write_whole
 SHOWN = {"holds": "holds", "wrong": "WRONG by itself", "follows": "follows", "parts": "PARTS", "not seen": "not seen"}
 STYLES = {"WRONG by itself": "bold red", "PARTS": "bold red", "follows": "yellow", "not seen": "dim", "holds": "green"}
 
+BEFORE = {
+    "norm, steep": "norm",
+    "clipped, steep": "clipped",
+    "last step": "first step",
+    "last step, steep": "first step, steep",
+    "losses, steep": "losses",
+}
+"""Rungs that repeat another one's arithmetic."""
+
 
 def write_report(checked: Checked, out: Path) -> None:
     """Writes check.json, check.md and check.png under `out`."""
@@ -82,20 +91,24 @@ def _notes(checked: Checked) -> list[str]:
 
 def verdict(checked: Checked) -> list[str]:
     """Paragraphs that say what was found."""
-    lines = [_wrong(found, checked) for found in checked.rungs if found.state in ("wrong", "parts")]
+    wrong = [found for found in checked.rungs if found.state in ("wrong", "parts")]
+    names = [found.rung for found in wrong]
+    again = [name for name in names if BEFORE.get(name) in names]
+    lines = [_wrong(found, checked) for found in wrong if found.rung not in again]
+    if again:
+        lines.append(f"So are the rungs of the same arithmetic: {'; '.join(again)}.")
     follows = [found.rung for found in checked.rungs if found.state == "follows"]
     if follows:
         lines.append(
-            f"Because of that: {', '.join(follows)}. They hold by the port's own values, or cannot be told from it."
+            f"Because of that: {'; '.join(follows)}. They hold by the port's own values, or cannot be told from it."
         )
     unseen = [found.rung for found in checked.rungs if found.state == "not seen"]
+    if not wrong:
+        lines.append(f"Every rung that was seen holds ({len(checked.rungs) - len(unseen)} of {len(checked.rungs)}).")
     if unseen:
-        lines.append(f"Not seen: {', '.join(unseen)}.")
+        lines.append(f"Not seen: {'; '.join(unseen)}.")
     if checked.missing_rungs:
-        lines.append(f"Required and not seen: {', '.join(checked.missing_rungs)}.")
-    if not lines or (checked.holds and not any(f.state in ("wrong", "parts") for f in checked.rungs)):
-        seen = len(checked.rungs) - len(unseen)
-        lines.insert(0, f"Every rung that was seen holds ({seen} of {len(checked.rungs)}).")
+        lines.append(f"Required and not seen: {'; '.join(checked.missing_rungs)}.")
     return lines
 
 

@@ -1,0 +1,91 @@
+"""The arithmetic of port checks compared with torch's own, and sound variants of a port. Runs in torch's
+environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
+    import numpy as np
+    import pytest
+    import torch
+
+    from benchmarks.port.own import Adam, clipped, cross_entropy, global_norm
+    from benchmarks.port.pack import generated, make_pack
+    from benchmarks.port.reference import Reference
+    from shared.pack import Pack, Settings
+    from tests.backends.sound_variants import alarms
+
+    NAMES = ("a.weight", "a.bias", "b.weight")
+
+    def settings(**changed: object) -> Settings:
+        usual = {
+            "optimizer": "adamw",
+            "learning_rate": 1e-3,
+            "schedule": "constant",
+            "warm_up_steps": 0,
+            "total_steps": 5,
+            "beta1": 0.9,
+            "beta2": 0.99,
+            "eps": 1e-4,
+            "eps_place": "after",
+            "bias_correction": True,
+            "decay": 0.1,
+            "decayed": ["a.weight", "b.weight"],
+            "clip": 0.5,
+            "dropout": 0.0,
+            "num_labels": 2,
+        }
+        return Settings(**usual | changed)  # type: ignore[arg-type]
+
+    def arrays(random: np.random.RandomState) -> dict[str, np.ndarray]:
+        return {name: random.standard_normal((4, 3)) for name in NAMES}
+
+    @pytest.mark.parametrize("optimizer", ["adamw", "adam"])
+    def test_steps_are_those_of_torch(optimizer: str) -> None:
+        """Five steps at rates that change, clipped, in float64."""
+        random, chosen = np.random.RandomState(3), settings(optimizer=optimizer)
+        weights = arrays(random)
+        parameters = {name: torch.nn.Parameter(torch.from_numpy(array.copy())) for name, array in weights.items()}
+        groups = [
+            {"params": [p], "weight_decay": chosen.decay * (name in chosen.decayed)} for name, p in parameters.items()
+        ]
+        kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.Adam
+        theirs = kind(groups, betas=(chosen.beta1, chosen.beta2), eps=chosen.eps)
+        mine = Adam(chosen)
+        for step in range(5):
+            gradients, rate = arrays(random), 1e-2 * (step + 1)
+            for name, parameter in parameters.items():
+                parameter.grad = torch.from_numpy(gradients[name].copy())
+            norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), 0.5)
+            assert float(norm) == pytest.approx(float(global_norm(gradients)), rel=1e-12)
+            small = clipped(gradients, 0.5)
+            for group in theirs.param_groups:
+                group["lr"] = rate
+            theirs.step()
+            weights = mine.step(weights, small, rate)
+            for name, parameter in parameters.items():
+                assert parameter.grad is not None
+                np.testing.assert_allclose(small[name], parameter.grad.numpy(), rtol=1e-12)
+                np.testing.assert_allclose(weights[name], parameter.detach().numpy(), rtol=1e-12)
+
+    def test_the_loss_is_that_of_torch() -> None:
+        random = np.random.RandomState(4)
+        logits, labels = 30 * random.standard_normal((6, 3)), random.randint(0, 3, 6)
+        theirs = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels))
+        assert float(cross_entropy(logits, labels)) == pytest.approx(float(theirs), rel=1e-12)
+
+    def test_a_bound_above_the_norm_clips_nothing() -> None:
+        gradients = arrays(np.random.RandomState(5))
+        for clip in (None, 1e3):
+            assert all((clipped(gradients, clip)[name] == gradients[name]).all() for name in NAMES)
+
+    @pytest.fixture(scope="module")
+    def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+        with generated() as source:
+            return make_pack(source, tmp_path_factory.mktemp("port") / "pack", Reference.find({}, 1))
+
+    def test_sound_variants_raise_no_alarm(pack: Pack, tmp_path: Path) -> None:
+        """`python -m tests.backends.sound_variants` tries 200."""
+        assert alarms(pack, tmp_path, list(range(16))) == {}
