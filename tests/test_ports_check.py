@@ -11,6 +11,7 @@ import pytest
 from benchmarks.parity.rungs import RUNG
 from benchmarks.port.__main__ import main
 from benchmarks.workers.environments import find_python
+from shared.pack import Pack
 from tests.ports import MISTAKES, PORTS, Mistake, run_port
 
 CHECKED = {
@@ -35,12 +36,9 @@ def command(*arguments: str | Path) -> int:
     return ended.value.code
 
 
-@pytest.fixture(scope="session")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The default pack."""
-    folder = tmp_path_factory.mktemp("ports") / "pack"
-    assert command("pack", "--out", folder) == 0
-    return folder
+@pytest.fixture
+def pack(default_pack: Pack) -> Path:
+    return default_pack.folder
 
 
 def recorded(port: str, pack: Path, folder: Path, mistake: Mistake | None = None) -> Path:

@@ -64,9 +64,12 @@ def run(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise InputError("no command to run; pass it after --, as in: run --pack pack -- python my_train.py")
+    from benchmarks.port.map_file import find_file
     from shared.pack import Pack
 
     Pack.read(options.pack)
+    if options.map is not None:
+        find_file(options.map)
     if options.recording.is_dir() and any(options.recording.iterdir()):
         raise InputError(f"--out {options.recording} is not empty; remove it, or pass another folder")
     check_writable("--out", options.recording)
@@ -117,7 +120,13 @@ def _parser() -> Parser:
     running.set_defaults(run=run)
     for one in (checking, running):
         one.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack")
-        one.add_argument("--map", type=Path, metavar="FILE", help="a map.toml of your names, in place of one by value")
+        one.add_argument(
+            "--map",
+            type=Path,
+            metavar="MAP",
+            help="a map.toml of your names, in place of one by value; or one that is shipped: flax, gluonnlp, google, "
+            "keras-hub, paddlenlp",
+        )
         one.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
         one.add_argument(
             "--report",

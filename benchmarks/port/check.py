@@ -21,7 +21,8 @@ from benchmarks.parity.ladder import (
 )
 from benchmarks.parity.rungs import RUNG, RUNGS, Rung
 from benchmarks.port.answers import Answers
-from benchmarks.port.mapping import Names, find_names, write_map
+from benchmarks.port.map_file import write_map
+from benchmarks.port.mapping import Names, find_names
 from benchmarks.port.own_values import OwnValues
 from benchmarks.port.recording import Recording
 from benchmarks.port.reference import Reference
@@ -220,7 +221,7 @@ def check(
         own = OwnValues(mine, Values(replayed, pack))
         rungs = Check(pack, names, recording, mine, own, answers).found()
     if names.map.entries:
-        write_map(names, map_file)
+        write_map(names.map.entries, map_file)
     seen = {found.rung for found in rungs if found.state != "not seen"}
     missing = [name for name in require if name not in seen]
     return Checked(

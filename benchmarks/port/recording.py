@@ -74,6 +74,14 @@ class Recording:
                 return self.arrays(run.name, "0", "parameters")
         return None
 
+    def parameter_names(self, pack: Pack) -> list[str]:
+        """The port's names of its parameters: as loaded, else of the first part by them; none if none was recorded."""
+        loaded = self.loaded(pack)
+        if loaded is not None:
+            return list(loaded)
+        named = sorted((key for key in self.files if key[2] in PARAMETERS), key=lambda key: PARAMETERS.index(key[2]))
+        return list(self.arrays(*named[0])) if named else []
+
     def _check_shapes(self, pack: Pack, run: str, step: str, part: str) -> None:
         wanted = pack.wanted.shapes(run, step, part)
         where = f"{self.folder.name}/{run}/{step}/{part}"

@@ -12,8 +12,6 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     import torch
 
     from benchmarks.port.own import Adam, clipped, cross_entropy, global_norm
-    from benchmarks.port.pack import generated, make_pack
-    from benchmarks.port.reference import Reference
     from shared.pack import Pack, Settings
     from tests.backends.sound_variants import alarms
 
@@ -81,11 +79,6 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         for clip in (None, 1e3):
             assert all((clipped(gradients, clip)[name] == gradients[name]).all() for name in NAMES)
 
-    @pytest.fixture(scope="module")
-    def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
-        with generated() as source:
-            return make_pack(source, tmp_path_factory.mktemp("port") / "pack", Reference.find({}, 1))
-
-    def test_sound_variants_raise_no_alarm(pack: Pack, tmp_path: Path) -> None:
+    def test_sound_variants_raise_no_alarm(default_pack: Pack, tmp_path: Path) -> None:
         """`python -m tests.backends.sound_variants` tries 200."""
-        assert alarms(pack, tmp_path, list(range(16))) == {}
+        assert alarms(default_pack, tmp_path, list(range(16))) == {}
