@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from benchmarks.port.__main__ import main
+from benchmarks.port.reference import Reference
 from shared.pack import Arrays, Pack, part_file, write_part
+from shared.reference import Done, Record
 
 
 def run_port(*arguments: str | Path) -> int:
@@ -21,6 +23,12 @@ def run_port(*arguments: str | Path) -> int:
     code = ended.value.code
     assert isinstance(code, int)
     return code
+
+
+def float32(pack: Pack, out: Path) -> Path:
+    """The reference's own float32 recording, which it leaves in `out`."""
+    Reference.find({}, 1).ask(Record(pack=str(pack.folder), out=str(out), threads=1), Done)
+    return out / "float32"
 
 
 def copy_of(recording: Path, target: Path) -> Path:

@@ -14,20 +14,13 @@ import pytest
 from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
 from shared.pack import Arrays, Pack, part_file, write_part
-from shared.reference import Done, Record
-from tests.recordings import as_a_port_names, change, change_all, copy_of, run_port
+from tests.recordings import as_a_port_names, change, change_all, copy_of, float32, run_port
 
 
 @pytest.fixture
 def folder(default_pack: Pack) -> Path:
     """The default pack."""
     return default_pack.folder
-
-
-def float32(pack: Pack, out: Path) -> Path:
-    """The reference's own float32 recording."""
-    Reference.find({}, 1).ask(Record(pack=str(pack.folder), out=str(out), threads=1), Done)
-    return out / "float32"
 
 
 @pytest.fixture(scope="module")

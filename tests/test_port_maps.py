@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,10 @@ import pytest
 from benchmarks.port.map_file import read_map, shipped_maps
 from benchmarks.port.mapping import find_names
 from benchmarks.port.recording import Recording
-from benchmarks.port.reference import Reference
 from shared.errors import InputError
 from shared.pack import Arrays, Pack, write_part
 from tests.port_layouts import TABLES, as_framework
-from tests.recordings import change_all, run_port
+from tests.recordings import change_all, float32, run_port
 
 LAYERS, HEADS, WIDTH = 2, 4, 64
 
@@ -76,8 +74,7 @@ def test_every_shipped_map_is_tested_and_in_the_help(capsys: pytest.CaptureFixtu
 
 def test_a_check_with_a_shipped_map_holds(pack: Pack, tmp_path: Path) -> None:
     """Gradients and updated parameters too."""
-    recording = tmp_path / "recording"
-    shutil.copytree(Reference.find({}, 1).answers(pack).single, recording)
+    recording = float32(pack, tmp_path)
     for part in ("parameters", "gradients", "clipped"):
         change_all(recording, part, lambda arrays: as_framework(TABLES["keras-hub"], arrays, LAYERS, HEADS))
     assert run_port("check", recording, "--pack", pack.folder, "--map", "keras-hub") == 0
