@@ -18,12 +18,15 @@ class Describe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     """Builds a model, and tells what a pack of it needs to know."""
 
     source: str
-    """Folder with config.json, weights.npz unless `perturb` makes them, and batches."""
+    """Folder with config.json, batches and, unless one of the next two is given, weights.npz."""
     batch: str
     """File of the first training batch."""
-    perturb: float | None
+    perturb: float | None = None
     """If given, the weights are transformers' first ones, each moved by a normal number times this; they are written
     to the source."""
+    checkpoint: str | None = None
+    """If given, the weights are those of this folder in HuggingFace's layout, and transformers' first ones for a head
+    that it lacks; they are written to the source."""
     threads: int
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.weights import WEIGHTS
 from shared.pack import Arrays, Pack, part_file, write_part
 from tests.recordings import as_a_port_names, change, change_all, copy_of, float32, run_port
 
@@ -220,6 +223,24 @@ def test_a_faulty_recording_is_refused_in_one_line(
     assert not (recording / "check.json").exists()
 
 
+def test_names_of_a_port_are_no_markup(recording: Path, folder: Path) -> None:
+    """Not in the page, which may go into an issue tracker."""
+    name = "<img src=x onerror=alert(1)>|\n# heading `x`"
+    stranger = np.random.RandomState(0).standard_normal((7, 5)).astype(np.float32)
+    change(recording, "eval", "0", "parameters", lambda arrays: arrays | {name: stranger})
+    assert check(recording, folder) == 0
+    page = (recording / "check.md").read_text()
+    assert "?img src?x onerror?alert(1)???? heading ?x? is no parameter of the pack" in page
+    assert str(recording.parent) not in page
+    assert str(folder) not in page
+
+
+def test_a_damaged_map_is_refused(recording: Path, folder: Path, capsys: Any) -> None:
+    (recording / "map.json").write_text(json.dumps({"format": 1, "entries": 3, "ambiguous": [], "unmatched": []}))
+    assert check(recording, folder) == 2
+    assert "its map is damaged" in capsys.readouterr().err
+
+
 def test_nan_is_named_with_its_first_place(recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def with_nan(arrays: Arrays) -> Arrays:
         array = arrays["layers/1"].copy()
@@ -304,6 +325,26 @@ def test_any_classifier_of_transformers_can_be_packed(config: dict[str, Any], tm
     assert {rung for rung, state in states(recording).items() if state == "not seen"} == {"batches", "dropout"}
 
 
+def test_a_checkpoint_is_packed_with_its_own_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_port("pack", "--model", "random:bert-tiny", "--out", tmp_path / "pack") == 0
+    assert "random:bert-tiny with generated ids" in capsys.readouterr().out
+    packed, stored = Pack.read(tmp_path / "pack").weights, load_file(resolve_model("random:bert-tiny") / WEIGHTS)
+    assert len(packed) == len(stored) + 2
+    for name, array in stored.items():
+        found = packed[name] if name in packed else packed[f"bert.{name}"]
+        assert (found == array).all()
+
+
+def test_a_task_is_packed_with_its_first_batches(tmp_path: Path) -> None:
+    options = ["--task", "paraphrase", "--model", "random:bert-tiny", "--steps", "3", "--batch-size", "4"]
+    assert run_port("pack", *options, "--max-len", "24", "--out", tmp_path / "pack") == 0
+    pack = Pack.read(tmp_path / "pack")
+    assert [len(run.steps) for run in pack.contents.runs] == [1, 1, 3, 2, 3]
+    assert pack.batch(pack.run("train").steps[2])["input_ids"].shape == (4, 24)
+    assert (pack.folder / "vocab.txt").is_file()
+    assert check(float32(pack, tmp_path), pack.folder) == 0
+
+
 def test_a_network_that_transformers_does_not_know_is_refused(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "config.json").write_text(json.dumps(SMALL | {"model_type": "perceptron"}))
     assert run_port("pack", "--config", tmp_path / "config.json", "--out", tmp_path / "pack") == 2
@@ -315,7 +356,8 @@ def test_a_network_that_transformers_does_not_know_is_refused(tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pack", "--task", "mrpc"], "--task and --model go together"),
+        (["pack", "--task", "mrpc"], "--task needs --model"),
+        (["pack", "--model", "minilm", "--config", "c.json"], "--config is for random weights"),
         (["pack", "--max-len", "16", "32"], "a pack has one recipe"),
         (["check", "nowhere"], "nowhere is no folder"),
         (["check", "nowhere", "--pack", "nothing"], "nothing is no pack"),

@@ -278,17 +278,35 @@ def _read(file: Path) -> Weights | None:
         return {name: arrays[name] for name in arrays.files}
 
 
+def _moved(weights: Weights, by: float) -> Weights:
+    random = np.random.RandomState(SEED)
+    return {
+        name: weight + np.float32(by) * random.standard_normal(weight.shape).astype(np.float32)
+        for name, weight in weights.items()
+    }
+
+
+def _pretrained(source: Path, checkpoint: str) -> Weights:
+    """The checkpoint's weights. Raises InputError if transformers does not read them."""
+    torch.manual_seed(SEED)
+    config = AutoConfig.from_pretrained(source)
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"transformers does not read {checkpoint} ({str(error).strip().splitlines()[0]})") from None
+    return {name: p.detach().numpy() for name, p in model.named_parameters()}
+
+
 def describe(question: Describe) -> Described:
     """Builds the source's model and tells its shapes, and the norm of its first gradients."""
     source = Path(question.source)
     network = Network.build(source, "float32")
     if question.perturb is not None:
-        random = np.random.RandomState(SEED)
-        moved = {
-            name: weight + np.float32(question.perturb) * random.standard_normal(weight.shape).astype(np.float32)
-            for name, weight in network.weights().items()
-        }
-        np.savez(source / PACK_WEIGHTS, **moved)
+        np.savez(source / PACK_WEIGHTS, **_moved(network.weights(), question.perturb))  # type: ignore[arg-type]
+    if question.checkpoint is not None:
+        np.savez(source / PACK_WEIGHTS, **_pretrained(source, question.checkpoint))  # type: ignore[arg-type]
     with np.load(source / PACK_WEIGHTS) as file:
         network.load({name: file[name] for name in file.files})
     with np.load(source / question.batch) as file:

@@ -43,8 +43,8 @@ def pack(options: argparse.Namespace) -> int:
     (recipe, *others) = recipes(options)
     if others:
         raise InputError("a pack has one recipe; pass one value of each option")
-    if (options.task is None) != (options.model is None):
-        raise InputError("--task and --model go together; pass both, or neither for generated ids on a small BERT")
+    if options.task is not None and options.model is None:
+        raise InputError("--task needs --model, whose tokenizer makes ids of its rows; pass both")
     check_writable("--out", options.out)
     return pack_for(options, recipe, chosen_pythons(options.python), choose_threads(options.threads))
 
@@ -96,8 +96,13 @@ def _parser() -> Parser:
         help="config.json of another network that transformers "
         "builds a classifier of, with random weights; without it, a small BERT",
     )
-    making.add_argument("--task", metavar="NAME", help="a task's rows, in place of generated ids")
-    making.add_argument("--model", metavar="NAME", help="its checkpoint, as benchmarks.run takes it")
+    making.add_argument("--task", metavar="NAME", help="a task's rows, in place of generated ids; needs --model")
+    making.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a checkpoint, as benchmarks.run takes it; without --task, any classifier that transformers reads, with "
+        "generated ids",
+    )
     making.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
     making.add_argument("--steps", type=int, default=6, metavar="N", help="training steps of a task's pack")
     add_interpreter_options(making)

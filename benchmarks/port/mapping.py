@@ -6,16 +6,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import Struct, field
 
 from benchmarks.port.map_file import read_map
-from benchmarks.port.recording import Recording
+from benchmarks.port.recording import Recording, shown_name
 from recorder.concord_recorder import Map, RecorderError, find_map
 from shared.errors import InputError
 from shared.pack import Arrays, Pack
 
 CLOSE = 0.1
 """An array is taken for a parameter that it differs from if by no more than this share of its largest entry."""
+
+
+class _Entry(Struct, frozen=True, kw_only=True):
+    """An entry of map.json."""
+
+    name: str = field(name="from")
+    shape: list[int]
+    split: list[int] | None = None
+    take: tuple[int, int] | None = None
+    transpose: list[int] | None = None
+    covers: list[int] | None = None
+
+
+class _Unmatched(Struct, frozen=True, kw_only=True):
+    """An array of the port that is no parameter of the pack."""
+
+    name: str
+    nearest: str | None
+    difference: float | None
+    entry: _Entry | None
+
+
+class _MapJson(Struct, frozen=True, kw_only=True):
+    """map.json, as far as it is checked."""
+
+    entries: dict[str, _Entry]
+    ambiguous: list[str]
+    unmatched: list[_Unmatched]
+    missing: list[str]
 
 
 @dataclass(frozen=True)
@@ -31,8 +62,8 @@ class Names:
         """The arrays under the pack's names. Raises InputError if a shape does not fit."""
         try:
             return self.map.apply(arrays)
-        except RecorderError as error:
-            raise InputError(str(error)) from None
+        except (RecorderError, KeyError, TypeError) as error:
+            raise InputError(f"the map does not fit ({error}); record again, or pass --map") from None
 
 
 def find_names(pack: Pack, recording: Recording, given: Path | None) -> Names:
@@ -46,10 +77,26 @@ def find_names(pack: Pack, recording: Recording, given: Path | None) -> Names:
         return Names(_by_name(shapes), [])
     heads = pack.contents.runs[0].settings.heads or 1
     try:
-        found = Map.from_json(recording.found_map) if recording.found_map else find_map(pack.weights, loaded, heads)
-    except (RecorderError, KeyError, TypeError) as error:
+        if recording.found_map:
+            msgspec.convert(recording.found_map, _MapJson)
+            found = Map.from_json(recording.found_map)
+        else:
+            found = find_map(pack.weights, loaded, heads)
+        names = _with_nearest(found, pack)
+    except (RecorderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{recording.folder}: its map is damaged ({error}); record again") from None
-    unmatched = []
+    if not names.map.entries:
+        first = names.unmatched[0] if names.unmatched else "nothing was recorded"
+        raise InputError(
+            f"{recording.folder}: no parameter has the values of one of the pack's ({first}); load the pack's weights, "
+            "or pass --map"
+        )
+    return names
+
+
+def _with_nearest(found: Map, pack: Pack) -> Names:
+    """The map, and of what it could not match the nearest parameter, if that has no other array and is close."""
+    shapes, unmatched = pack.wanted.parts["parameters"], []
     for port in found.unmatched:
         target = port["nearest"] or port["name"]
         entry = port["entry"] or {"from": port["name"], "shape": shapes.get(target)}
@@ -57,12 +104,6 @@ def find_names(pack: Pack, recording: Recording, given: Path | None) -> Names:
         if target in shapes and target not in found.entries and close:
             found.entries[target] = entry
         unmatched.append(_in_words(port))
-    if not found.entries:
-        first = unmatched[0] if unmatched else "nothing was recorded"
-        raise InputError(
-            f"{recording.folder}: no parameter has the values of one of the pack's ({first}); load the pack's weights, "
-            "or pass --map"
-        )
     return Names(found, unmatched)
 
 
@@ -72,4 +113,4 @@ def _by_name(shapes: dict[str, list[int]]) -> Map:
 
 def _in_words(port: dict[str, Any]) -> str:
     near = f"; nearest: {port['nearest']}, off by {port['difference']:.1e}" if port["nearest"] else ""
-    return f"{port['name']} is no parameter of the pack{near}"
+    return f"{shown_name(port['name'])} is no parameter of the pack{near}"

@@ -98,7 +98,8 @@ class Source:
     about: str
     recipe: Recipe
     perturb: float | None = None
-    """See `shared.reference.Describe`."""
+    checkpoint: Path | None = None
+    """See `shared.reference.Describe` for these two."""
 
 
 @contextmanager
@@ -110,6 +111,18 @@ def generated(config: dict[str, Any] | None = None) -> Iterator[Source]:
         name = "a small BERT" if config is None else f"a {chosen.get('model_type')}"
         recipe = Recipe(batch_size=4, warm_up=WARM_UP_STEPS / STEPS)
         yield Source(Path(scratch), f"{name} with generated ids", recipe, PERTURB)
+
+
+@contextmanager
+def of_checkpoint(checkpoint: Path, name: str) -> Iterator[Source]:
+    """The source of a checkpoint with generated ids and three labels."""
+    config = read_json(checkpoint / "config.json") | {key: CONFIG[key] for key in ("id2label", "label2id")}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_source(Path(scratch), config, GENERATED)
+        for file in tokenizer_files(checkpoint):
+            shutil.copy(file, scratch)
+        recipe = Recipe(batch_size=4, warm_up=WARM_UP_STEPS / STEPS)
+        yield Source(Path(scratch), f"{name} with generated ids", recipe, checkpoint=checkpoint)
 
 
 @contextmanager
@@ -151,7 +164,11 @@ def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
     if out.exists() and not (out / CONTENTS).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} holds something that is no pack; pass another folder")
     question = Describe(
-        source=str(source.folder), batch="batches/train-1.npz", perturb=source.perturb, threads=reference.threads
+        source=str(source.folder),
+        batch="batches/train-1.npz",
+        perturb=source.perturb,
+        checkpoint=None if source.checkpoint is None else str(source.checkpoint),
+        threads=reference.threads,
     )
     described = reference.ask(question, Described)
     with tempfile.TemporaryDirectory(dir=_parent(out)) as scratch:

@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from benchmarks.cells.plan import Request, plan_questions
-from benchmarks.port.pack import Source, generated, make_pack, of_task
+from benchmarks.port.pack import Source, generated, make_pack, of_checkpoint, of_task
 from benchmarks.port.reference import Reference
 from benchmarks.port.shows import show_page
+from benchmarks.workers.environments import torch_converter
 from benchmarks.workers.progress import terminal
+from shared.checkpoint.sources import resolve_model, shown_model
 from shared.errors import InputError
 from shared.files import read_json
 from shared.recipe import Recipe
@@ -30,7 +32,7 @@ def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Pat
         highlight=False,
         soft_wrap=True,
     )
-    if options.task is None:
+    if options.model is None:
         show_page(pack, reference).print(console)
     return 0
 
@@ -38,10 +40,13 @@ def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Pat
 def _source(
     options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Path], threads: int
 ) -> AbstractContextManager[Source]:
-    if options.task is None:
+    if options.config is not None and options.model is not None:
+        raise InputError("--config is for random weights; leave it out with --model")
+    if options.model is None:
         return generated(None if options.config is None else read_json(options.config))
-    if options.config is not None:
-        raise InputError("--config is for generated ids; leave it out with --task")
+    if options.task is None:
+        checkpoint = resolve_model(options.model, torch_converter(pythons))
+        return of_checkpoint(checkpoint, shown_model(options.model))
     request = Request(
         backends=["torch"],
         tasks=[options.task],

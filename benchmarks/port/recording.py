@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,8 +23,16 @@ PARAMETERS = ("parameters", "gradients", "clipped")
 LARGEST = 4
 """The most entries that a port's parameters may have, by the pack's: vocabularies are padded, not squared."""
 
+LONGEST_NAME = 120
+"""Characters of a name that reports show."""
+
 Key = tuple[str, str, str]
 """Run, step and part."""
+
+
+def shown_name(name: object) -> str:
+    """A port's name as reports show it: what could be markup, or another line, is a question mark."""
+    return re.sub(r"[^\w ./:+,()\[\]-]", "?", str(name))[:LONGEST_NAME]
 
 
 @dataclass(frozen=True)
