@@ -537,7 +537,7 @@ def _plain(thing: Any) -> np.ndarray:
         ("detach", True),
         ("full_tensor", True),
         ("to_dense", getattr(thing, "is_sparse", False) is True),
-        ("cpu", True),
+        ("cpu", not type(thing).__module__.startswith("tensorflow")),  # deprecated there, and numpy() does it
     ):
         if applies and callable(getattr(thing, method, None)):
             thing = getattr(thing, method)()

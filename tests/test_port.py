@@ -335,6 +335,17 @@ def test_a_checkpoint_is_packed_with_its_own_weights(tmp_path: Path, capsys: pyt
         assert (found == array).all()
 
 
+def test_the_recipes_optimizer_is_the_packs(tmp_path: Path) -> None:
+    options = ["--optimizer", "adam", "--eps-place", "before", "--clip", "none", "--decay-exempt", "bias"]
+    assert run_port("pack", *options, "--out", tmp_path / "pack") == 0
+    pack = Pack.read(tmp_path / "pack")
+    train, steep = (pack.run(name).settings for name in ("train", "steep"))
+    assert (train.optimizer, train.eps_place, train.clip) == ("adam", "before", None)
+    assert (steep.optimizer, steep.decay) == ("adam", 0.1)
+    assert any("LayerNorm.weight" in name for name in train.decayed)
+    assert check(float32(pack, tmp_path), pack.folder) == 0
+
+
 def test_a_task_is_packed_with_its_first_batches(tmp_path: Path) -> None:
     options = ["--task", "paraphrase", "--model", "random:bert-tiny", "--steps", "3", "--batch-size", "4"]
     assert run_port("pack", *options, "--max-len", "24", "--out", tmp_path / "pack") == 0
@@ -359,6 +370,8 @@ def test_a_network_that_transformers_does_not_know_is_refused(tmp_path: Path, ca
         (["pack", "--task", "mrpc"], "--task needs --model"),
         (["pack", "--model", "minilm", "--config", "c.json"], "--config is for random weights"),
         (["pack", "--max-len", "16", "32"], "a pack has one recipe"),
+        (["pack", "--max-len", "16"], "--max-len is for a task's rows"),
+        (["pack", "--steps", "3"], "--steps is for a task's rows"),
         (["check", "nowhere"], "nowhere is no folder"),
         (["check", "nowhere", "--pack", "nothing"], "nothing is no pack"),
         (["check", "nowhere", "--require", "summit"], "--require 'summit': the rungs are parameters"),

@@ -2,196 +2,34 @@
 
     python -m backends.torch.reference FOLDER
 
-answers the question in the folder (shared/reference.py). Dropout is off everywhere. States are taken from the network
-as it runs: a module whose output is one of transformers' hidden states is found by identity, so that no architecture's
-names are written here.
+answers the question in the folder (shared/reference.py). Dropout is off everywhere.
 """
 
 from __future__ import annotations
 
-import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from backends.torch.changes import CHANGES
+from backends.torch.classifier import SEED, Classifier, Forward
 from backends.torch.optimizer import Optimizer
 from backends.worker import end_with_the_launcher
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, JOB
-from shared.pack import (
-    PACK_WEIGHTS,
-    VALUE,
-    Arrays,
-    Pack,
-    PackRun,
-    PackStep,
-    part_file,
-    write_part,
-)
+from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun, PackStep, part_file, write_part
 from shared.reference import Describe, Described, Done, Question, Record, Replay
-
-SEED = 20
-"""Of the generated weights."""
-
-SMALL = 2_000_000
-"""Parameters below which several threads cost more than they bring."""
-
-
-@dataclass(frozen=True)
-class Forward:
-    """One forward pass."""
-
-    hidden: dict[str, torch.Tensor]
-    """`embeddings`, `layers/N`, and `pooled` if there is one; each as its module computed it."""
-    logits: torch.Tensor
-    loss: torch.Tensor
-
-
-@dataclass
-class Network:
-    """transformers' classifier in one precision, and the places of its states."""
-
-    model: Any
-    dtype: torch.dtype
-    places: dict[str, tuple[torch.nn.Module, int]] = field(default_factory=dict)
-    """The module that computes each hidden state, and which of its calls does."""
-    last: torch.nn.Module | None = None
-    """The linear layer that computes the logits."""
-    change: Any = None
-
-    @classmethod
-    def build(cls, folder: Path, precision: str, change: str | None = None) -> Network:
-        """Builds the network that config.json describes, with weights that transformers draws. Raises InputError if
-        transformers cannot build a classifier of it."""
-        dtype = getattr(torch, precision)
-        try:
-            config = AutoConfig.from_pretrained(folder)
-            torch.manual_seed(SEED)
-            model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=dtype)
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise InputError(f"transformers builds no classifier of {folder.name}/config.json ({reason})") from None
-        if sum(p.numel() for p in model.parameters()) < SMALL:
-            torch.set_num_threads(1)
-        network = cls(model.eval(), dtype)
-        network.change = CHANGES[change] if change else None
-        if network.change and network.change.network:
-            network.change.network(model)
-        return network
-
-    @property
-    def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters by name; one that two modules share is there once."""
-        return dict(self.model.named_parameters())
-
-    def load(self, weights: Weights) -> None:
-        """Sets the parameters. Raises InputError if they are not the network's."""
-        own = self.parameters
-        if weights.keys() != own.keys():
-            differ = sorted(weights.keys() ^ own.keys())
-            raise InputError(f"weights and config.json do not fit: {', '.join(differ[:3])}; make the pack again")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
-
-    def weights(self) -> Weights:
-        """A copy of the parameters."""
-        return {name: p.detach().numpy().copy() for name, p in self.parameters.items()}
-
-    def gradients(self) -> Weights:
-        """A copy of the gradients; zeros for a parameter that has none."""
-        return {
-            name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy().copy()
-            for name, p in self.parameters.items()
-        }
-
-    def forward(self, batch: Arrays, replace: Weights | None = None) -> Forward:
-        """Runs the batch. `replace` has states, by name, that take the place of those that modules computed; `hidden`
-        has the computed ones in any case. A state that is not in `replace` is passed on as computed."""
-        if not self.places:
-            self._find_places(batch)
-        computed: dict[str, torch.Tensor] = {}
-        with ExitStack() as hooks:
-            for hook in self._hooks(computed, replace or {}):
-                hooks.enter_context(hook)
-            output = self.model(**self._inputs(batch))
-        loss = ((self.change and self.change.loss) or functional.cross_entropy)(
-            output.logits, torch.from_numpy(batch["labels"])
-        )
-        return Forward(computed, output.logits, loss)
-
-    def _inputs(self, batch: Arrays) -> dict[str, torch.Tensor]:
-        accepted = inspect.signature(self.model.forward).parameters
-        if self.change and self.change.batch:
-            batch = self.change.batch(batch)
-        return {name: torch.from_numpy(array) for name, array in batch.items() if name in accepted and name != "labels"}
-
-    def _find_places(self, batch: Arrays) -> None:
-        """Runs the batch once and notes which module's call gives each hidden state, and which linear layer the
-        logits."""
-        calls: list[tuple[torch.nn.Module, int, Any, Any]] = []
-        counts: dict[torch.nn.Module, int] = {}
-
-        def note(module: torch.nn.Module, inputs: Any, output: Any) -> None:
-            counts[module] = counts.get(module, 0) + 1
-            calls.append((module, counts[module] - 1, inputs, output[0] if isinstance(output, tuple) else output))
-
-        with ExitStack() as hooks, torch.no_grad():
-            for module in self.model.modules():
-                if module is not self.model:
-                    hooks.enter_context(module.register_forward_hook(note))
-            result = self.model(**self._inputs(batch), output_hidden_states=True)
-        names = ["embeddings", *(f"layers/{n}" for n in range(len(result.hidden_states) - 1))]
-        for name, state in zip(names, result.hidden_states, strict=True):
-            found = next(((module, call) for module, call, _, output in calls if output is state), None)
-            if found:
-                self.places[name] = found
-        for module, _, inputs, output in calls:
-            if isinstance(module, torch.nn.Linear) and output is result.logits and inputs[0].dim() == 2:
-                self.last = module
-
-    def _hooks(self, computed: dict[str, torch.Tensor], replace: Weights) -> Iterator[Any]:
-        counts: dict[str, int] = dict.fromkeys(self.places, 0)
-
-        def after(name: str, wanted: int) -> Callable[..., Any]:
-            def hook(_: Any, __: Any, output: Any) -> Any:
-                counts[name] += 1
-                if counts[name] - 1 != wanted:
-                    return None
-                state = output[0] if isinstance(output, tuple) else output
-                computed[name] = state
-                if name not in replace:
-                    return None
-                new = torch.from_numpy(replace[name]).to(self.dtype)
-                return (new, *output[1:]) if isinstance(output, tuple) else new
-
-            return hook
-
-        def before(_: Any, inputs: Any) -> Any:
-            computed["pooled"] = inputs[0]
-            return (torch.from_numpy(replace["pooled"]).to(self.dtype),) if "pooled" in replace else None
-
-        for name, (module, call) in self.places.items():
-            yield module.register_forward_hook(after(name, call))
-        if self.last is not None:
-            yield self.last.register_forward_pre_hook(before)
 
 
 def record(pack: Pack, out: Path, precision: str, change: str | None = None) -> None:
     """Answers every run of the pack."""
-    network = Network.build(pack.folder, precision, change)
+    network = Classifier.build(pack.folder, precision, change)
     kept = {PACK_WEIGHTS: pack.weights}
     for run in pack.contents.runs:
         if run.name == "dropout":  # its shares follow from the rate
@@ -200,7 +38,7 @@ def record(pack: Pack, out: Path, precision: str, change: str | None = None) -> 
         kept[run.name] = _record_run(pack, run, network, out)
 
 
-def _record_run(pack: Pack, run: PackRun, network: Network, out: Path) -> Weights:
+def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Weights:
     """Records one run, and returns its last weights."""
     write_part(out, run.name, "0", "parameters", network.weights())
     recipe = run.settings.recipe(list(network.parameters))
@@ -236,7 +74,7 @@ def replay(question: Replay) -> None:
     """Writes the values that follow from a recording's own, for each step that it makes possible: states of each layer
     from those below it, and loss, logits and gradients from the parameters before the step."""
     pack, recording, out = Pack.read(Path(question.pack)), Path(question.recording), Path(question.out)
-    network = Network.build(pack.folder, "float64")
+    network = Classifier.build(pack.folder, "float64")
     for run in pack.contents.runs:
         if run.name == "dropout":
             continue
@@ -302,7 +140,7 @@ def _pretrained(source: Path, checkpoint: str) -> Weights:
 def describe(question: Describe) -> Described:
     """Builds the source's model and tells its shapes, and the norm of its first gradients."""
     source = Path(question.source)
-    network = Network.build(source, "float32")
+    network = Classifier.build(source, "float32")
     if question.perturb is not None:
         np.savez(source / PACK_WEIGHTS, **_moved(network.weights(), question.perturb))  # type: ignore[arg-type]
     if question.checkpoint is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from benchmarks.cli.options import add_interpreter_options, chosen_pythons
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
+from benchmarks.port.generated import STEPS
 from benchmarks.workers.machine import choose_threads
 from shared.errors import InputError
 
@@ -87,33 +88,12 @@ def run(options: argparse.Namespace) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="benchmarks.port", description=__doc__, epilog=EXAMPLES)
     commands = parser.add_subparsers(dest="what", required=True, metavar="pack|check|run", parser_class=Parser)
-    making = commands.add_parser("pack", help="make a pack", description=pack.__doc__ and "Makes a pack.")
-    making.add_argument("--out", type=Path, default=Path("pack"), metavar="DIR", help="folder of the pack")
-    making.add_argument(
-        "--config",
-        type=Path,
-        metavar="FILE",
-        help="config.json of another network that transformers "
-        "builds a classifier of, with random weights; without it, a small BERT",
-    )
-    making.add_argument("--task", metavar="NAME", help="a task's rows, in place of generated ids; needs --model")
-    making.add_argument(
-        "--model",
-        metavar="NAME",
-        help="a checkpoint, as benchmarks.run takes it; without --task, any classifier that transformers reads, with "
-        "generated ids",
-    )
-    making.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
-    making.add_argument("--steps", type=int, default=6, metavar="N", help="training steps of a task's pack")
-    add_interpreter_options(making)
-    add_recipe_options(making, epochs=1)
-    making.set_defaults(run=pack)
+    _add_pack_options(commands.add_parser("pack", help="make a pack", description="Makes a pack."))
     checking = commands.add_parser("check", help="check a recording", description="Checks a recording of a pack.")
     checking.add_argument("recording", type=Path, metavar="RECORDING", help="folder that your script recorded into")
+    _add_check_options(checking)
     checking.set_defaults(run=check)
-    running = commands.add_parser(
-        "run", help="run a command, then check", description="Runs a command on a pack, checks."
-    )
+    running = commands.add_parser("run", help="run a command, then check", description="Runs a command, then checks.")
     running.add_argument(
         "--out",
         type=Path,
@@ -122,26 +102,52 @@ def _parser() -> Parser:
         metavar="DIR",
         help="folder that the command records into",
     )
-    running.set_defaults(run=run)
-    for one in (checking, running):
-        one.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack")
-        one.add_argument(
-            "--map",
-            type=Path,
-            metavar="MAP",
-            help="a map.toml of your names, in place of one by value; or one that is shipped: flax, gluonnlp, google, "
-            "keras-hub, paddlenlp",
-        )
-        one.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
-        one.add_argument(
-            "--report",
-            type=Path,
-            metavar="DIR",
-            help="folder of check.md, check.json, check.png and map.toml; without it, the recording's",
-        )
-        add_interpreter_options(one)
+    _add_check_options(running)
     running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="your script")
+    running.set_defaults(run=run)
     return parser
+
+
+def _add_pack_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("pack"), metavar="DIR", help="folder of the pack")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="config.json of another network that transformers builds a classifier of, with random weights (a small "
+        "BERT's)",
+    )
+    parser.add_argument("--task", metavar="NAME", help="a task's rows, in place of generated ids; needs --model")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a checkpoint, as benchmarks.run takes it; without --task, any classifier that transformers reads, with "
+        "generated ids",
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
+    parser.add_argument("--steps", type=int, metavar="N", help=f"training steps of a task's pack ({STEPS})")
+    add_interpreter_options(parser)
+    add_recipe_options(parser, epochs=1)
+    parser.set_defaults(run=pack)
+
+
+def _add_check_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack")
+    parser.add_argument(
+        "--map",
+        type=Path,
+        metavar="MAP",
+        help="a map.toml of your names, in place of one by value; or one that is shipped: flax, gluonnlp, google, "
+        "keras-hub, paddlenlp",
+    )
+    parser.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="folder of check.md, check.json, check.png and map.toml; without it, the recording's",
+    )
+    add_interpreter_options(parser)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from shared.reference import Done, Record
 CODE = (
     "shared/pack.py",
     "shared/recipe.py",
+    "backends/torch/classifier.py",
     "backends/torch/reference.py",
     "backends/torch/optimizer.py",
     "benchmarks/port/own.py",

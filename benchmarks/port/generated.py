@@ -38,6 +38,8 @@ CONFIG = {
 IDS = (4, 300)
 """Ids are drawn from these, so that they repeat within a batch."""
 START, END = 1, 2
+STEPS, WARM_UP_STEPS = 6, 2
+"""Training steps, and those in which the rate rises."""
 SEED = 14
 
 

@@ -17,7 +17,7 @@ from msgspec import structs
 from safetensors.numpy import save_file
 
 from benchmarks.cells.plan import Question
-from benchmarks.port.generated import CONFIG, PERTURB, write_source
+from benchmarks.port.generated import CONFIG, PERTURB, STEPS, WARM_UP_STEPS, write_source
 from benchmarks.port.reference import Reference
 from shared.architecture import Weights
 from shared.batching import evaluation_order, make_batch
@@ -48,8 +48,7 @@ from shared.pack import (
 from shared.recipe import Recipe, learning_rate_at
 from shared.reference import Describe, Described
 
-STEPS = 6
-WARM_UP_STEPS = 2
+USUAL = Recipe(epochs=1)
 STEEP_RATES = (1.0, 0.7, 1.3, 0.5, 1.1, 0.8)
 """The steep rates, by 1e-3: another one at each step, so that decay times the rate differs from decay alone."""
 STEEP = {"decay": 0.1, "eps": 1e-6, "schedule": "constant", "warm_up": 0.0, "learning_rate": 1e-3}
@@ -103,26 +102,29 @@ class Source:
 
 
 @contextmanager
-def generated(config: dict[str, Any] | None = None) -> Iterator[Source]:
-    """The default pack's source, or that of another config.json, with generated ids."""
+def generated(config: dict[str, Any] | None = None, recipe: Recipe = USUAL) -> Iterator[Source]:
+    """The default pack's source, or that of another config.json, with generated ids and the recipe's optimizer."""
     chosen = CONFIG | {} if config is None else config
     with tempfile.TemporaryDirectory() as scratch:
         write_source(Path(scratch), chosen, GENERATED)
         name = "a small BERT" if config is None else f"a {chosen.get('model_type')}"
-        recipe = Recipe(batch_size=4, warm_up=WARM_UP_STEPS / STEPS)
-        yield Source(Path(scratch), f"{name} with generated ids", recipe, PERTURB)
+        yield Source(Path(scratch), f"{name} with generated ids", _warming(recipe), PERTURB)
 
 
 @contextmanager
-def of_checkpoint(checkpoint: Path, name: str) -> Iterator[Source]:
-    """The source of a checkpoint with generated ids and three labels."""
+def of_checkpoint(checkpoint: Path, name: str, recipe: Recipe = USUAL) -> Iterator[Source]:
+    """The source of a checkpoint with generated ids, three labels and the recipe's optimizer."""
     config = read_json(checkpoint / "config.json") | {key: CONFIG[key] for key in ("id2label", "label2id")}
     with tempfile.TemporaryDirectory() as scratch:
         write_source(Path(scratch), config, GENERATED)
         for file in tokenizer_files(checkpoint):
             shutil.copy(file, scratch)
-        recipe = Recipe(batch_size=4, warm_up=WARM_UP_STEPS / STEPS)
-        yield Source(Path(scratch), f"{name} with generated ids", recipe, checkpoint=checkpoint)
+        yield Source(Path(scratch), f"{name} with generated ids", _warming(recipe), checkpoint=checkpoint)
+
+
+def _warming(recipe: Recipe) -> Recipe:
+    """The recipe with a warm-up that a few steps show, unless it has one of its own."""
+    return replace(recipe, warm_up=WARM_UP_STEPS / STEPS) if recipe.warm_up == USUAL.warm_up else recipe
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from contextlib import AbstractContextManager
+from dataclasses import fields
 from pathlib import Path
 
 from benchmarks.cells.plan import Request, plan_questions
-from benchmarks.port.pack import Source, generated, make_pack, of_checkpoint, of_task
+from benchmarks.port.generated import STEPS
+from benchmarks.port.pack import USUAL, Source, generated, make_pack, of_checkpoint, of_task
 from benchmarks.port.reference import Reference
 from benchmarks.port.shows import show_page
 from benchmarks.workers.environments import torch_converter
@@ -16,6 +18,22 @@ from shared.checkpoint.sources import resolve_model, shown_model
 from shared.errors import InputError
 from shared.files import read_json
 from shared.recipe import Recipe
+
+OPTIMIZER = (
+    "learning_rate",
+    "schedule",
+    "warm_up",
+    "optimizer",
+    "beta1",
+    "beta2",
+    "eps",
+    "eps_place",
+    "bias_correction",
+    "decay",
+    "decay_exempt",
+    "clip",
+)
+"""Fields of the recipe that a pack of generated ids keeps."""
 
 
 def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Path], threads: int) -> int:
@@ -42,11 +60,13 @@ def _source(
 ) -> AbstractContextManager[Source]:
     if options.config is not None and options.model is not None:
         raise InputError("--config is for random weights; leave it out with --model")
+    if options.task is None:
+        _refuse_what_rows_decide(options, recipe)
     if options.model is None:
-        return generated(None if options.config is None else read_json(options.config))
+        return generated(None if options.config is None else read_json(options.config), recipe)
     if options.task is None:
         checkpoint = resolve_model(options.model, torch_converter(pythons))
-        return of_checkpoint(checkpoint, shown_model(options.model))
+        return of_checkpoint(checkpoint, shown_model(options.model), recipe)
     request = Request(
         backends=["torch"],
         tasks=[options.task],
@@ -59,6 +79,18 @@ def _source(
         pythons=pythons,
     )
     (question,) = plan_questions(request)
-    if options.steps < 2:
-        raise InputError(f"--steps {options.steps}: pass 2 or more")
-    return of_task(question, options.steps)
+    steps = STEPS if options.steps is None else options.steps
+    if steps < 2:
+        raise InputError(f"--steps {steps}: pass 2 or more")
+    return of_task(question, steps)
+
+
+def _refuse_what_rows_decide(options: argparse.Namespace, recipe: Recipe) -> None:
+    """Raises InputError for an option that generated ids leave without effect."""
+    without = [f.name for f in fields(recipe) if getattr(recipe, f.name) != getattr(USUAL, f.name)]
+    without = [name for name in without if name not in OPTIMIZER]
+    if options.steps is not None:
+        without.append("steps")
+    if without:
+        option = f"--{without[0].replace('_', '-')}"
+        raise InputError(f"{option} is for a task's rows; leave it out with generated ids, or pass --task and --model")

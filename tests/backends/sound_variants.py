@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from backends.torch.reference import Network, record, replay
+from backends.torch.classifier import Classifier
+from backends.torch.reference import record, replay
 from benchmarks.port.answers import Answers, noises_of
 from benchmarks.port.check import Check
 from benchmarks.port.mapping import Names
@@ -80,14 +81,14 @@ class Variant:
         with ExitStack() as patches:
             for name in self.operators:
                 patches.enter_context(mock.patch.object(functional, name, OPERATORS[name]))
-            network = Network.build(pack.folder, "float32")
+            network = Classifier.build(pack.folder, "float32")
             network.model.set_attn_implementation(self.attention)
             kept = {PACK_WEIGHTS: pack.weights}
             for run in pack.contents.runs:
                 if run.name != "dropout":
                     kept[run.name] = self._run(pack, run, network, kept[run.weights], out)
 
-    def _run(self, pack: Pack, run: PackRun, network: Network, weights: Weights, out: Path) -> Weights:
+    def _run(self, pack: Pack, run: PackRun, network: Classifier, weights: Weights, out: Path) -> Weights:
         network.load(weights)
         orders = {
             name: self.random.permutation(len(weight)) if self.permuted else np.arange(len(weight))
@@ -119,7 +120,7 @@ class Variant:
                 write_part(out, run.name, step.name, "parameters", neurons(network.weights(), inverse))
         return neurons(network.weights(), inverse)
 
-    def _forward(self, batch: Arrays, network: Network, run: PackRun, out: Path, step: str) -> None:
+    def _forward(self, batch: Arrays, network: Classifier, run: PackRun, out: Path, step: str) -> None:
         """Records states and loss, and leaves the gradients. Rows come in another order, perhaps in two halves."""
         rows = len(batch["labels"])
         order = self.random.permutation(rows)
