@@ -132,6 +132,13 @@ def test_what_was_not_recorded_is_not_a_pass(recording: Path, folder: Path, caps
     assert "Required and not seen: clipped." in capsys.readouterr().out
 
 
+def test_a_part_of_a_rungs_arrays_is_no_pass(recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change_all(recording, "gradients", lambda arrays: {k: v for k, v in arrays.items() if "layer.0" in k})
+    assert check(recording, folder) == 0
+    assert "Seen in part: gradients (16 of 41 arrays seen)." in capsys.readouterr().out
+    assert check(recording, folder, "--require", "gradients") == 1
+
+
 def test_a_fault_lies_between_the_two_seen_rungs(
     recording: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +192,18 @@ def linked(recording: Path) -> None:
     target.symlink_to(Path(__file__))
 
 
+def words(recording: Path) -> None:
+    np.savez(part_file(recording, "eval", "1", "logits"), value=np.full((8, 3), "a"))
+
+
+def objects(recording: Path) -> None:
+    np.savez(part_file(recording, "eval", "1", "logits"), value=np.full((8, 3), {}, dtype=object))
+
+
+def nothing(recording: Path) -> None:
+    write_part(recording, "eval", "1", "loss", {})
+
+
 def strangers(recording: Path) -> None:
     noise = np.random.RandomState(0)
     for file in recording.glob("*/0/parameters.npz"):
@@ -205,6 +224,9 @@ def strangers(recording: Path) -> None:
         (foreign_run, "has a run 'warmup'"),
         (leading_out, "leads out of the recording"),
         (linked, "leads out of the recording"),
+        (words, "value is of type <U1; record numbers"),
+        (objects, "logits.npz cannot be read"),
+        (nothing, "loss.npz holds 0 arrays; record one"),
         (strangers, "no parameter has the values of one of the pack's"),
     ],
 )

@@ -70,7 +70,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     unmatched: list[str]
     ambiguous: list[str]
     missing_rungs: list[str]
-    """Rungs that were required and not seen."""
+    """Rungs that were required and not seen, or in part alone."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,11 @@ class Check:
         both = [name for name in exact if name in mine]
         if not both:
             return None
+        part = f"{len(both)} of {len(exact)} arrays seen" if len(both) < len(exact) else ""
         seen = {name: exact[name][tuple(slice(size) for size in mine[name].shape)] for name in both}
         noises = self.answers.noises.from_pack[rung.name]
-        return compare_by(rung, seen, {name: noises[name] for name in both}, mine, moving)
+        found = compare_by(rung, seen, {name: noises[name] for name in both}, mine, moving)
+        return structs.replace(found, note=found.note or part)
 
     def _received(self, rung: Rung) -> Finding | None:
         """Compares what the model was given with the pack's batches, entry by entry; more padding is the same."""
@@ -185,6 +187,11 @@ def _same(given: np.ndarray, wanted: np.ndarray, mask: np.ndarray, name: str) ->
     return bool((equal | ~real[:, :width]).all())
 
 
+def seen_in_part(found: RungFound) -> bool:
+    """Whether some of the rung's arrays were not recorded."""
+    return found.from_pack is not None and found.from_pack.note.endswith(" arrays seen")
+
+
 def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
     if by_itself is not None and not by_itself.holds:
         return "wrong"
@@ -223,6 +230,7 @@ def check(
     if names.map.entries:
         write_map(names.map.entries, map_file)
     seen = {found.rung for found in rungs if found.state != "not seen"}
+    seen -= {found.rung for found in rungs if seen_in_part(found)}
     missing = [name for name in require if name not in seen]
     return Checked(
         pack=pack.contents.id,

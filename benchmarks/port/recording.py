@@ -20,6 +20,8 @@ FORMAT = 1
 ABOUT, MAP = "recording.json", "map.json"
 PARAMETERS = ("parameters", "gradients", "clipped")
 """Parts whose arrays have the port's own names and layouts."""
+SINGLE = ("logits", "loss", "norm")
+"""Parts of one array."""
 LARGEST = 4
 """The most entries that a port's parameters may have, by the pack's: vocabularies are padded, not squared."""
 
@@ -181,19 +183,30 @@ def _checked(name: str, file: Path) -> str:
 
 
 def _load(file: Path, part: Path) -> Arrays:
+    """The file's arrays by name. Raises InputError if it cannot be read, or holds something else than numbers."""
     try:
-        if file.suffix == ".npy":
-            return {_name(file, part): np.load(file, allow_pickle=False)}
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                return {_checked(name, file): arrays[name] for name in arrays.files}
-        with safe_open(file, framework="np") as tensors:
-            return {_checked(name, file): tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+        arrays = _read(file, part)
     except InputError:
         raise
-    except (ValueError, OSError, EOFError, KeyError, TypeError, SafetensorError, Exception) as error:
+    except Exception as error:  # numpy, zipfile and safetensors raise many kinds for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file} cannot be read ({reason}); record again") from None
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"{file}: {shown_name(name)} is of type {array.dtype}; record numbers")
+    if part.name in SINGLE and len(arrays) != 1:
+        raise InputError(f"{file} holds {len(arrays)} arrays; record one")
+    return arrays
+
+
+def _read(file: Path, part: Path) -> Arrays:
+    if file.suffix == ".npy":
+        return {_name(file, part): np.load(file, allow_pickle=False)}
+    if file.suffix == ".npz":
+        with np.load(file, allow_pickle=False) as arrays:
+            return {_checked(name, file): arrays[name] for name in arrays.files}
+    with safe_open(file, framework="np") as tensors:
+        return {_checked(name, file): tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
 
 
 def _shapes(file: Path, part: Path) -> dict[str, tuple[int, ...]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.parity.ladder import Finding, likely_causes
 from benchmarks.parity.rungs import NOISE_FACTOR
-from benchmarks.port.check import Checked, RungFound
+from benchmarks.port.check import Checked, RungFound, seen_in_part
 from benchmarks.reporting.numbers import short
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
 from shared.files import to_json, write_whole
@@ -105,6 +105,11 @@ def verdict(checked: Checked) -> list[str]:
     unseen = [found.rung for found in checked.rungs if found.state == "not seen"]
     if not wrong:
         lines.append(f"Every rung that was seen holds ({len(checked.rungs) - len(unseen)} of {len(checked.rungs)}).")
+    partly = [
+        f"{found.rung} ({found.from_pack.note})" for found in checked.rungs if found.from_pack and seen_in_part(found)
+    ]
+    if partly:
+        lines.append(f"Seen in part: {'; '.join(partly)}.")
     if unseen:
         lines.append(f"Not seen: {'; '.join(unseen)}.")
     if checked.missing_rungs:
