@@ -691,7 +691,7 @@ class Map:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """The map as `from_json` reads it."""
         return dict(vars(self), format=FORMAT)
 
     @staticmethod
@@ -838,7 +838,7 @@ class _Offer:
 
 
 class _Search:
-    """What is found so far. Arrays of the port that hold integers are no parameters."""
+    """A search, and the matches so far. Arrays of the port that hold integers are no parameters."""
 
     def __init__(self, pack: Mapping[str, np.ndarray], port: Mapping[str, np.ndarray], heads: int) -> None:
         self.pack, self.heads = pack, heads

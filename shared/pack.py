@@ -39,6 +39,20 @@ VALUE = "value"
 Arrays = dict[str, np.ndarray]
 
 
+OF_RECIPE = (
+    "learning_rate",
+    "optimizer",
+    "beta1",
+    "beta2",
+    "eps",
+    "eps_place",
+    "bias_correction",
+    "decay",
+    "clip",
+)
+"""Fields of the recipe that settings have under the same name."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every hyper-parameter of a run, and the network's sizes. A size is None if this kind of model has no such."""
 
@@ -77,18 +91,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def recipe(self, parameters: list[str]) -> Recipe:
         """The recipe of the optimizer alone, for a model of these parameters."""
-        return Recipe(
-            learning_rate=self.learning_rate,
-            optimizer=self.optimizer,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            eps=self.eps,
-            eps_place=self.eps_place,
-            bias_correction=self.bias_correction,
-            decay=self.decay,
-            decay_exempt=tuple(name for name in parameters if name not in set(self.decayed)),
-            clip=self.clip,
-        )
+        exempt = tuple(name for name in parameters if name not in set(self.decayed))
+        return Recipe(**{name: getattr(self, name) for name in OF_RECIPE}, decay_exempt=exempt)
 
 
 class PackStep(Struct, frozen=True, forbid_unknown_fields=True):

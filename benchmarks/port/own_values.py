@@ -6,6 +6,7 @@ So one recording shows several faults: a rung that fails because of what came be
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from benchmarks.parity.ladder import Differences
 from benchmarks.port.own import Adam, clipped, cross_entropy, global_norm
@@ -27,9 +28,10 @@ class OwnValues:
         run = pack.run("steep" if rung.endswith("steep") else "train")
         name = rung.removesuffix(", steep")
         if name in HIDDEN and name != "embeddings":
-            return _between(self.values.hidden(name), self.replayed.hidden(name))
+            return self._above_recorded(self.values.hidden(name), self.replayed.hidden(name))
         if name == "logits":
-            return _between(self.values.part("eval", "1", name), self.replayed.part("eval", "1", name))
+            mine, right = (values.part("eval", "1", name) for values in (self.values, self.replayed))
+            return _between(mine, right) if "pooled" in (self.values.part("eval", "1", "hidden") or {}) else None
         if name == "loss":
             return self._loss()
         if name in ("gradients", "norm", "clipped"):
@@ -41,6 +43,13 @@ class OwnValues:
         if name == "dev":
             return _between(self.values.each("dev", "logits"), self.replayed.each("dev", "logits"))
         return None
+
+    def _above_recorded(self, mine: Weights | None, right: Weights | None) -> Differences | None:
+        """Differences of the states right above one that was recorded."""
+        order = list(self.values.pack.wanted.shapes("eval", "1", "hidden") or {})
+        recorded = (self.values.part("eval", "1", "hidden") or {}).keys()
+        above = {name for below, name in pairwise(order) if below in recorded}
+        return _between({name: state for name, state in (mine or {}).items() if name in above}, right)
 
     def _loss(self) -> Differences | None:
         loss, logits = self.values.each("eval", "loss"), self.values.each("eval", "logits")

@@ -32,6 +32,7 @@ from shared.finetune import epochs
 from shared.pack import (
     CONTENTS,
     FORMAT,
+    OF_RECIPE,
     PACK_WEIGHTS,
     VALUE,
     WANTED,
@@ -251,22 +252,14 @@ def _settings(source: Source, described: Described, recipe: Recipe, steps: int, 
         name: next((config[key] for key in keys if key in config), None) for name, keys in SIZES.items()
     }
     return Settings(
-        optimizer=recipe.optimizer,
-        learning_rate=recipe.learning_rate,
         schedule=recipe.schedule,
         warm_up_steps=int(recipe.warm_up * steps),
         total_steps=steps,
-        beta1=recipe.beta1,
-        beta2=recipe.beta2,
-        eps=recipe.eps,
-        eps_place=recipe.eps_place,
-        bias_correction=recipe.bias_correction,
-        decay=recipe.decay,
         decayed=[name for name in described.parameters if recipe.decays(name)],
-        clip=recipe.clip,
         dropout=dropout,
         num_labels=described.num_labels,
         pad_id=int(config.get("pad_token_id") or 0),
+        **{name: getattr(recipe, name) for name in OF_RECIPE},
         **sizes,
     )
 

@@ -17,22 +17,10 @@ from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import resolve_model, shown_model
 from shared.errors import InputError
 from shared.files import read_json
+from shared.pack import OF_RECIPE
 from shared.recipe import Recipe
 
-OPTIMIZER = (
-    "learning_rate",
-    "schedule",
-    "warm_up",
-    "optimizer",
-    "beta1",
-    "beta2",
-    "eps",
-    "eps_place",
-    "bias_correction",
-    "decay",
-    "decay_exempt",
-    "clip",
-)
+OPTIMIZER = (*OF_RECIPE, "schedule", "warm_up", "decay_exempt")
 """Fields of the recipe that a pack of generated ids keeps."""
 
 
