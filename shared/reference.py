@@ -6,6 +6,7 @@ The program is backends.torch.reference; the question lies in its folder as job.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -55,6 +56,32 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     threads: int
 
 
+Lower = Literal["tf32", "bfloat16", "float16"]
+Policy = Literal["products", "autocast", "stored", "all"]
+"""Ways of a training in lower precision. `products`: the inputs of matrix products alone are rounded. `autocast`: as
+torch.autocast does. `stored`: inputs and results of every operation are rounded, while LayerNorm, softmax and sums
+compute in float32, and weights and optimizer stay float32. `all`: weights, gradients and moments are rounded too."""
+
+
+class Rounded(Struct, frozen=True, forbid_unknown_fields=True):
+    """One training in lower precision."""
+
+    policy: Policy
+    seed: int | None = None
+    """See `backends.torch.rounding.arithmetic`."""
+
+
+class RecordRounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="rounded"):
+    """Answers a pack in lower precision, by several trainings: leaves of each the recording `out/N/recorded`, and in
+    `out/N/replayed` what `Replay` makes of it."""
+
+    pack: str
+    out: str
+    precision: Lower
+    trainings: list[Rounded]
+    threads: int
+
+
 class RecordChanged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="changed"):
     """Answers a pack in float64 with each known mistake (backends/torch/changes.py): leaves the recordings `out/0`,
     `out/1` and so on."""
@@ -81,7 +108,7 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
     """What each recording of `RecordChanged` has wrong."""
 
 
-Question = Describe | Record | RecordChanged | Replay
+Question = Describe | Record | RecordRounded | RecordChanged | Replay
 
 
 def write_question(question: Question, folder: Path) -> None:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from backends.torch.changes import CHANGES
+from backends.torch.rounding import Arithmetic
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.pack import Arrays
@@ -45,7 +46,7 @@ class Classifier:
     """transformers' classifier in one precision, and the places of its states."""
 
     model: Any
-    dtype: torch.dtype
+    arithmetic: Arithmetic
     places: dict[str, tuple[torch.nn.Module, int]] = field(default_factory=dict)
     """The module that computes each hidden state, and which of its calls does."""
     last: torch.nn.Module | None = None
@@ -53,20 +54,21 @@ class Classifier:
     change: Any = None
 
     @classmethod
-    def build(cls, folder: Path, precision: str, change: str | None = None) -> Classifier:
+    def build(cls, folder: Path, arithmetic: Arithmetic, change: str | None = None) -> Classifier:
         """Builds the network that config.json describes, with weights that transformers draws. Raises InputError if
         transformers cannot build a classifier of it."""
-        dtype = getattr(torch, precision)
         try:
             config = AutoConfig.from_pretrained(folder)
             torch.manual_seed(SEED)
-            model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager", dtype=dtype)
+            model = AutoModelForSequenceClassification.from_config(
+                config, attn_implementation="eager", dtype=arithmetic.dtype
+            )
         except (ValueError, KeyError, OSError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"transformers builds no classifier of {folder.name}/config.json ({reason})") from None
         if sum(p.numel() for p in model.parameters()) < SMALL:
             torch.set_num_threads(1)
-        network = cls(model.eval(), dtype)
+        network = cls(model.eval(), arithmetic)
         network.change = CHANGES[change] if change else None
         if network.change and network.change.network:
             network.change.network(model)
@@ -85,16 +87,16 @@ class Classifier:
             raise InputError(f"weights and config.json do not fit: {', '.join(differ[:3])}; make the pack again")
         with torch.no_grad():
             for name, parameter in own.items():
-                parameter.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
+                parameter.copy_(self.arithmetic.load(torch.from_numpy(np.ascontiguousarray(weights[name]))))
 
     def weights(self) -> Weights:
         """A copy of the parameters."""
-        return {name: p.detach().numpy().copy() for name, p in self.parameters.items()}
+        return {name: as_numpy(p).copy() for name, p in self.parameters.items()}
 
     def gradients(self) -> Weights:
         """A copy of the gradients; zeros for a parameter that has none."""
         return {
-            name: (torch.zeros_like(p) if p.grad is None else p.grad).numpy().copy()
+            name: as_numpy(torch.zeros_like(p) if p.grad is None else p.grad).copy()
             for name, p in self.parameters.items()
         }
 
@@ -107,11 +109,24 @@ class Classifier:
         with ExitStack() as hooks:
             for hook in self._hooks(computed, replace or {}):
                 hooks.enter_context(hook)
-            output = self.model(**self._inputs(batch))
-        loss = ((self.change and self.change.loss) or functional.cross_entropy)(
-            output.logits, torch.from_numpy(batch["labels"])
-        )
-        return Forward(computed, output.logits, loss)
+            hooks.enter_context(self.arithmetic.forward())
+            logits = self.model(**self._inputs(batch)).logits
+        of_loss = (self.change and self.change.loss) or functional.cross_entropy
+        loss = of_loss(logits.to(self.arithmetic.loss or logits.dtype), torch.from_numpy(batch["labels"]))
+        return Forward(computed, logits, loss)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Adds the gradients of the loss to those that the parameters hold."""
+        parameters = list(self.parameters.values())
+        before = [parameter.grad for parameter in parameters]
+        self.model.zero_grad(set_to_none=True)
+        with self.arithmetic.backward():
+            (loss * self.arithmetic.scale).backward()
+        for parameter, held in zip(parameters, before, strict=True):
+            if parameter.grad is not None and self.arithmetic.scale != 1:
+                parameter.grad /= self.arithmetic.scale
+            if held is not None:
+                parameter.grad = held if parameter.grad is None else parameter.grad + held
 
     def _inputs(self, batch: Arrays) -> dict[str, torch.Tensor]:
         accepted = inspect.signature(self.model.forward).parameters
@@ -155,16 +170,22 @@ class Classifier:
                 computed[name] = state
                 if name not in replace:
                     return None
-                new = torch.from_numpy(replace[name]).to(self.dtype)
+                new = torch.from_numpy(replace[name]).to(self.arithmetic.dtype)
                 return (new, *output[1:]) if isinstance(output, tuple) else new
 
             return hook
 
         def before(_: Any, inputs: Any) -> Any:
             computed["pooled"] = inputs[0]
-            return (torch.from_numpy(replace["pooled"]).to(self.dtype),) if "pooled" in replace else None
+            return (torch.from_numpy(replace["pooled"]).to(self.arithmetic.dtype),) if "pooled" in replace else None
 
         for name, (module, call) in self.places.items():
             yield module.register_forward_hook(after(name, call))
         if self.last is not None:
             yield self.last.register_forward_pre_hook(before)
+
+
+def as_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """The tensor's values; in float32 if its type is lower."""
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()

@@ -16,20 +16,23 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from backends.torch.changes import CHANGES
-from backends.torch.classifier import SEED, Classifier, Forward
+from backends.torch.classifier import SEED, Classifier, Forward, as_numpy
 from backends.torch.optimizer import Optimizer
+from backends.torch.rounding import Arithmetic, arithmetic
 from backends.worker import end_with_the_launcher
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, JOB
 from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun, PackStep, part_file, write_part
-from shared.reference import Describe, Described, Done, Question, Record, Replay
+from shared.reference import Describe, Described, Done, Question, Record, RecordRounded, Replay
+
+FLOAT64, FLOAT32 = Arithmetic(torch.float64), Arithmetic(torch.float32)
 
 
-def record(pack: Pack, out: Path, precision: str, change: str | None = None) -> None:
+def record(pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = None) -> None:
     """Answers every run of the pack."""
-    network = Classifier.build(pack.folder, precision, change)
+    network = Classifier.build(pack.folder, arithmetic, change)
     kept = {PACK_WEIGHTS: pack.weights}
     for run in pack.contents.runs:
         if run.name == "dropout":  # its shares follow from the rate
@@ -51,12 +54,12 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Wei
         _write_forward(out, run, step, forward)
         if not run.trains:
             continue
-        forward.loss.backward()
+        network.backward(forward.loss)
         write_part(out, run.name, step.name, "gradients", network.gradients())
         clip = recipe.clip if recipe.clip is not None else float("inf")
         each = network.change.clip if network.change and network.change.clip else torch.nn.utils.clip_grad_norm_
         norm = each(list(network.parameters.values()), clip)
-        write_part(out, run.name, step.name, "norm", {VALUE: norm.detach().numpy()})
+        write_part(out, run.name, step.name, "norm", {VALUE: as_numpy(norm)})
         write_part(out, run.name, step.name, "clipped", network.gradients())
         optimizer.step(step.learning_rate)
         write_part(out, run.name, step.name, "parameters", network.weights())
@@ -64,17 +67,16 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Wei
 
 
 def _write_forward(out: Path, run: PackRun, step: PackStep, forward: Forward) -> None:
-    hidden = {name: state.detach().numpy() for name, state in forward.hidden.items()}
+    hidden = {name: as_numpy(state) for name, state in forward.hidden.items()}
     write_part(out, run.name, step.name, "hidden", hidden)
-    write_part(out, run.name, step.name, "logits", {VALUE: forward.logits.detach().numpy()})
-    write_part(out, run.name, step.name, "loss", {VALUE: forward.loss.detach().numpy()})
+    write_part(out, run.name, step.name, "logits", {VALUE: as_numpy(forward.logits)})
+    write_part(out, run.name, step.name, "loss", {VALUE: as_numpy(forward.loss)})
 
 
-def replay(question: Replay) -> None:
+def replay(pack: Pack, recording: Path, out: Path) -> None:
     """Writes the values that follow from a recording's own, for each step that it makes possible: states of each layer
     from those below it, and loss, logits and gradients from the parameters before the step."""
-    pack, recording, out = Pack.read(Path(question.pack)), Path(question.recording), Path(question.out)
-    network = Classifier.build(pack.folder, "float64")
+    network = Classifier.build(pack.folder, FLOAT64)
     for run in pack.contents.runs:
         if run.name == "dropout":
             continue
@@ -87,7 +89,7 @@ def replay(question: Replay) -> None:
             forward = network.forward(pack.batch(step))
             _write_forward(out, run, step, forward)
             if run.trains:
-                forward.loss.backward()
+                network.backward(forward.loss)
                 write_part(out, run.name, step.name, "gradients", network.gradients())
             else:
                 own = _read(part_file(recording, run.name, step.name, "hidden"))
@@ -140,7 +142,7 @@ def _pretrained(source: Path, checkpoint: str) -> Weights:
 def describe(question: Describe) -> Described:
     """Builds the source's model and tells its shapes, and the norm of its first gradients."""
     source = Path(question.source)
-    network = Classifier.build(source, "float32")
+    network = Classifier.build(source, FLOAT32)
     if question.perturb is not None:
         np.savez(source / PACK_WEIGHTS, **_moved(network.weights(), question.perturb))  # type: ignore[arg-type]
     if question.checkpoint is not None:
@@ -166,22 +168,29 @@ def _answer(question: Question) -> Described | Done:
     torch.set_num_threads(question.threads)
     if isinstance(question, Describe):
         return describe(question)
-    if isinstance(question, Replay):
-        replay(question)
-        return Done()
     pack = Pack.read(Path(question.pack))
+    if isinstance(question, Replay):
+        replay(pack, Path(question.recording), Path(question.out))
+        return Done()
     if isinstance(question, Record):
         out = Path(question.out)
-        for precision in ("float64", "float32"):
-            record(pack, out / precision, precision)
-        again = Replay(
-            pack=question.pack, recording=str(out / "float32"), out=str(out / "replayed"), threads=question.threads
-        )
-        replay(again)
+        record(pack, out / "float64", FLOAT64)
+        _record_and_replay(pack, out / "float32", out / "replayed", FLOAT32)
+        return Done()
+    if isinstance(question, RecordRounded):
+        for number, one in enumerate(question.trainings):
+            out = Path(question.out) / str(number)
+            rounding = arithmetic(question.precision, one.policy, one.seed)
+            _record_and_replay(pack, out / "recorded", out / "replayed", rounding)
         return Done()
     for number, change in enumerate(CHANGES):
-        record(pack, Path(question.out) / str(number), "float64", change)
+        record(pack, Path(question.out) / str(number), FLOAT64, change)
     return Done(list(CHANGES))
+
+
+def _record_and_replay(pack: Pack, recording: Path, out: Path, arithmetic: Arithmetic) -> None:
+    record(pack, recording, arithmetic)
+    replay(pack, recording, out)
 
 
 def main() -> int:

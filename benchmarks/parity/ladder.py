@@ -151,11 +151,16 @@ def compare(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays, with_gradien
 
 
 def compare_by(
-    rung: Rung, exact: Arrays, noises: dict[str, float], mine: Arrays, with_gradient: frozenset[str]
+    rung: Rung,
+    exact: Arrays,
+    noises: dict[str, float],
+    mine: Arrays,
+    with_gradient: frozenset[str],
+    factor: float = NOISE_FACTOR,
 ) -> Finding:
     """Compares arrays with the truth's, by the errors that torch's own have, by name."""
     unusable = _not_finite(rung, mine) or _missing(rung, exact, mine)
-    return unusable or judge(rung, Differences.between(mine, exact), noises, with_gradient)
+    return unusable or judge(rung, Differences.between(mine, exact), noises, with_gradient, factor)
 
 
 @dataclass
@@ -185,8 +190,14 @@ class Differences:
         self.squares += float(np.square(exact).sum())
 
 
-def judge(rung: Rung, differences: Differences, noises: dict[str, float], with_gradient: frozenset[str]) -> Finding:
-    """Holds each array's error to its bound, which follows from the noise and the rung's floor."""
+def judge(
+    rung: Rung,
+    differences: Differences,
+    noises: dict[str, float],
+    with_gradient: frozenset[str],
+    factor: float = NOISE_FACTOR,
+) -> Finding:
+    """Holds each array's error to its bound: `factor` times the noise, or the rung's floor if that is larger."""
     if rung.noise == "together":
         shared = max((noise for name, noise in noises.items() if name in with_gradient), default=0.0)
         noises = {name: max(noise, shared) for name, noise in noises.items()}
@@ -194,7 +205,7 @@ def judge(rung: Rung, differences: Differences, noises: dict[str, float], with_g
     shares = {}
     for name, error in errors.items():
         floor = rung.relative * differences.sizes[name] + rung.of_norm * norm + rung.absolute
-        bound = max(NOISE_FACTOR * noises[name], floor)
+        bound = max(factor * noises[name], floor)
         shares[name] = error / bound if error else 0.0
     above = [name for name, share in shares.items() if share > 1]
     worst = above[0] if above and rung.worst == "first" else max(shares, key=lambda name: shares[name])

@@ -52,12 +52,14 @@ def pack(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Checks a recording. Returns the exit code. Raises InputError and ProcessFailed."""
+    from benchmarks.port.check import Asked
     from benchmarks.port.checking import check_recording
 
     out = options.report or options.recording
     check_writable("--report", out)
     pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
-    return check_recording(options.pack, options.recording, out, options.map, options.require, pythons, threads)
+    asked = Asked(options.map, tuple(options.require), options.precision)
+    return check_recording(options.pack, options.recording, out, asked, pythons, threads)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -139,6 +141,12 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
         metavar="MAP",
         help="a map.toml of your names, in place of one by value; or one that is shipped: flax, gluonnlp, google, "
         "keras-hub, paddlenlp",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "tf32", "bfloat16", "float16"),
+        default="float32",
+        help="of the port's arithmetic, which bounds follow from (float32)",
     )
     parser.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
     parser.add_argument(

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from benchmarks.parity.ladder import Differences
-from benchmarks.parity.rungs import RUNGS
+from benchmarks.parity.rungs import NOISE_FACTOR, RUNGS
 from benchmarks.port.own_values import OwnValues
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values, compared
@@ -25,6 +25,7 @@ CODE = (
     "backends/torch/classifier.py",
     "backends/torch/reference.py",
     "backends/torch/optimizer.py",
+    "backends/torch/rounding.py",
     "benchmarks/port/own.py",
     "benchmarks/port/own_values.py",
     "benchmarks/port/values.py",
@@ -36,12 +37,14 @@ Errors = dict[str, dict[str, float]]
 
 
 class Noises(Struct, frozen=True):
-    """Errors of the reference's own float32."""
+    """Errors of the reference's own float32, or of its own trainings in lower precision (precision.py)."""
 
     from_pack: Errors
     """By the truth."""
     by_itself: Errors
     """By what follows from its own values."""
+    factor: float = NOISE_FACTOR
+    """An error may be this many times them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Answers:
     exact: Values
     """In float64, as far as rungs compare it: the truth."""
     noises: Noises
+
+    @property
+    def folder(self) -> Path:
+        """Place of everything that is kept about the pack."""
+        return self.exact.folder.parent
 
     @classmethod
     def to(cls, pack: Pack, reference: Reference) -> Answers:

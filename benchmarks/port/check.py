@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from benchmarks.port.answers import Answers
 from benchmarks.port.map_file import write_map
 from benchmarks.port.mapping import Names, find_names
 from benchmarks.port.own_values import OwnValues
+from benchmarks.port.precision import HALVES, PortPrecision, is_rounded, noises_in
 from benchmarks.port.recording import Recording
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import HIDDEN, Values, write_values
@@ -71,6 +72,10 @@ class Checked(Struct, frozen=True, kw_only=True):
     ambiguous: list[str]
     missing_rungs: list[str]
     """Rungs that were required and not seen, or in part alone."""
+    precision: PortPrecision = "float32"
+    """The bounds are those of this precision."""
+    rounded: str = ""
+    """The lower precision that the port's own weights are of, if they are."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,8 @@ class Check:
         own = self.own.of_rung(rung.name)
         if own is not None:
             noises = self.answers.noises.by_itself[rung.name]
-            by_itself = judge(rung, own, {name: noises.get(name, 0.0) for name in own.errors}, moving)
+            noises = {name: noises.get(name, 0.0) for name in own.errors}
+            by_itself = judge(rung, own, noises, moving, self.answers.noises.factor)
         state = _state(from_pack, by_itself)
         return RungFound(rung=rung.name, compared=rung.what, state=state, from_pack=from_pack, by_itself=by_itself)
 
@@ -132,7 +138,8 @@ class Check:
         part = f"{len(both)} of {len(exact)} arrays seen" if len(both) < len(exact) else ""
         seen = {name: exact[name][tuple(slice(size) for size in mine[name].shape)] for name in both}
         noises = self.answers.noises.from_pack[rung.name]
-        found = compare_by(rung, seen, {name: noises[name] for name in both}, mine, moving)
+        noises = {name: noises[name] for name in both}
+        found = compare_by(rung, seen, noises, mine, moving, self.answers.noises.factor)
         return structs.replace(found, note=found.note or part)
 
     def _received(self, rung: Rung) -> Finding | None:
@@ -202,16 +209,26 @@ def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
     return "parts" if by_itself is None else "follows"
 
 
-def check(
-    pack: Pack, folder: Path, reference: Reference, given_map: Path | None, require: list[str], map_file: Path
-) -> Checked:
+@dataclass(frozen=True)
+class Asked:
+    """What a check is told beside the recording."""
+
+    map: Path | None = None
+    """A map of names, in place of one by value."""
+    require: tuple[str, ...] = ()
+    """Rungs that must have been seen."""
+    precision: PortPrecision = "float32"
+    """Precision that the bounds are of."""
+
+
+def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file: Path) -> Checked:
     """Checks a recording of the pack, and writes its map. Raises InputError for a recording that cannot be read, and
     ProcessFailed if the reference fails."""
-    unknown = [name for name in require if name not in RUNG]
+    unknown = [name for name in asked.require if name not in RUNG]
     if unknown:
         raise InputError(f"--require {unknown[0]!r}: the rungs are {', '.join(RUNG)}")
     recording = Recording.read(folder, pack)
-    names = find_names(pack, recording, given_map)
+    names = find_names(pack, recording, asked.map)
     answers = Answers.to(pack, reference)
     with tempfile.TemporaryDirectory() as scratch:
         mine = write_values(recording, names, pack, Path(scratch) / "mine")
@@ -226,12 +243,17 @@ def check(
             Done,
         )
         own = OwnValues(mine, Values(replayed, pack))
+        loaded = mine.of_rung("parameters")
+        rounded = next((name for name in HALVES if is_rounded(loaded, name)), "")
+        if asked.precision != "float32":
+            noises = noises_in(asked.precision, rounded == asked.precision, pack, answers, reference)
+            answers = replace(answers, noises=noises)
         rungs = Check(pack, names, recording, mine, own, answers).found()
     if names.map.entries:
         write_map(names.map.entries, map_file)
     seen = {found.rung for found in rungs if found.state != "not seen"}
     seen -= {found.rung for found in rungs if seen_in_part(found)}
-    missing = [name for name in require if name not in seen]
+    missing = [name for name in asked.require if name not in seen]
     return Checked(
         pack=pack.contents.id,
         about=pack.contents.about,
@@ -242,4 +264,6 @@ def check(
         unmatched=names.unmatched,
         ambiguous=list(names.map.ambiguous),
         missing_rungs=missing,
+        precision=asked.precision,
+        rounded=rounded,
     )

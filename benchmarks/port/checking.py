@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.port.check import check
+from benchmarks.port.check import Asked, check
 from benchmarks.port.reference import Reference
 from benchmarks.port.report import check_page, write_report
 from benchmarks.workers.progress import terminal
@@ -15,14 +15,13 @@ def check_recording(
     pack_folder: Path,
     recording: Path,
     out: Path,
-    given_map: Path | None,
-    require: list[str],
+    asked: Asked,
     pythons: dict[str, Path],
     threads: int,
 ) -> int:
     """Checks, prints and writes the report under `out`. Returns the exit code. Raises InputError and ProcessFailed."""
     pack = Pack.read(pack_folder)
-    checked = check(pack, recording, Reference.find(pythons, threads), given_map, require, out / "map.toml")
+    checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml")
     write_report(checked, out)
     console = terminal()
     check_page(checked).print(console)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from benchmarks.parity.ladder import Finding, likely_causes
 from benchmarks.parity.rungs import NOISE_FACTOR
 from benchmarks.port.check import Checked, RungFound, seen_in_part
+from benchmarks.port.precision import FACTOR
 from benchmarks.reporting.numbers import short
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
 from shared.files import to_json, write_whole
@@ -76,7 +77,7 @@ def _share(share: float) -> str:
 def _notes(checked: Checked) -> list[str]:
     return [
         "largest difference (×: by its bound; a rung fails above 1). A bound is the larger of "
-        f"{NOISE_FACTOR} times the reference's own float32 error and the rung's floor",
+        f"{_noise(checked)} and the rung's floor",
         "from the pack: from the reference in float64; by itself: from what follows in float64 from the port's own "
         "values below the rung",
         "follows: it fails because of what came before; not seen: not recorded, which is no pass",
@@ -87,6 +88,13 @@ def _notes(checked: Checked) -> list[str]:
             else []
         ),
     ]
+
+
+def _noise(checked: Checked) -> str:
+    if checked.precision == "float32":
+        return f"{NOISE_FACTOR} times the reference's own float32 error"
+    how = ", by rounding the inputs of matrix products" if checked.precision == "tf32" else ""
+    return f"{FACTOR:g} times the largest error of the reference's own trainings in {checked.precision}{how}"
 
 
 def verdict(checked: Checked) -> list[str]:
@@ -114,6 +122,9 @@ def verdict(checked: Checked) -> list[str]:
         lines.append(f"Not seen: {'; '.join(unseen)}.")
     if checked.missing_rungs:
         lines.append(f"Required and not seen: {'; '.join(checked.missing_rungs)}.")
+    half = checked.rounded
+    if wrong and half and checked.precision == "float32":
+        lines.append(f"The port's weights are of {half}, and the bounds of float32; pass --precision {half}.")
     return lines
 
 
