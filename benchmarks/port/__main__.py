@@ -4,6 +4,7 @@ parts from the reference.
   pack    makes the pack, a folder that your script reads
   check   compares what your script recorded, rung by rung
   run     runs your script on the pack, then checks
+  gallery runs third-party ports of ports/, each in an environment of its own, then checks
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ EXAMPLES = """examples:
   python -m benchmarks.port pack --out pack
   python -m benchmarks.port run --pack pack --out recording -- python my_train.py
   python -m benchmarks.port check recording --pack pack
+  python -m benchmarks.port gallery pytorch_transformers
   python -m benchmarks.port pack --task mrpc --data-dir DATA --model minilm --steps 5 --out pack-minilm
 
 docs/port.md goes from a script to a verdict. Exit code: 0 if every rung that was seen holds, 1 if one does not or a
@@ -87,9 +89,22 @@ def run(options: argparse.Namespace) -> int:
     return check(options)
 
 
+def gallery(options: argparse.Namespace) -> int:
+    """Runs third-party ports, or lists them. Returns the exit code. Raises InputError and ProcessFailed."""
+    from benchmarks.port.gallery import list_ports, run_ports
+
+    if not options.names:
+        list_ports()
+        return 0
+    check_writable("--pack", options.pack)
+    check_writable("--out", options.out)
+    pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
+    return run_ports(options.names, options.pack, options.out, options.again, pythons, threads)
+
+
 def _parser() -> Parser:
     parser = Parser(prog="benchmarks.port", description=__doc__, epilog=EXAMPLES)
-    commands = parser.add_subparsers(dest="what", required=True, metavar="pack|check|run", parser_class=Parser)
+    commands = parser.add_subparsers(dest="what", required=True, metavar="pack|check|run|gallery", parser_class=Parser)
     _add_pack_options(commands.add_parser("pack", help="make a pack", description="Makes a pack."))
     checking = commands.add_parser("check", help="check a recording", description="Checks a recording of a pack.")
     checking.add_argument("recording", type=Path, metavar="RECORDING", help="folder that your script recorded into")
@@ -107,7 +122,23 @@ def _parser() -> Parser:
     _add_check_options(running)
     running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="your script")
     running.set_defaults(run=run)
+    _add_gallery_options(
+        commands.add_parser("gallery", help="run third-party ports", description="Runs third-party ports, then checks.")
+    )
     return parser
+
+
+def _add_gallery_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="folders of ports/, or all; without one, a list of them"
+    )
+    parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack; made if missing")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results/ports"), metavar="DIR", help="folder of a folder for each report"
+    )
+    parser.add_argument("--again", action="store_true", help="make each environment again, even if it is there")
+    add_interpreter_options(parser)
+    parser.set_defaults(run=gallery)
 
 
 def _add_pack_options(parser: argparse.ArgumentParser) -> None:

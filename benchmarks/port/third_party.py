@@ -1,0 +1,151 @@
+"""Third-party ports: folders ports/NAME with a script, its locked requirements and what is known of it, and for each an
+environment of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from benchmarks.workers.environments import CHECKOUT, worker_variables
+from shared.errors import InputError, ProcessFailed
+
+PORTS = CHECKOUT / "ports"
+ENVIRONMENTS = CHECKOUT / ".tox"
+RECORDER = CHECKOUT / "recorder"
+FACTS, LOCK, SCRIPT = "port.toml", "requirements.txt", "train.py"
+TAIL_LINES = 5
+
+
+class Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The file port.toml."""
+
+    title: str
+    python: str
+    """Version of the interpreter, as in 3.11."""
+    package: str
+    """The library that has the port, a package of the lock."""
+    framework: str
+    """The package of the lock that computes."""
+    wrong: list[str] = []
+    """Rungs that are wrong by themselves on the default pack; none if the port is faithful."""
+    cause: str
+    """Why they are wrong, or what a faithful port needs to be told."""
+    remedy: str = ""
+    """One line for users of the library; empty if nothing is needed."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """One third-party port."""
+
+    folder: Path
+    facts: Facts
+
+    @classmethod
+    def find(cls, name: str) -> Port:
+        """The port of this name. Raises InputError."""
+        if name not in port_names():
+            raise InputError(f"there is no port {name}; pass {', '.join(port_names())}, or all")
+        folder = PORTS / name
+        try:
+            facts = msgspec.convert(tomllib.loads((folder / FACTS).read_text(encoding="utf-8")), Facts)
+        except ValueError as error:
+            raise InputError(f"ports/{name}/{FACTS} is no list of facts ({error}); correct it") from None
+        return cls(folder, facts)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def environment(self) -> Path:
+        """The folder of its environment, which may not be made yet."""
+        return ENVIRONMENTS / f"port-{self.name}"
+
+    @property
+    def python(self) -> Path:
+        """The interpreter of its environment."""
+        return self.environment / "bin" / "python"
+
+    @property
+    def lock(self) -> str:
+        """The text of its requirements."""
+        return (self.folder / LOCK).read_text(encoding="utf-8")
+
+    def version(self, package: str) -> str:
+        """The version of a package in the lock. Raises InputError."""
+        pins = dict(line.split("==") for line in self.lock.splitlines() if "==" in line)
+        if package not in pins:
+            raise InputError(f"ports/{self.name}/{LOCK} does not pin {package}, which {FACTS} names; add it")
+        return pins[package]
+
+    def make_environment(self, again: bool = False) -> bool:
+        """Makes the environment, unless the lock's own is there; `again` makes it in any case. Returns whether it was
+        made. Raises InputError and ProcessFailed."""
+        made_of, lock = self.environment / LOCK, f"# Python {self.facts.python}\n{self.lock}"
+        if not again and made_of.is_file() and made_of.read_text(encoding="utf-8") == lock:
+            return False
+        python = find_interpreter(self.facts.python, self.name)
+        shutil.rmtree(self.environment, ignore_errors=True)
+        _call([python, "-m", "venv", self.environment], f"{self.name}: {python} makes no environment")
+        install = [self.python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", self.folder / LOCK]
+        _call(install, f"ports/{self.name}/{LOCK} does not install")
+        made_of.write_text(lock, encoding="utf-8")
+        return True
+
+    def run(self, pack: Path, recording: Path, threads: int) -> None:
+        """Runs the script on the pack, in the environment. An earlier recording there is removed. Raises
+        ProcessFailed."""
+        shutil.rmtree(recording, ignore_errors=True)
+        places = {"CONCORD_PACK": str(pack.absolute()), "CONCORD_RECORDING": str(recording.absolute())}
+        variables = worker_variables(threads) | places | {"PYTHONPATH": str(RECORDER)}
+        _call([self.python, self.folder / SCRIPT], f"ports/{self.name}/{SCRIPT} failed", variables)
+
+
+def port_names() -> list[str]:
+    """Names of all third-party ports."""
+    return sorted(file.parent.name for file in PORTS.glob(f"*/{FACTS}"))
+
+
+def find_interpreter(version: str, port: str) -> Path:
+    """An interpreter of this version on PATH or of pyenv. Raises InputError."""
+    for python in _interpreters(version):
+        asked: list[Any] = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        if subprocess.run(asked, capture_output=True, text=True, env=_variables()).stdout.strip() == version:
+            return python
+    raise InputError(
+        f"{port} needs Python {version}, and there is no python{version} on PATH; install it, for example with: "
+        f"pyenv install {version}"
+    )
+
+
+def _interpreters(version: str) -> Iterator[Path]:
+    """Files that may be one. On PATH a file of pyenv may be a mere shim, which runs no interpreter."""
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    folders += sorted(pyenv.glob(f"versions/{version}.*/bin"), reverse=True)
+    found = (folder / f"python{version}" for folder in folders)
+    return (python for python in found if os.access(python, os.X_OK))
+
+
+def _variables() -> dict[str, str]:
+    """worker_variables without this project's modules."""
+    return {name: value for name, value in worker_variables().items() if name != "PYTHONPATH"}
+
+
+def _call(command: list[Any], failed: str, variables: dict[str, str] | None = None) -> None:
+    """Runs a command. Raises ProcessFailed, with this message, if it does not end well."""
+    run = subprocess.run(
+        command, env=variables or _variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if run.returncode:
+        raise ProcessFailed(failed, tuple(run.stdout.strip().splitlines()[-TAIL_LINES:]))
