@@ -48,8 +48,9 @@ def run_ports(names: list[str], pack: Path, out: Path, again: bool, pythons: dic
 def _run(port: Port, pack: Path, out: Path, again: bool, pythons: dict[str, Path], threads: int) -> bool:
     """Runs and checks one port. Returns whether other rungs are wrong than are known to be."""
     console = terminal(stderr=True)
-    console.print(f"{port.name}: environment port-{port.name}, from its requirements.txt", highlight=False)
-    port.make_environment(again)
+    if again or not port.is_made:
+        console.print(f"{port.name}: makes its environment, {port.environment.name}", highlight=False)
+        port.make_environment()
     recording = port.environment / "recording"
     console.print(f"{port.name}: train.py on {pack}", highlight=False)
     port.run(pack, recording, threads)

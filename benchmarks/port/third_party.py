@@ -88,19 +88,25 @@ class Port:
             raise InputError(f"ports/{self.name}/{LOCK} does not pin {package}, which {FACTS} names; add it")
         return pins[package]
 
-    def make_environment(self, again: bool = False) -> bool:
-        """Makes the environment, unless the lock's own is there; `again` makes it in any case. Returns whether it was
-        made. Raises InputError and ProcessFailed."""
-        made_of, lock = self.environment / LOCK, f"# Python {self.facts.python}\n{self.lock}"
-        if not again and made_of.is_file() and made_of.read_text(encoding="utf-8") == lock:
-            return False
+    @property
+    def made_of(self) -> str:
+        """What the environment is made of: the Python version and the lock. A file of it lies in the environment."""
+        return f"# Python {self.facts.python}\n{self.lock}"
+
+    @property
+    def is_made(self) -> bool:
+        """The environment is there, and made of this Python and this lock."""
+        file = self.environment / LOCK
+        return file.is_file() and file.read_text(encoding="utf-8") == self.made_of
+
+    def make_environment(self) -> None:
+        """Makes the environment, in place of an earlier one. Raises InputError and ProcessFailed."""
         python = find_interpreter(self.facts.python, self.name)
         shutil.rmtree(self.environment, ignore_errors=True)
         _call([python, "-m", "venv", self.environment], f"{self.name}: {python} makes no environment")
         install = [self.python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", self.folder / LOCK]
         _call(install, f"ports/{self.name}/{LOCK} does not install")
-        made_of.write_text(lock, encoding="utf-8")
-        return True
+        (self.environment / LOCK).write_text(self.made_of, encoding="utf-8")
 
     def run(self, pack: Path, recording: Path, threads: int) -> None:
         """Runs the script on the pack, in the environment. An earlier recording there is removed. Raises

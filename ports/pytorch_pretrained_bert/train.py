@@ -1,32 +1,27 @@
-"""Fine-tunes BERT with pytorch-pretrained-bert 0.6.2 on torch 2.13.0, as its examples/run_classifier.py does, and
+"""Fine-tunes BERT with pytorch-pretrained-bert 0.6.2 on torch 2.13.0, as the tutorials of 2019 do, and
 records each step: tox run -e ports -- pytorch_pretrained_bert
 
-Its optimizer clips, each tensor by itself; so there is no norm to record."""
+The optimizer clips, each tensor by itself, so that there is no global norm to record."""
 
 import torch
 from concord_recorder import Pack, Recorder
 from concord_torch import Watch
-from pytorch_pretrained_bert import BertAdam, BertForSequenceClassification
+from pytorch_pretrained_bert import BertAdam, BertConfig, BertForSequenceClassification
 from torch.nn import CrossEntropyLoss
 
 NO_DECAY = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
 
-def grouped(model, decay):
-    named = list(model.named_parameters())
-    return [
-        {"params": [p for n, p in named if not n.endswith(NO_DECAY)], "weight_decay": decay},
-        {"params": [p for n, p in named if n.endswith(NO_DECAY)], "weight_decay": 0.0},
-    ]
-
-
 pack, record = Pack(), Recorder()
 for run in pack.runs:
-    s, weights = run.settings, {name: torch.tensor(array) for name, array in run.weights.items()}
-    model = BertForSequenceClassification.from_pretrained(pack.folder, state_dict=weights, num_labels=s.num_labels)
+    s = run.settings
+    model = BertForSequenceClassification(BertConfig.from_json_file(pack.path("config.json")), s.num_labels)
+    model.load_state_dict({name: torch.tensor(array) for name, array in run.weights.items()})
     model.train(s.dropout > 0)
+    decay = {name: s.decay * (not name.endswith(NO_DECAY)) for name, _ in model.named_parameters()}
+    groups = [{"params": [w], "weight_decay": decay[name]} for name, w in model.named_parameters()]
     settings = {"b1": s.beta1, "b2": s.beta2, "e": s.eps, "max_grad_norm": s.clip, "schedule": None}
-    optimizer = BertAdam(grouped(model, s.decay), s.learning_rate, **settings)
+    optimizer = BertAdam(groups, s.learning_rate, **settings)
     watch = Watch(model)
     record(run, parameters=model)
     for step in run.steps:

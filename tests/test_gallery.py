@@ -1,0 +1,122 @@
+"""Third-party ports: their files, their committed verdicts, and the command that runs them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.parity.rungs import RUNG
+from benchmarks.port import third_party
+from benchmarks.port.third_party import LOCK, Port, find_interpreter, port_names
+from shared.pack import Pack
+from tests.recordings import float32, run_port
+
+ROOT = Path(__file__).parents[1]
+NAMES = port_names()
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+FACTS = 'title = "Ours"\npackage = "ours"\nframework = "torch"\ncause = "none"\n'
+COPIES = 'import os, shutil\nshutil.copytree(os.environ["SOUND"], os.environ["CONCORD_RECORDING"])\n'
+"""A script that records what a sound port records."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_port_has_a_short_script_and_facts(name: str) -> None:
+    port = Port.find(name)
+    assert len((port.folder / "train.py").read_text(encoding="utf-8").splitlines()) < 60
+    assert port.version(port.facts.package)
+    assert port.version(port.facts.framework)
+    assert set(port.facts.wrong) <= set(RUNG)
+    assert bool(port.facts.remedy) or not port.facts.wrong
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_port_is_locked_for_a_cpu(name: str) -> None:
+    pins = [line for line in Port.find(name).lock.splitlines() if not line.startswith("#")]
+    assert pins
+    for line in pins:
+        assert re.fullmatch(r"[a-z0-9-]+==[0-9][a-z0-9.]*", line), line
+        assert not re.match(r"nvidia-|cuda-|triton", line), line
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_committed_verdict_is_what_facts_say(name: str) -> None:
+    verdict = json.loads((ROOT / "results" / "ports" / name / "check.json").read_text(encoding="utf-8"))
+    wrong = [rung["rung"] for rung in verdict["rungs"] if rung["state"] in ("wrong", "parts")]
+    assert wrong == Port.find(name).facts.wrong
+    assert verdict["mapped"] == verdict["parameters"]
+
+
+def test_without_a_name_all_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_port("gallery") == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in NAMES)
+
+
+def test_an_unknown_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_port("gallery", "nobodys") == 2
+    error = f"benchmarks.port: error: there is no port nobodys; pass {', '.join(NAMES)}, or all\n"
+    assert capsys.readouterr().err == error
+
+
+@pytest.fixture
+def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a port named ours, whose environment needs no package."""
+    monkeypatch.setattr(third_party, "PORTS", tmp_path / "ports")
+    monkeypatch.setattr(third_party, "ENVIRONMENTS", tmp_path / "environments")
+    folder = tmp_path / "ports" / "ours"
+    folder.mkdir(parents=True)
+    (folder / LOCK).write_text("# none\n")
+    (folder / "port.toml").write_text(f'{FACTS}python = "{PYTHON}"\n')
+    (folder / "train.py").write_text(COPIES)
+    return folder
+
+
+def test_a_port_is_run_and_compared_with_its_facts(
+    ours: Path, default_pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SOUND", str(float32(default_pack, tmp_path / "sound")))
+    command = ("gallery", "ours", "--pack", default_pack.folder, "--out", tmp_path / "out")
+    assert run_port(*command) == 0
+    assert "ours: as its port.toml says" in capsys.readouterr().err
+    assert {file.name for file in (tmp_path / "out" / "ours").iterdir()} >= {"check.json", "check.md", "check.png"}
+    made = Port.find("ours").python.stat().st_ctime_ns
+    (ours / "port.toml").write_text(f'{FACTS}python = "{PYTHON}"\nwrong = ["clipped"]\nremedy = "none"\n')
+    assert run_port(*command) == 1
+    assert "ours: wrong are none; its port.toml says clipped" in capsys.readouterr().err
+    assert Port.find("ours").python.stat().st_ctime_ns == made, "the environment was made again"
+
+
+def test_a_script_that_fails_is_told_by_its_last_lines(
+    ours: Path, default_pack: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ours / "train.py").write_text("raise SystemExit('no luck')\n")
+    assert run_port("gallery", "ours", "--pack", default_pack.folder, "--out", tmp_path / "out") == 1
+    assert capsys.readouterr().err.endswith("benchmarks.port: ports/ours/train.py failed\n  | no luck\n")
+
+
+def test_a_missing_python_is_named(ours: Path, default_pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:
+    (ours / "port.toml").write_text(f'{FACTS}python = "3.1"\n')
+    assert run_port("gallery", "ours", "--pack", default_pack.folder) == 2
+    assert "ours needs Python 3.1, and there is no python3.1 on PATH; install it" in capsys.readouterr().err
+
+
+def test_a_python_of_pyenv_is_found_behind_its_shim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shim, installed = tmp_path / "shims", tmp_path / "versions" / f"{PYTHON}.1" / "bin"
+    for folder in (shim, installed):
+        folder.mkdir(parents=True)
+    (shim / f"python{PYTHON}").write_text("#!/bin/sh\nexit 127\n")
+    (shim / f"python{PYTHON}").chmod(0o755)
+    (installed / f"python{PYTHON}").symlink_to(sys.executable)
+    monkeypatch.setenv("PATH", str(shim))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert find_interpreter(PYTHON, "ours") == installed / f"python{PYTHON}"
+
+
+def test_facts_that_do_not_fit_are_refused(ours: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (ours / "port.toml").write_text("title = 3\n")
+    assert run_port("gallery", "ours") == 2
+    assert "benchmarks.port: error: ports/ours/port.toml is no list of facts (" in capsys.readouterr().err
