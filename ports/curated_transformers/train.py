@@ -31,6 +31,7 @@ class Classifier(BERTEncoder):
 
 
 pack, record = Pack(), Recorder()
+torch.manual_seed(1)
 config = BERTEncoder.config_from_hf(json.loads(Path(pack.path("config.json")).read_text()))
 for run in pack.runs:
     s, model = run.settings, Classifier(config, run.settings)

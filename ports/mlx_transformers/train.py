@@ -20,6 +20,7 @@ def mean_loss(model, batch):
 
 
 pack, record = Pack(), Recorder()
+mx.random.seed(1)
 for run in pack.runs:
     s = run.settings
     model = BertForSequenceClassification(BertConfig.from_pretrained(pack.folder))

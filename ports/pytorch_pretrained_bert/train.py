@@ -13,6 +13,7 @@ NO_DECAY = ("bias", "LayerNorm.bias", "LayerNorm.weight")
 
 
 pack, record = Pack(), Recorder()
+torch.manual_seed(1)
 for run in pack.runs:
     s = run.settings
     model = BertForSequenceClassification(BertConfig.from_json_file(pack.path("config.json")), s.num_labels)

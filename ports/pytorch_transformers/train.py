@@ -9,6 +9,7 @@ from pytorch_transformers import AdamW, BertConfig, BertForSequenceClassificatio
 NO_DECAY = ("bias", "LayerNorm.weight")
 
 pack, record = Pack(), Recorder()
+torch.manual_seed(1)
 for run in pack.runs:
     s = run.settings
     model = BertForSequenceClassification(BertConfig.from_pretrained(pack.folder, num_labels=s.num_labels))
