@@ -1,5 +1,5 @@
-"""Fine-tunes transformers' FlaxBertForSequenceClassification and records each step. transformers 4.57.6, flax 0.12.8:
-PYTHONPATH=recorder CONCORD_PACK=pack CONCORD_RECORDING=recording python ports/flax_bert/train.py"""
+"""Fine-tunes BERT with FlaxBert of transformers 4.57.6 on JAX 0.10.2, with the optimizer of its run_flax_glue.py, and
+records each step: tox run -e ports -- flax_bert"""
 
 from functools import partial
 

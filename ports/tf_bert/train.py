@@ -1,5 +1,5 @@
-"""Fine-tunes transformers' TFBertForSequenceClassification and records each step. transformers 4.57.6, TensorFlow 2.21:
-PYTHONPATH=recorder CONCORD_PACK=pack CONCORD_RECORDING=recording python ports/tf_bert/train.py"""
+"""Fine-tunes BERT with TFBert of transformers 4.57.6 on TensorFlow 2.21.0, with the optimizer and the clipping of its
+create_optimizer, and records each step: tox run -e ports -- tf_bert"""
 
 import tensorflow as tf
 from concord_recorder import Pack, Recorder
@@ -12,7 +12,6 @@ for run in pack.runs:
     dropout = {"hidden_dropout_prob": s.dropout, "attention_probs_dropout_prob": s.dropout}
     model = TFBertForSequenceClassification(BertConfig.from_pretrained(pack.folder, **dropout))
     load_pytorch_state_dict_in_tf2_model(model, run.weights)
-    # As create_optimizer makes it, with which run_glue.py trains.
     optimizer = AdamWeightDecay(
         beta_1=s.beta1,
         beta_2=s.beta2,

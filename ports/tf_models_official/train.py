@@ -1,5 +1,5 @@
-"""Fine-tunes BERT of the TensorFlow Model Garden and records each step. tf-models-official 2.20.0, TensorFlow 2.20:
-PYTHONPATH=recorder CONCORD_PACK=pack CONCORD_RECORDING=recording python ports/tf_models_official/train.py"""
+"""Fine-tunes BERT with tf-models-official 2.20.0 on TensorFlow 2.20.0, with the optimizer and the clipping of its
+create_optimizer, and records each step: tox run -e ports -- tf_models_official"""
 
 import tensorflow as tf
 import tf_keras
@@ -18,10 +18,9 @@ for run in pack.runs:
     encoder = build_encoder(EncoderConfig({"type": "bert", "bert": sizes}))
     model = BertClassifier(encoder, s.num_labels, dropout_rate=s.dropout)
     variables = model.trainable_variables  # in the order of HuggingFace's
-    for variable, (name, array) in zip(variables, run.weights.items(), strict=True):
+    for variable, array in zip(variables, run.weights.values(), strict=True):
         array = array.T if "kernel" in variable.name else array
         variable.assign(array.reshape(variable.shape))
-    # As create_optimizer makes it.
     optimizer = AdamWeightDecay(
         beta_1=s.beta1,
         beta_2=s.beta2,
@@ -46,7 +45,6 @@ for run in pack.runs:
         if run.trains:
             gradients = tape.gradient(loss, variables)
             clipped, norm = tf.clip_by_global_norm(gradients, s.clip)  # as apply_gradients does
-            pairs = zip(gradients, variables, strict=True)
             record(step, gradients=gradients, norm=norm, clipped=clipped)
             optimizer.learning_rate = step.learning_rate
             optimizer.apply_gradients(zip(gradients, variables, strict=True))
