@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.port.check import Asked
 from benchmarks.port.checking import check_recording
 from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
@@ -54,7 +55,7 @@ def _run(port: Port, pack: Path, out: Path, again: bool, pythons: dict[str, Path
     recording = port.environment / "recording"
     console.print(f"{port.name}: train.py on {pack}", highlight=False)
     port.run(pack, recording, threads)
-    check_recording(pack, recording, out, None, [], pythons, threads)
+    check_recording(pack, recording, out, Asked(), pythons, threads)
     found = json.loads((out / "check.json").read_text(encoding="utf-8"))
     wrong = [rung["rung"] for rung in found["rungs"] if rung["state"] in ("wrong", "parts")]
     known = port.facts.wrong
