@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import structs
 
 from backends import BACKENDS
-from shared.answer import Event, Loaded, Predicted, Traced, Trained
+from shared.answer import Event, Loaded, Predicted, Recorded, Trained
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.weights import first_weights, saved_weights
@@ -32,9 +32,10 @@ from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.finetune import finetune, predict
-from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, TRACE, Job
+from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, RECORDING, Job
+from shared.pack import Pack
 from shared.recipe import Recipe
-from shared.trace import trace
+from shared.recording import record
 
 
 def run_job(folder: Path) -> None:
@@ -51,7 +52,7 @@ def run_job(folder: Path) -> None:
     write_whole(folder / ANSWER, to_json(answer))
 
 
-Answered = tuple[Trained | Traced | Predicted, dict[str, np.ndarray]]
+Answered = tuple[Trained | Recorded | Predicted, dict[str, np.ndarray]]
 """An answer, and the logits of each split, [rows, labels]."""
 
 
@@ -71,8 +72,9 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
             weights = first_weights(checkpoint, architecture, recipe)
         return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
 
-    if job.kind == "trace":
-        return trace(build, data, job.recipe, job.metrics, job.steep_clip, folder / TRACE, on_event), {}
+    if job.kind == "record":
+        pack = Pack.read(Path(str(job.pack)))
+        return record(build, data, job.recipe, job.metrics, pack, folder / RECORDING, on_event), {}
     model = build(job.recipe)
     model.synchronize()
     loaded = Loaded(import_seconds=imported - begin, load_seconds=time.perf_counter() - imported)

@@ -117,33 +117,9 @@ class Predicted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_seconds: float
 
 
-class Dropped(Struct, frozen=True, forbid_unknown_fields=True):
-    """Effect of dropout on the embeddings of a batch's real tokens."""
+class Recorded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The answer to a `record` job; the recording (shared.recording) is in the job's folder `recording`."""
 
-    share: float
-    """Share of entries that are zero."""
-    entries: int
-    """Number of entries."""
-
-
-class Received(Struct, frozen=True, forbid_unknown_fields=True):
-    """Arguments of one train_step: the sha256 of four arrays, and the learning rate."""
-
-    ids: str
-    types: str
-    mask: str
-    labels: str
-    rate: float
-
-
-class Traced(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answer to a `trace` job; the arrays are in the job's folder `trace` (shared.trace)."""
-
-    dropped: Dropped
-    received: list[Received]
-    """One for each step."""
-    steep_clip: float
-    """The clip at the steep settings."""
     dev: Scores
     """Scores after the last step."""
 

@@ -1,8 +1,8 @@
 """The job folder: the runner's question to a worker in another interpreter, and the worker's answer.
 
 `job.json` is the question. The worker appends to `events.jsonl` as it works, and leaves `answer.json` and `arrays.npz`,
-or `error.txt`. A `trace` leaves the folder `trace` too (shared.trace). Standard output is left to the frameworks'
-messages, and nobody reads it.
+or `error.txt`. A `record` leaves the folder `recording` too (shared.recording). Standard output is left to the
+frameworks' messages, and nobody reads it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def stored(precision: Precision) -> Literal["float32", "float64"]:
 
 
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
-TRACE = "trace"
+RECORDING = "recording"
 
 
 @dataclass(frozen=True)
 class Job:
     """The work that a worker is asked to do. Paths are absolute."""
 
-    kind: Literal["train", "trace", "predict"]
+    kind: Literal["train", "record", "predict"]
     backend: str
     task: str
     labels: tuple[str, ...]
@@ -51,10 +51,10 @@ class Job:
     precision: Precision = "float32"
     compile: bool = False
     """Whether to compile with the framework's compiler (see `shared.contract.Build`)."""
-    steep_clip: float | None = None
-    """For `trace`: the clip at the steep settings (shared.trace); None for a tenth of the gradient's norm."""
+    pack: str | None = None
+    """For `record`: the pack to answer (shared.pack)."""
     parts: tuple[str, ...] = ()
-    """For `trace`: names of the framework's own parts (backends.parts) to use in place of the adapter's."""
+    """For `record`: names of the framework's own parts (backends.parts) to use in place of the adapter's."""
     save: str | None = None
     """For `train`: folder to save the fine-tuned model in; None to save none."""
 

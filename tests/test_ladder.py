@@ -1,6 +1,6 @@
-"""The ladder on made-up traces: what it compares, lets pass and names.
+"""The ladder on made-up recordings: what it compares, lets pass and names.
 
-tests/backends/test_ladder.py has real traces.
+tests/backends/test_ladder.py has real recordings.
 """
 
 from __future__ import annotations
@@ -8,25 +8,84 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from msgspec import structs
 
-from benchmarks.parity.ladder import Climb, Trace, Truth, climb, likely_causes
+from benchmarks.parity.climb import Truth, climb
+from benchmarks.parity.ladder import Climb, Differences, likely_causes
 from benchmarks.parity.rungs import RUNGS
-from shared.answer import Dropped, Received, Traced
+from benchmarks.port.answers import Answers, Noises
+from benchmarks.port.values import Values
+from shared.pack import PACK_WEIGHTS, Arrays, Pack, PackContents, PackRun, PackStep, Settings, Wanted, write_part
 
-Parts = dict[str, dict[str, np.ndarray]]
+Parts = dict[tuple[str, str, str], Arrays]
+"""Arrays by run, step and part."""
 NOISE = 1e-7
-DROPPED = Dropped(share=0.1, entries=10_000)
 NAMES = ("layer.0.attention.self.key.bias", "layer.0.output.dense.weight", "classifier.weight")
-RECEIVED = [Received(ids=f"i{n}", types=f"t{n}", mask=f"m{n}", labels=f"l{n}", rate=1e-3) for n in range(4)]
+RATE = 0.1
+"""Dropout's."""
+SETTINGS = Settings(
+    optimizer="adamw",
+    learning_rate=1e-3,
+    schedule="constant",
+    warm_up_steps=0,
+    total_steps=4,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-8,
+    eps_place="after",
+    bias_correction=True,
+    decay=0.01,
+    decayed=[],
+    clip=1.0,
+    dropout=0.0,
+    num_labels=2,
+)
+TRAINED = ("1", "2", "3", "4")
+
+
+def batch(step: int) -> Arrays:
+    """Two rows, of five and two tokens."""
+    random = np.random.RandomState(step)
+    mask = np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
+    return {
+        "input_ids": random.randint(1, 99, (2, 5)) * mask,
+        "token_type_ids": np.zeros_like(mask),
+        "attention_mask": mask,
+        "labels": random.randint(0, 2, 2),
+    }
+
+
+def made_pack(folder: Path, dropout: float = RATE, rates: tuple[float, ...] = (1e-3,) * 4) -> Pack:
+    """A pack whose run `dropout` has a thousand tokens, ten wide."""
+    (folder / "batches").mkdir(parents=True)
+    for step in range(5):
+        np.savez(folder / "batches" / f"{step}.npz", **batch(step))  # type: ignore[arg-type]
+    np.savez(folder / "batches" / "dropout.npz", attention_mask=np.ones((10, 100)))
+
+    def run(name: str, batches: list[str], rates: tuple[float, ...]) -> PackRun:
+        steps = [
+            PackStep(str(n), f"batches/{b}.npz", r) for n, (b, r) in enumerate(zip(batches, rates, strict=True), 1)
+        ]
+        settings = structs.replace(SETTINGS, dropout=dropout) if name == "dropout" else SETTINGS
+        trains, weights = name in ("train", "steep"), "train" if name == "dev" else PACK_WEIGHTS
+        return PackRun(name=name, about="", trains=trains, weights=weights, settings=settings, steps=steps)
+
+    runs = [
+        run("eval", ["0"], (0.0,)),
+        run("dropout", ["dropout"], (0.0,)),
+        run("train", list(TRAINED), rates),
+        run("dev", ["1", "2"], (0.0, 0.0)),
+        run("steep", list(TRAINED), (1e-3,) * 4),
+    ]
+    contents = PackContents(format=1, id="", about="", model_type="bert", runs=runs)
+    return Pack(folder, contents, Wanted(format=1, parts={}, runs={}))
 
 
 def parts() -> Parts:
-    """Every part of a trace, in float64, its largest entry 1; the key's bias has no gradient."""
+    """Every part of a recording, in float64, its largest entry 1; the key's bias has no gradient."""
     random = np.random.RandomState(0)
 
     def values(*shape: int) -> np.ndarray:
@@ -34,55 +93,70 @@ def parts() -> Parts:
         array.flat[0] = 1.0
         return array
 
-    def parameters() -> dict[str, np.ndarray]:
+    def parameters() -> Arrays:
         return {NAMES[0]: values(6), NAMES[1]: values(6, 6), NAMES[2]: values(2, 6)}
 
-    found: Parts = {"parameters": parameters(), "loss": {"value": np.array(0.7)}, "dev": {"logits": values(9, 2)}}
-    found["parameters"] = {name: array.astype(np.float32).astype(np.float64) for name, array in parameters().items()}
-    found["states"] = {
-        "embeddings": values(2, 5, 6),
-        "layers/0": values(2, 5, 6),
-        "layers/1": values(2, 5, 6),
-        "pooled": values(2, 6),
-        "logits": values(2, 2),
-        "attention_mask": np.array([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]),
-    }
-    found["gradients"] = parameters() | {NAMES[0]: np.full(6, 1e-17)}
-    for prefix in ("", "steep_"):
-        found[f"{prefix}norm"] = {"value": np.array(3.0)}
-        found[f"{prefix}clipped"] = {name: gradient / 10 for name, gradient in found["gradients"].items()}
-        found[f"{prefix}first_step"] = parameters()
-        found[f"{prefix}last_step"] = parameters()
-        found[f"{prefix}losses"] = {"value": values(4)}
+    found: Parts = {}
+    loaded = {name: array.astype(np.float32).astype(np.float64) for name, array in parameters().items()}
+    found["eval", "0", "parameters"] = loaded
+    names = ("embeddings", "layers/0", "layers/1")
+    found["eval", "1", "hidden"] = {name: values(2, 5, 6) for name in names} | {"pooled": values(2, 6)}
+    found["eval", "1", "logits"] = {"value": values(2, 2)}
+    found["eval", "1", "loss"] = {"value": np.array(0.7)}
+    found["dropout", "1", "hidden"] = {"embeddings": dropped(RATE)}
+    gradients = parameters() | {NAMES[0]: np.full(6, 1e-17)}
+    for run in ("train", "steep"):
+        found[run, "1", "gradients"] = gradients
+        found[run, "1", "norm"] = {"value": np.array(3.0)}
+        found[run, "1", "clipped"] = {name: gradient / 10 for name, gradient in gradients.items()}
+        found[run, "1", "parameters"] = parameters()
+        found[run, "4", "parameters"] = parameters()
+        for step in TRAINED:
+            found[run, step, "loss"] = {"value": np.asarray(random.uniform(0.5, 1))}
+            found[run, step, "received"] = batch(int(step)) | {"learning_rate": np.array(1e-3)}
+    for step, rows in (("1", 5), ("2", 4)):
+        found["dev", step, "logits"] = {"value": values(rows, 2)}
     return found
 
 
-def written(folder: Path, found: Parts, received: list[Received] | None = None, dropped: Dropped = DROPPED) -> Trace:
-    """The parts as a trace in a new folder."""
+def dropped(share: float) -> np.ndarray:
+    """Embeddings of a thousand tokens, this share of whose entries are zero."""
+    states = np.ones((10, 100, 10))
+    states.flat[: round(share * states.size)] = 0
+    return states
+
+
+def written(folder: Path, found: Parts, pack: Pack) -> Values:
+    """The parts as a recording in a new folder."""
     folder.mkdir()
-    for part, arrays in found.items():
-        np.savez(folder / f"{part}.npz", **arrays)  # type: ignore[arg-type]
-    steps = RECEIVED if received is None else received
-    return Trace(folder, Traced(dropped=dropped, received=steps, steep_clip=0.3, dev={"accuracy": 0.5}))
+    for (run, step, part), arrays in found.items():
+        write_part(folder, run, step, part, arrays)
+    return Values(folder, pack)
 
 
 def disturbed(found: Parts, by: float) -> Parts:
-    """The parts with every entry moved by this much, up or down, except the mask and the parameters as loaded."""
+    """The parts with every entry moved by this much, up or down, except what is given, dropped or loaded."""
     signs = np.random.RandomState(1)
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        return np.asarray(array + by * signs.choice([-1, 1], array.shape))
+
+    kept = {key for key in found if key[2] == "received" or key[0] == "dropout" or key[1] == "0"}
     return {
-        part: {
-            name: a.copy()
-            if part == "parameters" or name == "attention_mask"
-            else np.asarray(a + by * signs.choice([-1, 1], a.shape))
-            for name, a in arrays.items()
-        }
-        for part, arrays in found.items()
+        key: {name: a.copy() if key in kept else moved(a) for name, a in arrays.items()}
+        for key, arrays in found.items()
     }
 
 
 @pytest.fixture
-def truth(tmp_path: Path) -> Truth:
-    return Truth(written(tmp_path / "exact", parts()), written(tmp_path / "torch", disturbed(parts(), NOISE)))
+def pack(tmp_path: Path) -> Pack:
+    return made_pack(tmp_path / "pack")
+
+
+@pytest.fixture
+def truth(tmp_path: Path, pack: Pack) -> Truth:
+    exact, torch = parts(), disturbed(parts(), NOISE)
+    return Truth.with_noise(written(tmp_path / "exact", exact, pack), written(tmp_path / "torch", torch, pack))
 
 
 Findings = Callable[..., Climb]
@@ -90,16 +164,12 @@ Findings = Callable[..., Climb]
 
 @pytest.fixture
 def findings(truth: Truth, tmp_path: Path) -> Findings:
-    """Climbs with a trace that a function changed."""
+    """Climbs with a recording that a function changed."""
 
-    def found(
-        change: Callable[[Parts], object] = lambda parts: None,
-        received: list[Received] | None = None,
-        dropped: Dropped = DROPPED,
-    ) -> Climb:
+    def found(change: Callable[[Parts], object] = lambda parts: None) -> Climb:
         changed = disturbed(parts(), NOISE)
         change(changed)
-        return climb(truth, written(tmp_path / "mine", changed, received, dropped))
+        return climb(truth, written(tmp_path / "mine", changed, truth.exact.pack), {"accuracy": 0.5})
 
     return found
 
@@ -120,38 +190,46 @@ def test_an_error_of_torchs_size_holds_on_every_rung(findings: Findings) -> None
 
 
 CHANGES = {
-    "parameters": ("parameters", NAMES[1], 1e-6),
-    "embeddings": ("states", "embeddings", 1e-5),
-    "layers": ("states", "layers/0", 1e-5),
-    "pooled": ("states", "pooled", 1e-5),
-    "logits": ("states", "logits", 1e-4),
-    "loss": ("loss", "value", 1e-4),
-    "gradients": ("gradients", NAMES[1], 1e-2),
-    "norm": ("norm", "value", 1e-3),
-    "clipped": ("clipped", NAMES[1], 1e-2),
-    "norm, steep": ("steep_norm", "value", 1e-3),
-    "clipped, steep": ("steep_clipped", NAMES[1], 1e-2),
-    "first step": ("first_step", NAMES[1], 1e-4),
-    "first step, steep": ("steep_first_step", NAMES[1], 1e-4),
-    "losses": ("losses", "value", 1e-4),
-    "last step": ("last_step", NAMES[1], 1e-4),
-    "losses, steep": ("steep_losses", "value", 1e-4),
-    "last step, steep": ("steep_last_step", NAMES[1], 1e-3),
-    "dev": ("dev", "logits", 1e-3),
+    "parameters": ("eval/0/parameters", NAMES[1], 1e-6),
+    "embeddings": ("eval/1/hidden", "embeddings", 1e-5),
+    "layers": ("eval/1/hidden", "layers/0", 1e-5),
+    "pooled": ("eval/1/hidden", "pooled", 1e-5),
+    "logits": ("eval/1/logits", "value", 1e-4),
+    "loss": ("eval/1/loss", "value", 1e-4),
+    "gradients": ("train/1/gradients", NAMES[1], 1e-2),
+    "norm": ("train/1/norm", "value", 1e-3),
+    "clipped": ("train/1/clipped", NAMES[1], 1e-2),
+    "norm, steep": ("steep/1/norm", "value", 1e-3),
+    "clipped, steep": ("steep/1/clipped", NAMES[1], 1e-2),
+    "first step": ("train/1/parameters", NAMES[1], 1e-4),
+    "first step, steep": ("steep/1/parameters", NAMES[1], 1e-4),
+    "losses": ("train/2/loss", "value", 1e-4),
+    "last step": ("train/4/parameters", NAMES[1], 1e-4),
+    "losses, steep": ("steep/3/loss", "value", 1e-4),
+    "last step, steep": ("steep/4/parameters", NAMES[1], 1e-3),
+    "dev": ("dev/2/logits", "value", 1e-3),
 }
+"""An array of each rung, by its place in the recording and its name, and a difference that is too large."""
+
+
+def at(found: Parts, place: str) -> Arrays:
+    """The arrays of RUN/STEP/PART."""
+    run, step, part = place.split("/")
+    return found[run, step, part]
 
 
 @pytest.mark.parametrize("rung", CHANGES)
 def test_one_wrong_entry_fails_its_rung_alone_and_is_named(findings: Findings, rung: str) -> None:
-    part, name, by = CHANGES[rung]
+    place, name, by = CHANGES[rung]
 
     def change(found: Parts) -> None:
-        found[part][name].flat[1 if found[part][name].size > 1 else 0] += by
+        array = at(found, place)[name]
+        array.flat[1 if array.size > 1 else 0] += by
 
     found = findings(change)
     assert failing(found) == [rung]
     assert found.first_failure == found.at(rung)
-    assert found.at(rung).worst == name
+    assert found.at(rung).worst == ("logits" if rung == "dev" else name)
     assert found.at(rung).error == pytest.approx(by, abs=2 * NOISE)
     assert likely_causes(found.at(rung))
 
@@ -162,8 +240,8 @@ def test_every_rung_that_subtracts_is_tried_above() -> None:
 
 def test_the_first_wrong_layer_is_named_not_the_worst(findings: Findings) -> None:
     def change(found: Parts) -> None:
-        found["states"]["layers/0"][0, 0, 0] += 1e-4
-        found["states"]["layers/1"][0, 0, 0] += 1.0
+        at(found, "eval/1/hidden")["layers/0"][0, 0, 0] += 1e-4
+        at(found, "eval/1/hidden")["layers/1"][0, 0, 0] += 1.0
 
     found = findings(change).at("layers")
     assert (found.worst, found.error) == ("layers/0", pytest.approx(1.0, rel=0.01))
@@ -171,55 +249,106 @@ def test_the_first_wrong_layer_is_named_not_the_worst(findings: Findings) -> Non
 
 def test_padding_is_not_compared(findings: Findings) -> None:
     def change(found: Parts) -> None:
-        found["states"]["layers/0"][1, 2:] = 99.0
+        at(found, "eval/1/hidden")["layers/0"][1, 2:] = 99.0
 
     assert failing(findings(change)) == []
 
 
-def test_a_parameter_without_gradient_may_err_as_torch_does(tmp_path: Path) -> None:
+def test_a_parameter_without_gradient_may_err_as_torch_does(tmp_path: Path, pack: Pack) -> None:
     """Its noise does not widen another parameter's bound."""
-    exact, torch, mine = parts(), disturbed(parts(), NOISE), disturbed(parts(), NOISE)
-    torch["last_step"][NAMES[0]][0] += 1e-3
-    mine["last_step"][NAMES[0]][1] -= 2e-3
-    truth = Truth(written(tmp_path / "exact", exact), written(tmp_path / "torch", torch))
-    assert climb(truth, written(tmp_path / "mine", mine)).at("last step").holds
-    mine["last_step"][NAMES[1]].flat[1] += 1e-4
-    worse = climb(truth, written(tmp_path / "worse", mine)).at("last step")
+    torch, mine = disturbed(parts(), NOISE), disturbed(parts(), NOISE)
+    at(torch, "train/4/parameters")[NAMES[0]][0] += 1e-3
+    at(mine, "train/4/parameters")[NAMES[0]][1] -= 2e-3
+    truth = Truth.with_noise(written(tmp_path / "exact", parts(), pack), written(tmp_path / "torch", torch, pack))
+    assert climb(truth, written(tmp_path / "mine", mine, pack), {}).at("last step").holds
+    at(mine, "train/4/parameters")[NAMES[1]].flat[1] += 1e-4
+    worse = climb(truth, written(tmp_path / "worse", mine, pack), {}).at("last step")
     assert (worse.holds, worse.worst) == (False, NAMES[1])
+
+
+def test_one_bound_holds_for_the_losses_of_all_steps(tmp_path: Path, pack: Pack) -> None:
+    """At one step torch happens to compute the loss exactly."""
+    torch, mine = disturbed(parts(), 1e-5), disturbed(parts(), 1e-5)
+    torch["train", "3", "loss"] = parts()["train", "3", "loss"]
+    truth = Truth.with_noise(written(tmp_path / "exact", parts(), pack), written(tmp_path / "torch", torch, pack))
+    assert climb(truth, written(tmp_path / "mine", mine, pack), {}).at("losses").holds
+
+
+def test_noises_of_a_step_each_are_put_together(truth: Truth, tmp_path: Path, pack: Pack) -> None:
+    """The reference's answers have them by step."""
+    torch, exact = Values(tmp_path / "torch", pack), truth.exact
+    arrays = {rung.name: (torch.of_rung(rung.name), exact.of_rung(rung.name)) for rung in RUNGS}
+    by_step = {
+        rung: Differences.between(mine, right).errors for rung, (mine, right) in arrays.items() if mine and right
+    }
+    assert len(by_step["losses"]) == 4
+    assert Truth.of(Answers(exact, Noises(by_step, {}))).noises == truth.noises
+
+
+def test_the_first_step_is_the_first_that_moves_weights(tmp_path: Path) -> None:
+    pack = made_pack(tmp_path / "pack", rates=(0.0, 1e-3, 1e-3, 1e-3))
+    given = parts()
+    given["train", "1", "received"]["learning_rate"] = np.array(0.0)
+    given["train", "2", "parameters"] = given.pop(("train", "1", "parameters"))
+    mine = copy.deepcopy(given)
+    exact, torch = (written(tmp_path / name, given, pack) for name in ("exact", "torch"))
+    at(mine, "train/2/parameters")[NAMES[1]][0, 0] += 1e-4
+    assert failing(climb(Truth.with_noise(exact, torch), written(tmp_path / "mine", mine, pack), {})) == ["first step"]
 
 
 @pytest.mark.parametrize(("value", "word"), [(np.nan, "NaN"), (np.inf, "Inf")])
 def test_nan_and_infinity_are_named_with_rung_and_tensor(findings: Findings, value: float, word: str) -> None:
     def change(found: Parts) -> None:
-        found["gradients"][NAMES[2]][0, 0] = value
+        at(found, "train/1/gradients")[NAMES[2]][0, 0] = value
 
     found = findings(change)
     assert failing(found) == ["gradients"]
     assert found.at("gradients").note.startswith(f"{word} in {NAMES[2]} at [")
 
 
-def test_nan_is_not_equal_to_the_truths_nan(tmp_path: Path) -> None:
+def test_nan_is_not_equal_to_the_truths_nan(tmp_path: Path, pack: Pack) -> None:
     spoilt = parts()
-    spoilt["losses"]["value"][2] = np.nan
-    traces = [written(tmp_path / name, copy.deepcopy(spoilt)) for name in ("exact", "torch", "mine")]
-    found = climb(Truth(traces[0], traces[1]), traces[2]).at("losses")
+    spoilt["train", "3", "loss"] = {"value": np.array(np.nan)}
+    exact, torch, mine = (written(tmp_path / name, spoilt, pack) for name in ("exact", "torch", "mine"))
+    found = climb(Truth.with_noise(exact, torch), mine, {}).at("losses")
     assert not found.holds
     assert found.note == "NaN in value at [2] of the truth itself"
 
 
+def test_nan_of_torch_is_no_bound(tmp_path: Path, pack: Pack) -> None:
+    spoilt = parts()
+    spoilt["dev", "1", "logits"]["value"][0, 0] = np.nan
+    exact, torch = written(tmp_path / "exact", parts(), pack), written(tmp_path / "torch", spoilt, pack)
+    found = climb(Truth.with_noise(exact, torch), written(tmp_path / "mine", parts(), pack), {}).at("dev")
+    assert not found.holds
+    assert found.note == "NaN or Inf in logits of torch's own"
+
+
 def test_a_missing_tensor_and_a_wrong_shape_are_named(findings: Findings) -> None:
     def change(found: Parts) -> None:
-        del found["gradients"][NAMES[0]]
-        found["clipped"][NAMES[1]] = found["clipped"][NAMES[1]][:3]
+        del at(found, "train/1/gradients")[NAMES[0]]
+        clipped = at(found, "train/1/clipped")
+        clipped[NAMES[1]] = clipped[NAMES[1]][:3]
 
     found = findings(change)
     assert found.at("gradients").note == f"{NAMES[0]} is missing"
     assert found.at("clipped").note == f"{NAMES[1]} has shape [3, 6], not [6, 6]"
 
 
+def test_what_was_not_recorded_fails(findings: Findings) -> None:
+    def change(found: Parts) -> None:
+        del found["train", "4", "parameters"], found["dropout", "1", "hidden"]
+
+    found = findings(change)
+    assert failing(found) == ["dropout", "last step"]
+    assert {found.at(rung).note for rung in failing(found)} == {"nothing was recorded"}
+
+
 def test_predictions_that_differ_are_counted(findings: Findings) -> None:
     def change(found: Parts) -> None:
-        found["dev"]["logits"] = found["dev"]["logits"][:, ::-1].copy()
+        for step in ("1", "2"):
+            logits = at(found, f"dev/{step}/logits")
+            logits["value"] = logits["value"][:, ::-1].copy()
 
     assert findings(change).at("dev").note == "9 of 9 predictions differ"
 
@@ -227,49 +356,76 @@ def test_predictions_that_differ_are_counted(findings: Findings) -> None:
 @pytest.mark.parametrize(
     ("changed", "note"),
     [
-        ({"rate": 2e-3}, "rate differ in 1 of 4 steps, first in step 3: the schedule"),
-        ({"mask": "other"}, "mask differ in 1 of 4 steps, first in step 3: the mask"),
-        ({"ids": "other", "labels": "other"}, "ids, labels differ in 1 of 4 steps, first in step 3: row order"),
+        (["learning_rate"], "rate differ in 1 of 4 steps, first in step 3: the schedule"),
+        (["attention_mask"], "mask differ in 1 of 4 steps, first in step 3: the mask"),
+        (["input_ids", "labels"], "ids, labels differ in 1 of 4 steps, first in step 3: row order"),
     ],
 )
-def test_the_input_of_a_step_that_differs_is_named(findings: Findings, changed: dict[str, Any], note: str) -> None:
-    received = list(RECEIVED)
-    received[2] = structs.replace(received[2], **changed)
-    found = findings(received=received)
+def test_the_input_of_a_step_that_differs_is_named(findings: Findings, changed: list[str], note: str) -> None:
+    def change(found: Parts) -> None:
+        received = at(found, "train/3/received")
+        for name in changed:
+            received[name] = received[name] + (1e-9 if name == "learning_rate" else 1)
+
+    found = findings(change)
     assert failing(found) == ["batches"]
     assert found.at("batches").note.startswith(note)
 
 
+def test_more_padding_than_the_pack_has_differs(findings: Findings) -> None:
+    def change(found: Parts) -> None:
+        received = at(found, "train/1/received")
+        for name in ("input_ids", "token_type_ids", "attention_mask"):
+            received[name] = np.pad(received[name], ((0, 0), (0, 1)))
+
+    note = "ids, types, mask differ in 1 of 4 steps, first in step 1: row order, tokenizer, truncation, padding"
+    assert findings(change).at("batches").note == note
+
+
 def test_a_dropped_batch_is_counted(findings: Findings) -> None:
-    found = findings(received=RECEIVED[:-1]).at("batches")
-    assert not found.holds
-    assert found.note.startswith("3 steps, not 4: the last batch")
+    def change(found: Parts) -> None:
+        for part in ("received", "loss", "parameters"):
+            del found["train", "4", part]
+
+    found = findings(change)
+    assert found.first_failure == found.at("batches")
+    assert found.at("batches").note.startswith("3 steps, not 4: the last batch")
+    assert found.at("losses").note == "value has shape [3], not [4]"
 
 
 def test_a_wrong_head_is_told_from_a_wrong_weight_map(findings: Findings) -> None:
     def change(found: Parts) -> None:
-        found["parameters"][NAMES[2]][0, 0] += 0.1
+        at(found, "eval/0/parameters")[NAMES[2]][0, 0] += 0.1
 
     assert "head" in likely_causes(findings(change).at("parameters"))
 
 
-@pytest.mark.parametrize("share", [0.1, 0.12, 0.08])
+def drops(share: float) -> Callable[[Parts], None]:
+    """Changes a recording to one that drops this share."""
+
+    def change(found: Parts) -> None:
+        found["dropout", "1", "hidden"] = {"embeddings": dropped(share)}
+
+    return change
+
+
+@pytest.mark.parametrize("share", [0.1, 0.112, 0.088])
 def test_shares_dropped_may_differ_by_chance(findings: Findings, share: float) -> None:
-    """The difference of two such shares has a standard deviation of 0.0042."""
-    assert failing(findings(dropped=Dropped(share, 10_000))) == []
+    """Such a share has a standard deviation of 0.003."""
+    assert failing(findings(drops(share))) == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.075, 0.125])
 def test_shares_dropped_that_chance_does_not_explain_fail(findings: Findings, share: float) -> None:
-    found = findings(dropped=Dropped(share, 10_000))
+    found = findings(drops(share))
     assert failing(found) == ["dropout"]
-    assert found.at("dropout").share == pytest.approx(abs(share - 0.1) / (5 * np.sqrt(0.1 * 0.9 * 2 / 10_000)))
-    assert found.at("dropout").note == f"{share:.3f} dropped, 0.100 by the truth"
+    assert found.at("dropout").share == pytest.approx(abs(share - 0.1) / (5 * np.sqrt(0.1 * 0.9 / 10_000)))
+    assert found.at("dropout").note == f"{share:.3f} dropped, the rate is 0.1"
 
 
 @pytest.mark.parametrize(("share", "holds"), [(0.0, True), (1e-4, False)])
-def test_if_the_truth_drops_nothing_nothing_may_be_dropped(tmp_path: Path, share: float, holds: bool) -> None:
-    none = Dropped(0.0, 10_000)
-    truth = Truth(written(tmp_path / "exact", parts(), dropped=none), written(tmp_path / "torch", parts()))
-    mine = written(tmp_path / "mine", parts(), dropped=Dropped(share, 10_000))
-    assert climb(truth, mine).at("dropout").holds == holds
+def test_if_the_rate_is_zero_nothing_may_be_dropped(tmp_path: Path, share: float, holds: bool) -> None:
+    pack, mine = made_pack(tmp_path / "pack", dropout=0.0), parts()
+    drops(share)(mine)
+    values = written(tmp_path / "mine", mine, pack)
+    assert climb(Truth.with_noise(values, values), values, {}).at("dropout").holds == holds

@@ -13,6 +13,7 @@ from backends import BACKENDS
 from backends.parts import parts_of
 from benchmarks.parity.__main__ import main
 from benchmarks.parity.rungs import RUNGS
+from benchmarks.port import reference
 from benchmarks.workers import launcher
 from shared.errors import ProcessFailed
 
@@ -87,20 +88,23 @@ def test_in_float64_errors_are_far_below_rounding(tmp_path: Path) -> None:
         (ProcessFailed("hidden_act is not known; pass another model", refused=True), 2),
     ],
 )
+@pytest.mark.parametrize(("module", "name"), [(reference, "the reference"), (launcher, "torch")])
 def test_a_worker_that_fails_is_named_and_leaves_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     failure: ProcessFailed,
     code: int,
+    module: Any,
+    name: str,
 ) -> None:
     def fail(*_: Any) -> None:
         raise failure
 
-    monkeypatch.setattr(launcher, "run_worker", fail)
+    monkeypatch.setattr(module, "run_worker", fail)
     assert exit_code(*FEW, "--out", tmp_path) == code
     tail = [f"  | {line}" for line in failure.tail]
-    assert capsys.readouterr().err.splitlines() == [f"benchmarks.parity: torch float64: {failure}", *tail]
+    assert capsys.readouterr().err.splitlines() == [f"benchmarks.parity: {name}: {failure}", *tail]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,16 +26,23 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from backends import BACKENDS
+from benchmarks.cells.plan import Request, plan_questions
+from benchmarks.parity.rungs import STEEP_STEPS
+from benchmarks.port.pack import make_pack
+from benchmarks.port.reference import Reference
+from benchmarks.port.task_rows import of_task
+from benchmarks.port.values import Values
 from benchmarks.workers.environments import CHECKOUT, find_environment, find_python, worker_settings
 from benchmarks.workers.launcher import run_worker
 from benchmarks.workers.progress import RunProgress
-from shared.answer import Loaded, Predicted, Stepped, Traced
+from shared.answer import Loaded, Predicted, Recorded, Stepped
+from shared.batching import total_steps
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import first_weights
 from shared.encoding import encode, read_encoded
 from shared.flops import optimizer_bytes, training_flops
-from shared.job import ARRAYS, ERROR, EVENTS, TRACE, Job
+from shared.job import ARRAYS, ERROR, EVENTS, RECORDING, Job
 from shared.recipe import Recipe
 from shared.records import Circumstances, Record, cell_id, read_records, record_path
 from shared.tasks import Rows, get_task
@@ -404,76 +411,86 @@ def test_another_backend_predicts_the_same(done: Done, tmp_path: Path, trained: 
             np.testing.assert_allclose(found[split], logits, rtol=0, atol=1e-5)
 
 
-# --- traces
-
-
-@dataclass
-class Trace:
-    """A trace as a worker left it."""
-
-    folder: Path
-    answer: Traced
-
-    def part(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(self.folder / TRACE / f"{name}.npz") as arrays:
-            return dict(arrays)
+# --- recordings
 
 
 @pytest.fixture(scope="module")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
-    checkpoint = resolve_model("random:bert-tiny")
-    data = encoded(checkpoint, "train", "dev")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Values]:
+    """Each backend's recording of one pack, which follows the main run's training."""
+    request = Request(
+        backends=["torch"],
+        tasks=["acceptability"],
+        models=["random:bert-tiny"],
+        recipes=[RECIPE],
+        device="cpu",
+        threads=1,
+        limit=ROWS,
+        data_dir=None,
+        pythons={},
+    )
+    (question,) = plan_questions(request)
+    with of_task(question, total_steps(RECIPE, ROWS), dev_batches=None) as source:
+        source = replace(source, steep_steps=STEEP_STEPS, compared_alone=True)
+        pack = make_pack(source, tmp_path_factory.mktemp("packed") / "pack", Reference.find({}, 1))
+    given: dict[str, Any] = {"checkpoint": str(question.checkpoint), "data": str(question.data)}
     found = {}
     for backend in BACKENDS:
-        folder = tmp_path_factory.mktemp("trace") / backend
-        answer = worker(backend, folder, Traced, kind="trace", checkpoint=str(checkpoint), data=data, steep_clip=0.1)
-        found[backend] = Trace(folder, answer)
+        folder = tmp_path_factory.mktemp("recorded") / backend
+        worker(backend, folder, Recorded, kind="record", pack=str(pack.folder), **given)
+        found[backend] = Values(folder / RECORDING, pack)
     return found
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_trace_holds_parameters_gradients_and_states(traces: dict[str, Trace], backend: str) -> None:
+def test_a_recording_holds_what_the_pack_wants(recordings: dict[str, Values], backend: str) -> None:
+    values = recordings[backend]
+    wanted = {
+        (run, step, part): values.pack.wanted.shapes(run, step, part)
+        for run, steps in values.pack.wanted.runs.items()
+        for step, parts in steps.items()
+        for part in parts
+    }
+    files = [file.relative_to(values.folder) for file in values.folder.glob("*/*/*")]
+    assert {(*file.parent.parts, file.stem) for file in files} == wanted.keys()
+    for (run, step, part), shapes in wanted.items():
+        arrays = values.part(run, step, part) or {}
+        found = {name: list(array.shape) for name, array in arrays.items() if name != "learning_rate"}
+        assert found == shapes, f"{run}/{step}/{part}"
     checkpoint = resolve_model("random:bert-tiny")
     architecture = read_architecture(checkpoint, RECIPE, 2)
-    trace = traces[backend]
-    parts = {file.stem for file in (trace.folder / TRACE).iterdir()}
-    twice = {"norm", "clipped", "first_step", "losses", "last_step"}
-    assert parts == {"parameters", "states", "loss", "gradients", "dev"} | twice | {f"steep_{part}" for part in twice}
-    by_parameter = ("parameters", "gradients", "clipped", "first_step", "last_step", "steep_clipped", "steep_last_step")
-    for part in by_parameter:
-        assert {name: array.shape for name, array in trace.part(part).items()} == architecture.shapes()
-    assert {name: array.shape for name, array in trace.part("states").items()} == {
-        "embeddings": (4, 16, 128),
-        "layers/0": (4, 16, 128),
-        "layers/1": (4, 16, 128),
-        "pooled": (4, 128),
-        "logits": (4, 2),
-        "attention_mask": (4, 16),
-    }
-    assert trace.part("dev")["logits"].shape == (ROWS, 2)
-    loaded = trace.part("parameters")
+    assert wanted["train", "1", "gradients"] == {name: list(shape) for name, shape in architecture.shapes().items()}
+    loaded = values.part("eval", "0", "parameters") or {}
     for name, value in first_weights(checkpoint, architecture, RECIPE).items():
         np.testing.assert_array_equal(loaded[name], value)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_trace_follows_the_run_that_train_makes(traces: dict[str, Trace], done: Done, backend: str) -> None:
+def test_a_recording_follows_the_run_that_train_makes(recordings: dict[str, Values], done: Done, backend: str) -> None:
     trained = done.records[backend].answer
-    losses = traces[backend].part("losses")["value"]
+    losses = list((recordings[backend].each("train", "loss") or {}).values())
+    assert len(losses) == trained.total_steps
     np.testing.assert_allclose(losses, trained.step_loss, rtol=0, atol=1e-6)
-    assert len(traces[backend].answer.received) == len(losses)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_gradients_are_clipped_at_the_steep_settings(traces: dict[str, Trace], backend: str) -> None:
-    clipped = traces[backend].part("steep_clipped").values()
-    assert np.sqrt(sum(np.square(g.astype(np.float64)).sum() for g in clipped)) == pytest.approx(0.1, rel=1e-4)
+def test_gradients_are_clipped_at_the_steep_settings(recordings: dict[str, Values], backend: str) -> None:
+    values = recordings[backend]
+    clipped = (values.part("steep", "1", "clipped") or {}).values()
+    clip = values.pack.run("steep").settings.clip
+    assert np.sqrt(sum(np.square(g).sum() for g in clipped)) == pytest.approx(clip, rel=1e-4)
 
 
-def test_every_trace_received_the_same(traces: dict[str, Trace]) -> None:
-    one, *others = (trace.answer.received for trace in traces.values())
-    assert all(other == one for other in others)
-    assert len({step.ids for step in one}) == len(one)
+def test_every_recording_received_the_same(recordings: dict[str, Values]) -> None:
+    ids = set()
+    for backend, values in recordings.items():
+        for step in values.pack.run("train").steps:
+            received = values.part("train", step.name, "received") or {}
+            wanted = values.pack.batch(step) | {"learning_rate": np.array(step.learning_rate)}
+            assert received.keys() == wanted.keys()
+            for name, array in wanted.items():
+                np.testing.assert_array_equal(received[name], array, f"{backend}, step {step.name}: {name}")
+            ids.add(received["input_ids"].tobytes())
+    assert len(ids) == len(next(iter(recordings.values())).pack.run("train").steps)
 
 
 # --- workers that fail

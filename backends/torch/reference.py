@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +26,14 @@ from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, JOB
-from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun, PackStep, part_file, write_part
+from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, PackStep, part_file, write_part
 from shared.reference import Describe, Described, Done, Question, Record, RecordRounded, Replay
 
 FLOAT64, FLOAT32 = Arithmetic(torch.float64), Arithmetic(torch.float32)
 
 
 def record(pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = None) -> None:
-    """Answers every run of the pack."""
+    """Answers every run of the pack, as far as it is wanted."""
     network = Classifier.build(pack.folder, arithmetic, change)
     kept = {PACK_WEIGHTS: pack.weights}
     for run in pack.contents.runs:
@@ -43,7 +45,8 @@ def record(pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = N
 
 def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Weights:
     """Records one run, and returns its last weights."""
-    write_part(out, run.name, "0", "parameters", network.weights())
+    write = partial(_write, pack, out, run.name)
+    write("0", "parameters", network.weights)
     recipe = run.settings.recipe(list(network.parameters))
     if network.change and network.change.recipe:
         recipe = network.change.recipe(recipe)
@@ -51,26 +54,36 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Wei
     for step in run.steps:
         network.model.zero_grad(set_to_none=True)
         forward = network.forward(pack.batch(step))
-        _write_forward(out, run, step, forward)
+        _write_forward(pack, out, run, step, forward)
         if not run.trains:
             continue
         network.backward(forward.loss)
-        write_part(out, run.name, step.name, "gradients", network.gradients())
+        write(step.name, "gradients", network.gradients)
         clip = recipe.clip if recipe.clip is not None else float("inf")
         each = network.change.clip if network.change and network.change.clip else torch.nn.utils.clip_grad_norm_
         norm = each(list(network.parameters.values()), clip)
-        write_part(out, run.name, step.name, "norm", {VALUE: as_numpy(norm)})
-        write_part(out, run.name, step.name, "clipped", network.gradients())
+        write(step.name, "norm", partial(_value, norm))
+        write(step.name, "clipped", network.gradients)
         optimizer.step(step.learning_rate)
-        write_part(out, run.name, step.name, "parameters", network.weights())
+        write(step.name, "parameters", network.weights)
     return network.weights()
 
 
-def _write_forward(out: Path, run: PackRun, step: PackStep, forward: Forward) -> None:
-    hidden = {name: as_numpy(state) for name, state in forward.hidden.items()}
-    write_part(out, run.name, step.name, "hidden", hidden)
-    write_part(out, run.name, step.name, "logits", {VALUE: as_numpy(forward.logits)})
-    write_part(out, run.name, step.name, "loss", {VALUE: as_numpy(forward.loss)})
+def _write_forward(pack: Pack, out: Path, run: PackRun, step: PackStep, forward: Forward) -> None:
+    write = partial(_write, pack, out, run.name, step.name)
+    write("hidden", lambda: {name: as_numpy(state) for name, state in forward.hidden.items()})
+    write("logits", partial(_value, forward.logits))
+    write("loss", partial(_value, forward.loss))
+
+
+def _value(tensor: torch.Tensor) -> Arrays:
+    return {VALUE: as_numpy(tensor)}
+
+
+def _write(pack: Pack, out: Path, run: str, step: str, part: str, arrays: Callable[[], Arrays]) -> None:
+    """Writes the part if the pack wants it."""
+    if pack.wanted.shapes(run, step, part) is not None:
+        write_part(out, run, step, part, arrays())
 
 
 def replay(pack: Pack, recording: Path, out: Path) -> None:
@@ -87,15 +100,16 @@ def replay(pack: Pack, recording: Path, out: Path) -> None:
             network.load(weights)
             network.model.zero_grad(set_to_none=True)
             forward = network.forward(pack.batch(step))
-            _write_forward(out, run, step, forward)
+            _write_forward(pack, out, run, step, forward)
             if run.trains:
-                network.backward(forward.loss)
-                write_part(out, run.name, step.name, "gradients", network.gradients())
+                if pack.wanted.shapes(run.name, step.name, "gradients") is not None:
+                    network.backward(forward.loss)
+                    write_part(out, run.name, step.name, "gradients", network.gradients())
             else:
                 own = _read(part_file(recording, run.name, step.name, "hidden"))
                 if own:
                     with torch.no_grad():
-                        _write_forward(out, run, step, network.forward(pack.batch(step), own))
+                        _write_forward(pack, out, run, step, network.forward(pack.batch(step), own))
 
 
 def _weights_before(pack: Pack, recording: Path, run: PackRun, number: int) -> Weights | None:

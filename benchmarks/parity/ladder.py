@@ -1,70 +1,29 @@
-"""The parity ladder: compares a trace with the truth, rung by rung from the ground up.
+"""The parity ladder: holds arrays to the truth's, rung by rung from the ground up.
 
-The truth is torch in float64. An error is the largest difference from it. Torch's own error is the noise, and errors
-are given as multiples of it: at 1, a backend is as far from the truth as torch itself.
+The truth is transformers' network and torch's optimizer in float64. An error is the largest difference from it. Torch's
+own error is the noise, and errors are given as multiples of it: at 1, a program is as far from the truth as torch is.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 
-import msgspec
 import numpy as np
 from msgspec import Struct
 
-from benchmarks.parity.rungs import NOISE_FACTOR, RUNG, RUNGS, Rung
-from shared.answer import Scores, Traced
+from benchmarks.parity.rungs import NOISE_FACTOR, RUNG, Rung
+from shared.answer import Scores
 
 NO_GRADIENT = 1e-9
 """Below this share of the global norm a gradient is nothing but rounding: a key's bias has such a one, for softmax
 cancels the bias. Adam makes steps of full size of it, and they mean nothing."""
 
 DEVIATIONS = 5
-"""Two shares further apart than this many standard deviations differ in rate. Chance exceeds it once in 1.7 million."""
-
-INPUT_CAUSES = {
-    "ids": "row order, tokenizer, truncation, padding",
-    "types": "token types",
-    "mask": "the mask",
-    "labels": "labels",
-    "rate": "the schedule: warm-up, the number of steps, a step too early or late",
-}
-"""Usual causes by the input of a train_step (a field of `shared.answer.Received`) that alone differs."""
+"""A share further from the rate than this many standard deviations is of another rate. Chance exceeds it once in 1.7
+million."""
 
 Arrays = dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """A trace that shared.trace wrote, and its summary."""
-
-    folder: Path
-    summary: Traced
-
-    def arrays(self, rung: Rung) -> Arrays:
-        """The rung's arrays by name, in float64; of hidden states the valid tokens only, [n, width]."""
-        with np.load(self.folder / f"{rung.part}.npz") as file:
-            found = {name: file[name].astype(np.float64) for name in file.files if name.startswith(rung.only)}
-            if rung.name in ("embeddings", "layers"):
-                valid = file["attention_mask"] == 1
-                found = {name: array[valid] for name, array in found.items()}
-        return found
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Torch's traces in float64, and in the precision of the variant that is compared."""
-
-    exact: Trace
-    torch: Trace
-
-    @cached_property
-    def with_gradient(self) -> frozenset[str]:
-        """Names of the parameters whose gradient is more than rounding."""
-        return with_gradient(self.exact.arrays(RUNG["gradients"]))
 
 
 def with_gradient(gradients: Arrays) -> frozenset[str]:
@@ -113,11 +72,6 @@ class Climb:
         return next(finding for finding in self.findings if finding.rung == rung)
 
 
-def climb(truth: Truth, trace: Trace) -> Climb:
-    """Compares a trace on every rung."""
-    return Climb(tuple(_finding(rung, truth, trace) for rung in RUNGS), trace.summary.dev)
-
-
 def likely_causes(finding: Finding) -> str:
     """Usual mistakes that make this rung the first to fail."""
     if finding.rung == "parameters" and "classifier" in finding.worst:
@@ -125,29 +79,6 @@ def likely_causes(finding: Finding) -> str:
     if finding.rung == "batches":
         return finding.note.partition(": ")[2] or RUNG["batches"].causes
     return RUNG[finding.rung].causes
-
-
-def _finding(rung: Rung, truth: Truth, trace: Trace) -> Finding:
-    if rung.name == "batches":
-        return _batches(rung, truth.exact, trace)
-    if rung.name == "dropout":
-        return _dropout(rung, truth.exact, trace)
-    return _compare(rung, truth, trace)
-
-
-def _compare(rung: Rung, truth: Truth, trace: Trace) -> Finding:
-    exact, torch, mine = (t.arrays(rung) for t in (truth.exact, truth.torch, trace))
-    found = compare(rung, exact, torch, mine, truth.with_gradient)
-    if rung.name == "dev" and found.error is not None:
-        return msgspec.structs.replace(found, note=_flips(exact["logits"], mine["logits"]))
-    return found
-
-
-def compare(rung: Rung, exact: Arrays, torch: Arrays, mine: Arrays, with_gradient: frozenset[str]) -> Finding:
-    """Compares arrays with the truth's, by the error that torch's own have. `with_gradient` names the parameters whose
-    gradient is more than rounding."""
-    unusable = _not_finite(rung, exact, " of the truth itself") or _not_finite(rung, torch, " of torch's own")
-    return unusable or compare_by(rung, exact, Differences.between(torch, exact).errors, mine, with_gradient)
 
 
 def compare_by(
@@ -159,7 +90,7 @@ def compare_by(
     factor: float = NOISE_FACTOR,
 ) -> Finding:
     """Compares arrays with the truth's, by the errors that torch's own have, by name."""
-    unusable = _not_finite(rung, mine) or _missing(rung, exact, mine)
+    unusable = not_finite(rung, mine) or _missing(rung, exact, mine)
     return unusable or judge(rung, Differences.between(mine, exact), noises, with_gradient, factor)
 
 
@@ -212,7 +143,8 @@ def judge(
     return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst)
 
 
-def _not_finite(rung: Rung, arrays: Arrays, whose: str = "") -> Finding | None:
+def not_finite(rung: Rung, arrays: Arrays, whose: str = "") -> Finding | None:
+    """The finding that names the first value that is not finite; None if all are."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             first = np.argwhere(~np.isfinite(array))[0].tolist()
@@ -235,38 +167,13 @@ def without_error(rung: Rung, worst: str, note: str) -> Finding:
     return Finding(rung.name, False, None, None, math.inf, worst, note)
 
 
-def _batches(rung: Rung, exact: Trace, trace: Trace) -> Finding:
-    wanted, given = exact.summary.received, trace.summary.received
-    if len(wanted) != len(given):
-        return without_error(rung, "steps", f"{len(given)} steps, not {len(wanted)}: the last batch dropped or kept")
-    steps = list(enumerate(zip(wanted, given, strict=True), 1))
-    differ = {
-        name: differing
-        for name in INPUT_CAUSES
-        if (differing := [n for n, (w, g) in steps if getattr(w, name) != getattr(g, name)])
-    }
-    if not differ:
-        return Finding(rung.name, True, None, None, 0.0, "", f"{len(wanted)} steps alike")
-    first = min(differing[0] for differing in differ.values())
-    causes = "row order" if {"ids", "labels"} <= differ.keys() else INPUT_CAUSES[next(iter(differ))]
-    count = len(set().union(*differ.values()))
-    note = f"{', '.join(differ)} differ in {count} of {len(wanted)} steps, first in step {first}: {causes}"
-    return without_error(rung, next(iter(differ)), note)
-
-
-def _dropout(rung: Rung, exact: Trace, trace: Trace) -> Finding:
-    """Compares shares of zeros, each a binomial sample: frameworks draw different numbers."""
-    wanted, given = exact.summary.dropped, trace.summary.dropped
-    rate = wanted.share
-    error = abs(given.share - rate)
-    deviation = math.sqrt(rate * (1 - rate) * (1 / wanted.entries + 1 / given.entries))
+def judge_dropped(rung: Rung, dropped: np.ndarray, rate: float) -> Finding:
+    """Compares the share of entries that dropout made zero (bool, any shape), a binomial sample, with its rate."""
+    given = float(dropped.mean())
+    error, deviation = abs(given - rate), math.sqrt(rate * (1 - rate) / dropped.size)
     share = error / (DEVIATIONS * deviation) if deviation else math.inf if error else 0.0
-    note = f"{given.share:.3f} dropped, {rate:.3f} by the truth"
+    note = f"{given:.3f} dropped, the rate is {rate:g}"
     return Finding(rung.name, share <= 1, error, None, share, "embeddings", note)
-
-
-def _flips(exact: np.ndarray, mine: np.ndarray) -> str:
-    return f"{int((exact.argmax(-1) != mine.argmax(-1)).sum())} of {len(exact)} predictions differ"
 
 
 def largest(array: np.ndarray) -> float:

@@ -149,11 +149,11 @@ def _failures_in_red(frame: pd.DataFrame) -> dict[str, str]:
 
 def _notes(report: LadderReport) -> list[str]:
     return [
-        "largest difference from torch in float64 (×: in units of torch's own error in the same precision, if there is "
-        "one)",
+        "largest difference from transformers in float64 (×: in units of torch's own error in the same precision, if "
+        "there is one)",
         f"a rung fails if an error exceeds both {NOISE_FACTOR} times torch's own and the rung's floor "
         "(benchmarks/parity/rungs.py)",
-        "steep: learning rate 1e-3, decay 0.1, eps 1e-6, clip at a tenth of the norm, where mistakes show",
+        "steep: learning rates about 1e-3, decay 0.1, eps 1e-6, clip at a tenth of the norm, where mistakes show",
         *(f"{name}: dev {_scores(climb.dev)}; {climb.at('dev').note}" for name, climb in report.climbs.items()),
     ]
 

@@ -47,13 +47,19 @@ class LadderPlan:
 
     @property
     def variants(self) -> list[LadderVariant]:
-        """All that climb, each once; the truth does not climb."""
+        """All that climb, each once."""
         return [variant for variant in dict.fromkeys([*self.together, *self.alone.values()]) if variant != TRUTH]
 
     @property
-    def traced(self) -> int:
-        """The number of traces."""
-        return len({TRUTH, *map(noise_of, self.variants), *self.variants})
+    def noises(self) -> list[LadderVariant]:
+        """Torch in each precision and place whose errors the reference does not give, each once."""
+        found = [noise_of(variant, self.device) for variant in self.variants]
+        return [variant for variant in dict.fromkeys(found) if variant is not None]
+
+    @property
+    def recordings(self) -> int:
+        """The number of recordings, the reference's counted as one."""
+        return 1 + len({*self.noises, *self.variants})
 
 
 def plan_ladder(options: argparse.Namespace) -> LadderPlan:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from shared.trace import STEEP_STEPS
-
 NOISE_FACTOR = 10
 """Two correct programs round in different orders. Ten times torch's own error is more than any was seen to differ, and
 a tenth or less of what each mistake in tests/backends/mutations.py brings (docs/parity.md has both)."""
+
+STEEP_STEPS = 10
+"""Largest number of steps at the steep settings: rounding errors grow from step to step."""
 
 HALF_ULP = 2.0**-24
 """float32's rounding error, relative."""
@@ -26,12 +27,8 @@ class Rung:
     name: str
     what: str
     """The subject, as tables show it."""
-    part: str
-    """Part of the trace that is read."""
     causes: str
     """Usual mistakes that fail this rung and none below it."""
-    only: str = ""
-    """Prefix of the names of the arrays compared."""
     relative: float = 0.0
     of_norm: float = 0.0
     absolute: float = 0.0
@@ -49,67 +46,60 @@ TRAINING = "what only later steps show: moments, the place of weight decay, the 
 
 RUNGS = (
     # Copied: they may differ only by rounding to another precision.
-    Rung("parameters", "parameters as loaded", "parameters", "the weight map, or a layout", relative=HALF_ULP),
-    Rung("batches", "what each train_step received", "", "order, last batch, padding, schedule"),
+    Rung("parameters", "parameters as loaded", "the weight map, or a layout", relative=HALF_ULP),
+    Rung("batches", "what each train_step received", "order, last batch, padding, schedule"),
     # About ten roundings of numbers near the largest entry.
     Rung(
         "embeddings",
         "embeddings after LayerNorm",
-        "states",
         "token types, positions, LayerNorm's epsilon, dropout left on in evaluation",
-        only="embeddings",
         relative=1e-6,
     ),
     Rung(
         "layers",
         "output of each encoder layer",
-        "states",
         "the mask, the activation, LayerNorm's epsilon, a transposed weight, layers in another order",
-        only="layers/",
         relative=1e-6,
         worst="first",
     ),
-    Rung("pooled", "pooled output", "states", "the pooler's activation, another token than the first", "pooled", 1e-6),
+    Rung("pooled", "pooled output", "the pooler's activation, another token than the first", relative=1e-6),
     # The bound of this project's tests against transformers, and of other projects that compare logits.
-    Rung("logits", "logits", "states", "the head: its layers, dropout left on", only="logits", absolute=1e-5),
+    Rung("logits", "logits", "the head: its layers, dropout left on", absolute=1e-5),
     Rung(
         "dropout",
         "share of embeddings dropped in training",
-        "",
         "dropout of the embeddings before LayerNorm in place of after it, a rate other than the checkpoint's",
     ),
-    Rung("loss", "loss", "loss", "mean or sum, the log-softmax's accuracy, label smoothing", absolute=5e-6),
+    Rung("loss", "loss", "mean or sum, the log-softmax's accuracy, label smoothing", absolute=5e-6),
     # As in tests/backends/test_against_transformers.py: an entry of a matrix product errs in proportion to the largest
     # entry, and a gradient in proportion to what flows back into it.
     Rung(
         "gradients",
         "gradient of every parameter",
-        "gradients",
         "the loss's or an activation's derivative, a frozen parameter, the pad token's embedding",
         relative=1e-4,
         of_norm=1e-6,
     ),
-    Rung("norm", "the gradients' global norm", "norm", CLIPPING, relative=1e-5),
-    Rung("clipped", "gradients after clipping", "clipped", CLIPPING, relative=1e-4, of_norm=1e-6),
-    Rung("norm, steep", "the same, at steep settings", "steep_norm", CLIPPING, relative=1e-5),
-    Rung("clipped, steep", "the same, clipped at a tenth", "steep_clipped", CLIPPING, relative=1e-4, of_norm=1e-6),
-    # No floor but rounding: in a warm-up the rate may be zero, and with it any sensible floor.
-    Rung("first step", "parameters after 1 step", "first_step", OPTIMIZER, relative=HALF_ULP, noise="together"),
+    Rung("norm", "the gradients' global norm", CLIPPING, relative=1e-5),
+    Rung("clipped", "gradients after clipping", CLIPPING, relative=1e-4, of_norm=1e-6),
+    Rung("norm, steep", "the same, at steep settings", CLIPPING, relative=1e-5),
+    Rung("clipped, steep", "the same, clipped at a tenth", CLIPPING, relative=1e-4, of_norm=1e-6),
+    # No floor but rounding: in a warm-up the first rate that moves anything is small, and so would be any floor.
+    Rung("first step", "parameters after 1 step", OPTIMIZER, relative=HALF_ULP, noise="together"),
     # Half a percent of 1e-3, by which Adam moves a weight in one step at that rate, whatever its gradient.
-    Rung("first step, steep", "the same, at steep settings", "steep_first_step", OPTIMIZER, absolute=5e-6),
-    Rung("losses", "loss at each step", "losses", TRAINING, absolute=5e-6),
-    Rung("last step", "parameters after the last step", "last_step", TRAINING, relative=HALF_ULP, noise="together"),
-    Rung("losses, steep", f"loss at {STEEP_STEPS} steep steps", "steep_losses", TRAINING, absolute=5e-6),
+    Rung("first step, steep", "the same, at steep settings", OPTIMIZER, absolute=5e-6),
+    Rung("losses", "loss at each step", TRAINING, absolute=5e-6),
+    Rung("last step", "parameters after the last step", TRAINING, relative=HALF_ULP, noise="together"),
+    Rung("losses, steep", f"loss at {STEEP_STEPS} steep steps", TRAINING, absolute=5e-6),
     Rung(
         "last step, steep",
         "parameters after them",
-        "steep_last_step",
         TRAINING,
         relative=HALF_ULP,
         absolute=1e-5,
         noise="together",
     ),
-    Rung("dev", "logits of dev after it", "dev", "evaluation: its order, its padding, its mode", absolute=1e-5),
+    Rung("dev", "logits of dev after it", "evaluation: its order, its padding, its mode", absolute=1e-5),
 )
 """From the ground up: a rung's values follow from those of the rungs below it."""
 

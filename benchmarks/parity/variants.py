@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.job import Precision
 
@@ -26,15 +26,18 @@ class LadderVariant:
         return self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
 
     def place(self, device: str) -> str:
-        """The device that it runs on where others run on `device`: float64 on the CPU, and so the truth."""
+        """The device that it runs on where others run on `device`: float64 on the CPU, as the truth."""
         return "cpu" if self.precision == "float64" else device
 
 
 TRUTH = LadderVariant("torch", "float64")
-"""Every variant is compared with it."""
+"""No variant climbs with it: it computes what the reference does, which every variant is compared with."""
 
 
-def noise_of(variant: LadderVariant) -> LadderVariant:
-    """The variant whose error is the unit of this one's errors: torch in the same precision, or in float32 for float64,
-    as torch in float64 is the truth."""
-    return replace(TRUTH, precision="float32" if variant.precision == "float64" else variant.precision)
+def noise_of(variant: LadderVariant, device: str) -> LadderVariant | None:
+    """The variant whose error is the unit of this one's errors: torch in the same precision and place. None for the
+    reference's own float32 on the CPU, which float64 has too."""
+    precision: Precision = "float32" if variant.precision == "float64" else variant.precision
+    if precision == "float32" and variant.place(device) == "cpu":
+        return None
+    return LadderVariant("torch", precision)

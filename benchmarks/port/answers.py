@@ -61,8 +61,12 @@ class Answers:
         return self.exact.folder.parent
 
     @classmethod
-    def to(cls, pack: Pack, reference: Reference) -> Answers:
-        """The answers: from the cache, or computed now. Raises ProcessFailed."""
+    def to(cls, pack: Pack, reference: Reference, folder: Path | None = None) -> Answers:
+        """The answers: from the cache, or computed now. With a folder they are computed there, and not kept in the
+        cache. Raises ProcessFailed."""
+        if folder is not None:
+            _compute(pack, reference, folder)
+            return cls._read(folder, pack)
         digest = hashlib.sha256(repr(sorted(reference.environment.versions.items())).encode())
         for file in CODE:
             digest.update((CHECKOUT / file).read_bytes())
@@ -70,8 +74,12 @@ class Answers:
         if not target.is_dir():
             with whole_folder(target) as partial:
                 _compute(pack, reference, partial)
-        noises = from_json((target / "noises.json").read_bytes(), Noises)
-        return cls(Values(target / "float64", pack), noises)
+        return cls._read(target, pack)
+
+    @classmethod
+    def _read(cls, folder: Path, pack: Pack) -> Answers:
+        noises = from_json((folder / "noises.json").read_bytes(), Noises)
+        return cls(Values(folder / "float64", pack), noises)
 
 
 def _compute(pack: Pack, reference: Reference, folder: Path) -> None:

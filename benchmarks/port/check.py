@@ -12,10 +12,10 @@ import numpy as np
 from msgspec import Struct, structs
 
 from benchmarks.parity.ladder import (
-    DEVIATIONS,
     Finding,
     compare_by,
     judge,
+    judge_dropped,
     with_gradient,
     without_error,
 )
@@ -167,14 +167,7 @@ class Check:
         if not states or "embeddings" not in states:
             return None
         valid = self.pack.batch(run.steps[0])["attention_mask"] == 1
-        dropped = states["embeddings"][valid] == 0
-        rate, given = run.settings.dropout, float(dropped.mean())
-        deviation = math.sqrt(rate * (1 - rate) / dropped.size)
-        error = abs(given - rate)
-        share = error / (DEVIATIONS * deviation)
-        return Finding(
-            rung.name, share <= 1, error, None, share, "embeddings", f"{given:.3f} dropped, the rate is {rate:g}"
-        )
+        return judge_dropped(rung, states["embeddings"][valid] == 0, run.settings.dropout)
 
 
 def _same(given: np.ndarray, wanted: np.ndarray, mask: np.ndarray, name: str) -> bool:

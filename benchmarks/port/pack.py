@@ -1,4 +1,5 @@
-"""Makes a pack: of generated ids on a small network, or of a real checkpoint and a task's rows."""
+"""Makes a pack of its source: generated ids on a small network or a real checkpoint, or a task's rows
+(task_rows.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,13 @@ import numpy as np
 from msgspec import structs
 from safetensors.numpy import save_file
 
-from benchmarks.cells.plan import Question
 from benchmarks.port.generated import CONFIG, PERTURB, STEPS, WARM_UP_STEPS, write_source
 from benchmarks.port.reference import Reference
+from benchmarks.port.values import compared
 from shared.architecture import Weights
-from shared.batching import evaluation_order, make_batch
-from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import shown_model
 from shared.checkpoint.tokenizer import tokenizer_files
-from shared.checkpoint.weights import first_weights
-from shared.encoding import read_encoded
 from shared.errors import InputError
-from shared.files import read_json, to_json, whole_folder, write_json, write_whole
-from shared.finetune import epochs
+from shared.files import read_json, to_json, whole_folder, write_whole
 from shared.pack import (
     CONTENTS,
     FORMAT,
@@ -100,6 +94,12 @@ class Source:
     perturb: float | None = None
     checkpoint: Path | None = None
     """See `shared.reference.Describe` for these two."""
+    dropout: float = 0.1
+    """Rate of the run `dropout`."""
+    steep_steps: int | None = None
+    """The most steps of the run `steep`; None for as many as `train` has."""
+    compared_alone: bool = False
+    """The pack wants what rungs compare and no more: all of a large model's steps would be many times its size."""
 
 
 @contextmanager
@@ -126,40 +126,6 @@ def of_checkpoint(checkpoint: Path, name: str, recipe: Recipe = USUAL) -> Iterat
 def _warming(recipe: Recipe) -> Recipe:
     """The recipe with a warm-up that a few steps show, unless it has one of its own."""
     return replace(recipe, warm_up=WARM_UP_STEPS / STEPS) if recipe.warm_up == USUAL.warm_up else recipe
-
-
-@contextmanager
-def of_task(question: Question, steps: int) -> Iterator[Source]:
-    """The source of a checkpoint and the first batches of a task."""
-    recipe, checkpoint = question.recipe, question.checkpoint
-    data = read_encoded(question.data)
-    rows = [rows for rows, _ in islice(chain.from_iterable(epochs(data["train"], recipe)), steps)]
-    dev = evaluation_order(recipe, data["dev"].lengths)[:2]
-    named = {f"train-{n}": ("train", batch) for n, batch in enumerate(rows, 1)}
-    named |= {f"dev-{n}": ("dev", batch) for n, batch in enumerate(dev, 1)}
-    named |= {"eval": ("train", rows[0]), "dropout": ("train", rows[0])}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        (folder / "batches").mkdir()
-        for name, (split, batch) in named.items():
-            made = make_batch(data[split], batch, recipe)
-            arrays = {
-                "input_ids": made.input_ids,
-                "token_type_ids": made.token_type_ids,
-                "attention_mask": made.attention_mask,
-                "labels": made.labels,
-            }
-            as_int64 = {key: array.astype(np.int64) for key, array in arrays.items()}
-            np.savez(folder / "batches" / f"{name}.npz", **as_int64)  # type: ignore[arg-type]
-        architecture = read_architecture(checkpoint, recipe, len(question.labels))
-        np.savez(folder / PACK_WEIGHTS, **first_weights(checkpoint, architecture, recipe))  # type: ignore[arg-type]
-        config = read_json(checkpoint / "config.json")
-        config |= {"id2label": {str(n): name for n, name in enumerate(question.labels)}}
-        config |= {"label2id": {name: n for n, name in enumerate(question.labels)}}
-        write_json(folder / "config.json", config)
-        for file in tokenizer_files(checkpoint):
-            shutil.copy(file, folder)
-        yield Source(folder, f"{shown_model(question.model)} on {question.task.name}", recipe)
 
 
 def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
@@ -207,6 +173,8 @@ def _fill(source: Source, described: Described, folder: Path) -> None:
     config = read_json(folder / "config.json")
     contents = PackContents(format=FORMAT, id="", about=source.about, model_type=str(config["model_type"]), runs=runs)
     wanted = _wanted(runs, described, folder)
+    if source.compared_alone:
+        wanted = _compared_alone(Pack(folder, contents, wanted))
     write_whole(folder / WANTED, to_json(wanted, indent=1) + "\n")
     contents = structs.replace(contents, id=hash_pack(folder, contents))
     write_whole(folder / CONTENTS, to_json(contents, indent=1) + "\n")
@@ -220,7 +188,8 @@ def _runs(source: Source, described: Described) -> list[PackRun]:
     devs = sum(file.name.startswith("dev-") for file in (source.folder / "batches").iterdir())
     steep = replace(recipe, **STEEP, clip=float(f"{described.norm / 10:.2g}"))  # type: ignore[arg-type]
     rates = [learning_rate_at(recipe, step, count) for step in range(count)]
-    steep_rates = [float(f"{1e-3 * STEEP_RATES[step % len(STEEP_RATES)]:.4g}") for step in range(count)]
+    steep_count = min(count, source.steep_steps or count)
+    steep_rates = [float(f"{1e-3 * STEEP_RATES[step % len(STEEP_RATES)]:.4g}") for step in range(steep_count)]
 
     def run(name: str, batches: list[str], rates: list[float], of: Recipe, dropout: float = 0.0) -> PackRun:
         steps = [
@@ -232,17 +201,17 @@ def _runs(source: Source, described: Described) -> list[PackRun]:
             about=ABOUT[name],
             trains=name in ("train", "steep"),
             weights="train" if name == "dev" else PACK_WEIGHTS,
-            settings=_settings(source, described, of, count, dropout),
+            settings=_settings(source, described, of, steep_count if name == "steep" else count, dropout),
             steps=steps,
         )
 
     trained = [f"train-{n}" for n in range(1, count + 1)]
     return [
         run("eval", ["eval"], [0.0], recipe),
-        run("dropout", ["dropout"], [0.0], recipe, dropout=0.1),
+        run("dropout", ["dropout"], [0.0], recipe, dropout=source.dropout),
         run("train", trained, rates, recipe),
         run("dev", [f"dev-{n}" for n in range(1, devs + 1)], [0.0] * devs, recipe),
-        run("steep", trained, steep_rates, steep),
+        run("steep", trained[:steep_count], steep_rates, steep),
     ]
 
 
@@ -277,6 +246,20 @@ def _wanted(runs: list[PackRun], described: Described, folder: Path) -> Wanted:
         wanted[run.name] = steps
     parts = dict.fromkeys(("parameters", "gradients", "clipped"), described.parameters)
     return Wanted(format=FORMAT, parts=parts, runs=wanted, rungs=RUNGS)
+
+
+def _compared_alone(pack: Pack) -> Wanted:
+    """What the pack wants, as far as rungs compare it, dropped embeddings and received inputs too."""
+    kept = compared(pack)
+
+    def keeps(run: str, step: str, part: str) -> bool:
+        return (run, step, part) in kept or run == "dropout" or (part == "received" and pack.run(run).trains)
+
+    runs = {
+        run: {step: {part: of for part, of in parts.items() if keeps(run, step, part)} for step, parts in steps.items()}
+        for run, steps in pack.wanted.runs.items()
+    }
+    return structs.replace(pack.wanted, runs=runs)
 
 
 def _wanted_of(run: PackRun, batch: Arrays, described: Described) -> dict[str, Shapes | str]:

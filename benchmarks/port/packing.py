@@ -9,9 +9,10 @@ from pathlib import Path
 
 from benchmarks.cells.plan import Request, plan_questions
 from benchmarks.port.generated import STEPS
-from benchmarks.port.pack import USUAL, Source, generated, make_pack, of_checkpoint, of_task
+from benchmarks.port.pack import USUAL, Source, generated, make_pack, of_checkpoint
 from benchmarks.port.reference import Reference
 from benchmarks.port.shows import show_page
+from benchmarks.port.task_rows import of_task
 from benchmarks.workers.environments import torch_converter
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import resolve_model, shown_model

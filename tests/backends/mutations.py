@@ -19,7 +19,7 @@ from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Gradients, HiddenStates, Lazy, Load, Model
 from tests.backends.cases import perturbed_weights
-from tests.backends.traced import BuildFor, builder
+from tests.backends.trainings import BuildFor, builder
 
 Break = Callable[[Load, Architecture, pytest.MonkeyPatch], BuildFor]
 
@@ -31,6 +31,8 @@ class Mutation:
     rungs: tuple[str, ...]
     """The rungs that may name it: several if the size of the gradients decides."""
     build: Break
+    clear: str = ""
+    """The rung whose bound it exceeds ten times; the one that names it if there is none here."""
 
 
 @dataclass
@@ -232,7 +234,7 @@ def _query_transposed(weights: Weights) -> Weights:
 
 
 CLIPPED = ("clipped", "clipped, steep")
-OPTIMIZER = ("first step, steep",)
+OPTIMIZER, STEEP = ("first step",), "first step, steep"
 
 MUTATIONS: dict[str, Mutation] = {
     "tanh GELU": Mutation(("layers",), _other_architecture(activation="gelu_new")),
@@ -242,10 +244,10 @@ MUTATIONS: dict[str, Mutation] = {
     "token types dropped": Mutation(("embeddings",), _other_batch(_without_types)),
     "two layers swapped": Mutation(("layers",), _other_layout(_layers_swapped)),
     "query weight transposed": Mutation(("layers",), _other_layout(_query_transposed)),
-    "decay on biases": Mutation(OPTIMIZER, _other_recipe(decay_exempt=())),
-    "decay added to the gradient": Mutation(OPTIMIZER, _other_recipe(optimizer="adam")),
-    "no bias correction": Mutation(OPTIMIZER, _other_recipe(bias_correction=False)),
-    "epsilon before bias correction": Mutation(OPTIMIZER, _other_recipe(eps_place="before")),
+    "decay on biases": Mutation(OPTIMIZER, _other_recipe(decay_exempt=()), STEEP),
+    "decay added to the gradient": Mutation(OPTIMIZER, _other_recipe(optimizer="adam"), STEEP),
+    "no bias correction": Mutation(OPTIMIZER, _other_recipe(bias_correction=False), STEEP),
+    "epsilon before bias correction": Mutation(OPTIMIZER, _other_recipe(eps_place="before"), STEEP),
     "clipping per tensor": Mutation(CLIPPED, _clipped_per_tensor),
     "no clipping": Mutation(CLIPPED, _other_recipe(clip=None)),
     "embedding gradients squared before summing": Mutation(("norm",), _squared_before_summing),

@@ -14,12 +14,15 @@ import pytest
 
 from backends import BACKENDS
 from backends.parts import PARTS, Part, parts_of
-from benchmarks.parity.ladder import Climb, Trace, Truth, climb
+from benchmarks.parity.climb import Truth, climb
+from benchmarks.parity.ladder import Climb
+from benchmarks.port.values import Values
 from shared.contract import Load
+from shared.pack import Pack
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.traced import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, read_summary, write_trace
+from tests.backends.trainings import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, write_recording
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 ClimbWith = Callable[[str, BuildFor], Climb]
@@ -28,25 +31,26 @@ ClimbWith = Callable[[str, BuildFor], Climb]
 
 @pytest.fixture(scope="session")
 def truths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Truth]:
-    """Torch's traces, from torch's interpreter."""
+    """The packs, and the reference's recordings of them, from torch's interpreter."""
     out = tmp_path_factory.mktemp("truth")
-    command = [torch_python(), "-m", "tests.backends.traced", str(out)]
+    command = [torch_python(), "-m", "tests.backends.trainings", str(out)]
     run = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     if run.returncode != 0:
         pytest.fail(f"{' '.join(command)} failed:\n{run.stderr}", pytrace=False)
 
-    def read(folder: Path) -> Trace:
-        return Trace(folder, read_summary(folder))
+    def truth(folder: Path) -> Truth:
+        exact, single = (Values(folder / precision, Pack.read(folder / "pack")) for precision in ("float64", "float32"))
+        return Truth.with_noise(exact, single)
 
-    return {name: Truth(read(out / name / "float64"), read(out / name / "float32")) for name in TRAININGS}
+    return {name: truth(out / name) for name in TRAININGS}
 
 
 @pytest.fixture
 def climbed(truths: dict[str, Truth], tmp_path: Path) -> ClimbWith:
     def climbed(name: str, build: BuildFor) -> Climb:
         truth = truths[name]
-        summary = write_trace(build, TRAININGS[name], truth.exact.summary.steep_clip, tmp_path)
-        return climb(truth, Trace(tmp_path, summary))
+        dev = write_recording(build, TRAININGS[name], truth.exact.pack, tmp_path)
+        return climb(truth, Values(tmp_path, truth.exact.pack), dev)
 
     return climbed
 
@@ -94,11 +98,14 @@ def test_a_mutation_is_named_by_its_rung(
     mutation: str,
 ) -> None:
     broken = MUTATIONS[mutation]
-    first = climbed(kind, broken.build(load, KINDS[kind].architecture, monkeypatch)).first_failure
+    found = climbed(kind, broken.build(load, KINDS[kind].architecture, monkeypatch))
+    first = found.first_failure
     assert first is not None, "no rung fails"
     assert first.rung in broken.rungs, first
-    if np.isfinite(first.share):
-        mistake_shows(f"{kind}, {mutation}, rung '{first.rung}'", first.share, 1.0)
+    clear = found.at(broken.clear) if broken.clear else first
+    assert not clear.holds, clear
+    if np.isfinite(clear.share):
+        mistake_shows(f"{kind}, {mutation}, rung '{clear.rung}'", clear.share, 1.0)
 
 
 SHOWS: dict[str, dict[str, str | None]] = {
@@ -109,25 +116,25 @@ SHOWS: dict[str, dict[str, str | None]] = {
         "loss": None,
         "pad": None,
         "clipping": None,
-        "bertadam": "first step, steep",
-        "adam": "first step, steep",
+        "bertadam": "first step",
+        "adam": "first step",
     },
     "keras": {
         "gelu": "layers",
         "epsilon": None,
         "pad": None,
         "clipping": "norm",
-        "adamw": "first step, steep",
-        "rows": "first step, steep",
-        "decay": "first step, steep",
+        "adamw": "first step",
+        "rows": "first step",
+        "decay": "first step",
     },
     "keras-jax": {
         "gelu": "layers",
         "epsilon": None,
         "pad": None,
         "clipping": None,
-        "adamw": "first step, steep",
-        "decay": "first step, steep",
+        "adamw": "first step",
+        "decay": "first step",
     },
 }
 """The rung at which each of the framework's own parts shows on these small networks. None if it does not: their
