@@ -179,6 +179,7 @@ def write_truth(training: Training, pack: Pack, folder: Path) -> None:
     import torch
 
     from backends.torch.classifier import Classifier
+    from backends.torch.reference import FLOAT32, FLOAT64
     from backends.torch.reference import record as record_reference
 
     build = Classifier.build
@@ -191,8 +192,8 @@ def write_truth(training: Training, pack: Pack, folder: Path) -> None:
         return network
 
     with mock.patch.object(Classifier, "build", with_epsilon):
-        for precision in ("float64", "float32"):
-            record_reference(pack, folder / precision, precision)
+        for name, arithmetic in (("float64", FLOAT64), ("float32", FLOAT32)):
+            record_reference(pack, folder / name, arithmetic)
 
 
 def main(out: Path) -> None:
