@@ -37,6 +37,9 @@ list of (name, array) or of (gradient, variable), as Keras' optimizers take; gra
 the parameters. Arrays may be anything that becomes an array of numpy. Hidden states, logits, losses and norms that the
 pack does not want in a step (wanted.json) are left out, so that a script can record every step alike.
 
+Of a large pack, parameters and gradients are recorded as sketches: 66 numbers for each of the pack's parameters, found
+through the map (`sketch`). Whole arrays are kept of those parameters alone that CONCORD_WHOLE names.
+
 Your names of parameters are mapped to the pack's by value (`find_map`), if record(run, parameters=...) comes before any
 training. The run `dev` starts from the parameters that were recorded after the last step of `train`.
 """
@@ -50,6 +53,7 @@ import os
 import re
 import sys
 import zipfile
+import zlib
 from collections import Counter, defaultdict
 from types import SimpleNamespace
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple, Union
@@ -61,6 +65,9 @@ FORMAT = 1
 PARTS = ("parameters", "received", "hidden", "logits", "loss", "gradients", "norm", "clipped")
 SINGLE = ("logits", "loss", "norm")
 """Parts that hold one array, named `value`."""
+BY_PARAMETER = ("parameters", "gradients", "clipped")
+SKETCH, BLOCKS = "sketch of ", 64
+"""A sketch's name is this and the parameter's; and the number of its sums."""
 
 Arrays = Dict[str, np.ndarray]
 Entry = Dict[str, Any]
@@ -156,7 +163,10 @@ class Pack:
         try:
             self.id = str(content["id"])
             self.all_runs = [Run(self, asked) for asked in content["runs"]]
-            self.wanted: dict[str, Any] = _read_json(self.path("wanted.json"))["runs"]
+            wanted = _read_json(self.path("wanted.json"))
+            self.wanted: dict[str, Any] = wanted["runs"]
+            self.sketches = bool(wanted.get("sketches"))
+            """Parameters and gradients are wanted as sketches."""
         except (KeyError, TypeError) as error:
             raise RecorderError(f"{self.folder} is no whole pack ({error}); write the pack again") from None
         self.map: Map | None = None
@@ -199,6 +209,8 @@ class Recorder:
         """Names and shapes of the parameters of the first run that recorded them."""
         self._loaded: dict[str, _Loaded] = {}
         """By the run."""
+        self._whole = [name for name in os.environ.get("CONCORD_WHOLE", "").split(",") if name]
+        """The pack's names of the parameters that are kept whole beside their sketches."""
         _claim(self.folder, fresh)
 
     def __call__(self, at: Run | Step, **parts: Any) -> None:
@@ -237,7 +249,8 @@ class Recorder:
         self._pack = pack
         if not self._started:
             versions = {"recorder": VERSION, "python": sys.version.split()[0], "numpy": np.__version__}
-            _write_json(os.path.join(self.folder, "recording.json"), dict(format=FORMAT, pack=pack.id, **versions))
+            content = dict(format=FORMAT, pack=pack.id, whole=self._whole, **versions)
+            _write_json(os.path.join(self.folder, "recording.json"), content)
             self._started = True
 
     def _record(self, run: Run, step: str, part: str, thing: Any) -> None:
@@ -264,10 +277,19 @@ class Recorder:
                     kept[name] = array
                 yield name, array
 
-        _write_npz(os.path.join(self.folder, run.name, step, f"{part}.npz"), arrays())
+        file, sketches = os.path.join(self.folder, run.name, step, f"{part}.npz"), run.pack.sketches and not wanted
+        sketches = sketches and part in BY_PARAMETER
+        if maps and sketches:  # names are needed before anything can be sketched
+            kept = dict(arrays())
+        elif not sketches:
+            _write_npz(file, arrays())
         if maps:
             run.pack.map = find_map(_open(run.pack.path(run.start)), kept, getattr(run.settings, "heads", 1))
             _write_json(os.path.join(self.folder, "map.json"), run.pack.map.to_json())
+        if sketches:
+            if run.pack.map is None:
+                raise RecorderError(f"{where}: sketches need your names; record(run, parameters=model) first")
+            _write_npz(file, run.pack.map.sketched(kept.items() if maps else arrays(), self._whole))
         if ends:
             run.pack.left[run.name] = kept
 
@@ -690,6 +712,22 @@ class Map:
             if entry["from"] in arrays
         }
 
+    def sketched(
+        self, arrays: Iterable[tuple[str, np.ndarray]], whole: Sequence[str]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        """Sketches of the arrays under the pack's names, and under the port's the arrays that parameters in `whole` are
+        of. Raises RecorderError for a parameter that the port has cut, which no sketch can tell."""
+        targets: dict[str, list[str]] = defaultdict(list)
+        for name, entry in self.entries.items():
+            if "covers" in entry:
+                raise RecorderError(f"{entry['from']} is cut; use a pack made with --sketches no")
+            targets[entry["from"]].append(name)
+        for port, array in arrays:
+            for name in targets[port]:
+                yield SKETCH + name, sketch(_mapped(name, self.entries[name], array), name)
+            if any(name in whole for name in targets[port]):
+                yield port, array
+
     def to_json(self) -> dict[str, Any]:
         """The map as `from_json` reads it."""
         return dict(vars(self), format=FORMAT)
@@ -701,6 +739,24 @@ class Map:
             raise RecorderError(f"the map has format {content['format']}, this recorder reads {FORMAT}; map again")
         names = ("entries", "ambiguous", "unmatched", "missing", "copies")
         return Map(**{name: content[name] for name in names if name in content})
+
+
+def sketch(array: np.ndarray, name: str) -> np.ndarray:
+    """An array in 66 numbers, float64: the sums of 64 blocks of its entries, each with a sign drawn by the name; the
+    Euclidean norm; the largest size of an entry. The squares of the sums add up to the squared norm on average, and so
+    do those of a difference of two arrays, whose sketches differ by its sums (AMS sketch, Alon, Matias and Szegedy
+    1996)."""
+    flat = np.asarray(array).reshape(-1)
+    random = np.random.RandomState(zlib.crc32(name.encode("utf-8")))
+    found = np.zeros(BLOCKS + 2)
+    for block in range(BLOCKS):
+        part = flat[flat.size * block // BLOCKS : flat.size * (block + 1) // BLOCKS].astype(np.float64)
+        bits = np.unpackbits(np.frombuffer(random.bytes(part.size // 8 + 1), np.uint8))[: part.size]
+        found[block] = np.where(bits, part, -part).sum()
+        found[BLOCKS] += np.square(part).sum()
+        found[BLOCKS + 1] = max(found[BLOCKS + 1], np.abs(part).max()) if part.size else found[BLOCKS + 1]
+    found[BLOCKS] = np.sqrt(found[BLOCKS])
+    return found
 
 
 def find_map(pack_arrays: Mapping[str, np.ndarray], port_arrays: Mapping[str, np.ndarray], heads: int) -> Map:

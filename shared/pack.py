@@ -33,6 +33,9 @@ FORMAT = 1
 CONTENTS, WANTED, PACK_WEIGHTS = "pack.json", "wanted.json", "weights.npz"
 NOT_HASHED = ("README.md", CONTENTS)
 
+BY_PARAMETER = ("parameters", "gradients", "clipped")
+"""Parts that have an array for each parameter."""
+
 VALUE = "value"
 """Name of the one array of the parts `logits`, `loss` and `norm`."""
 
@@ -132,7 +135,7 @@ class PackContents(Struct, frozen=True, kw_only=True):
 Shapes = dict[str, list[int]]
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
+class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The file wanted.json."""
 
     format: int
@@ -142,6 +145,9 @@ class Wanted(Struct, frozen=True, kw_only=True):
     """By run, step and part: shapes by name, or the name of an entry of `parts`."""
     rungs: dict[str, str] = field(default_factory=dict)
     """What each part is compared for."""
+    sketches: bool = False
+    """Parameters and gradients are wanted as sketches (`recorder.concord_recorder.sketch`): whole, they would take too
+    much of a disk."""
 
     def shapes(self, run: str, step: str, part: str) -> Shapes | None:
         """Shapes of a part's arrays by name; None if the part is not wanted there."""

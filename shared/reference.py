@@ -53,6 +53,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
 
     pack: str
     out: str
+    whole: tuple[str, ...] = ()
+    """Parameters that a pack that wants sketches has whole beside them."""
     threads: int
 
 
@@ -79,6 +81,8 @@ class RecordRounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     out: str
     precision: Lower
     trainings: list[Rounded]
+    whole: tuple[str, ...] = ()
+    """See `Record`."""
     threads: int
 
 

@@ -113,11 +113,8 @@ MISTAKES = (
 """Each is told from a sound port by the small pack of tests/port_reference.py."""
 
 
-def run_port(
-    python: str, port: str, pack: Path, folder: Path, mistake: Mistake | None = None, double: bool = False
-) -> Path:
-    """Runs a port's script with this interpreter, changed by the mistake; `double` computes in float64, as only `files`
-    can. Returns the recording, a folder made in `folder`. Raises AssertionError with what the script printed."""
+def written_port(port: str, folder: Path, mistake: Mistake | None = None, double: bool = False) -> Path:
+    """Writes a port's script into the folder, changed by the mistake. Returns the script."""
     scripts = folder / port
     scripts.mkdir(parents=True)
     for source in (ROOT / "ports" / port).glob("*.py"):
@@ -129,6 +126,15 @@ def run_port(
             assert text.count(old) == 1, f"{port}/{source.name} has not once: {old}"
             text = text.replace(old, new)
         (scripts / source.name).write_text(text, encoding="utf-8")
+    return scripts / "train.py"
+
+
+def run_port(
+    python: str, port: str, pack: Path, folder: Path, mistake: Mistake | None = None, double: bool = False
+) -> Path:
+    """Runs a port's script with this interpreter, changed by the mistake; `double` computes in float64, as only `files`
+    can. Returns the recording, a folder made in `folder`. Raises AssertionError with what the script printed."""
+    script = written_port(port, folder, mistake, double)
     recording = folder / "recording"
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "recorder"),
@@ -138,7 +144,7 @@ def run_port(
         "JAX_COMPILATION_CACHE_DIR": str(Path(os.environ["CONCORD_CACHE"]) / "ports"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    command = [python, str(scripts / "train.py")]
+    command = [python, str(script)]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return recording

@@ -114,6 +114,7 @@ def test_a_recording_says_what_wrote_it(ran: Path) -> None:
     assert json.loads((ran / "recording.json").read_text()) == {
         "format": 1,
         "pack": "0123456789abcdef",
+        "whole": [],
         "recorder": concord_recorder.VERSION,
         "python": sys.version.split()[0],
         "numpy": np.__version__,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -26,26 +26,30 @@ from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, JOB
-from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, PackStep, part_file, write_part
+from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, PackStep, part_file, write_part
 from shared.reference import Describe, Described, Done, Question, Record, RecordRounded, Replay
+from shared.sketches import sketches_of, unsketched
 
 FLOAT64, FLOAT32 = Arithmetic(torch.float64), Arithmetic(torch.float32)
 
 
-def record(pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = None) -> None:
-    """Answers every run of the pack, as far as it is wanted."""
+def record(
+    pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = None, whole: Collection[str] = ()
+) -> None:
+    """Answers every run of the pack, as far as it is wanted; if it wants sketches, with the whole arrays of these
+    parameters beside them."""
     network = Classifier.build(pack.folder, arithmetic, change)
     kept = {PACK_WEIGHTS: pack.weights}
     for run in pack.contents.runs:
         if run.name == "dropout":  # its shares follow from the rate
             continue
         network.load(kept[run.weights])
-        kept[run.name] = _record_run(pack, run, network, out)
+        kept[run.name] = _record_run(pack, run, network, out, whole)
 
 
-def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path) -> Weights:
+def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str]) -> Weights:
     """Records one run, and returns its last weights."""
-    write = partial(_write, pack, out, run.name)
+    write = partial(_write, pack, out, run.name, whole=whole)
     write("0", "parameters", network.weights)
     recipe = run.settings.recipe(list(network.parameters))
     if network.change and network.change.recipe:
@@ -80,10 +84,13 @@ def _value(tensor: torch.Tensor) -> Arrays:
     return {VALUE: as_numpy(tensor)}
 
 
-def _write(pack: Pack, out: Path, run: str, step: str, part: str, arrays: Callable[[], Arrays]) -> None:
+def _write(
+    pack: Pack, out: Path, run: str, step: str, part: str, arrays: Callable[[], Arrays], whole: Collection[str] = ()
+) -> None:
     """Writes the part if the pack wants it."""
     if pack.wanted.shapes(run, step, part) is not None:
-        write_part(out, run, step, part, arrays())
+        sketches = pack.wanted.sketches and part in BY_PARAMETER
+        write_part(out, run, step, part, sketches_of(arrays(), whole) if sketches else arrays())
 
 
 def replay(pack: Pack, recording: Path, out: Path) -> None:
@@ -104,7 +111,8 @@ def replay(pack: Pack, recording: Path, out: Path) -> None:
             if run.trains:
                 if pack.wanted.shapes(run.name, step.name, "gradients") is not None:
                     network.backward(forward.loss)
-                    write_part(out, run.name, step.name, "gradients", network.gradients())
+                    whole = unsketched(_read(part_file(recording, run.name, step.name, "gradients")) or {})
+                    _write(pack, out, run.name, step.name, "gradients", network.gradients, whole)
             else:
                 own = _read(part_file(recording, run.name, step.name, "hidden"))
                 if own:
@@ -114,14 +122,15 @@ def replay(pack: Pack, recording: Path, out: Path) -> None:
 
 def _weights_before(pack: Pack, recording: Path, run: PackRun, number: int) -> Weights | None:
     """The port's parameters before a step of the run, counted from 0, in place of the pack's; None if it did not record
-    them."""
+    all of them."""
     if run.weights != PACK_WEIGHTS:
         before = pack.run(run.weights)
-        own = _read(part_file(recording, before.name, before.steps[-1].name, "parameters"))
-        return pack.weights | own if own else None
-    own = _read(part_file(recording, run.name, str(number) if run.trains else "0", "parameters"))
-    if own is None:
-        return pack.weights if number == 0 or not run.trains else None
+        run_of, step, first = before.name, before.steps[-1].name, False
+    else:
+        run_of, step, first = run.name, str(number) if run.trains else "0", number == 0 or not run.trains
+    own = unsketched(_read(part_file(recording, run_of, step, "parameters")) or {})
+    if not first and own.keys() < pack.weights.keys():
+        return None
     return pack.weights | own
 
 
@@ -188,22 +197,22 @@ def _answer(question: Question) -> Described | Done:
         return Done()
     if isinstance(question, Record):
         out = Path(question.out)
-        record(pack, out / "float64", FLOAT64)
-        _record_and_replay(pack, out / "float32", out / "replayed", FLOAT32)
+        record(pack, out / "float64", FLOAT64, whole=question.whole)
+        _record_and_replay(pack, out / "float32", out / "replayed", FLOAT32, question.whole)
         return Done()
     if isinstance(question, RecordRounded):
         for number, one in enumerate(question.trainings):
             out = Path(question.out) / str(number)
             rounding = arithmetic(question.precision, one.policy, one.seed)
-            _record_and_replay(pack, out / "recorded", out / "replayed", rounding)
+            _record_and_replay(pack, out / "recorded", out / "replayed", rounding, question.whole)
         return Done()
     for number, change in enumerate(CHANGES):
         record(pack, Path(question.out) / str(number), FLOAT64, change)
     return Done(list(CHANGES))
 
 
-def _record_and_replay(pack: Pack, recording: Path, out: Path, arithmetic: Arithmetic) -> None:
-    record(pack, recording, arithmetic)
+def _record_and_replay(pack: Pack, recording: Path, out: Path, arithmetic: Arithmetic, whole: Collection[str]) -> None:
+    record(pack, recording, arithmetic, whole=whole)
     replay(pack, recording, out)
 
 

@@ -10,10 +10,9 @@ parts from the reference.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.cli.options import add_interpreter_options, chosen_pythons
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
@@ -21,6 +20,9 @@ from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from benchmarks.port.generated import STEPS
 from benchmarks.workers.machine import choose_threads
 from shared.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks.port.check import Asked
 
 EXAMPLES = """examples:
   python -m benchmarks.port pack --out pack
@@ -54,14 +56,9 @@ def pack(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Checks a recording. Returns the exit code. Raises InputError and ProcessFailed."""
-    from benchmarks.port.check import Asked
     from benchmarks.port.checking import check_recording
 
-    out = options.report or options.recording
-    check_writable("--report", out)
-    pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
-    asked = Asked(options.map, tuple(options.require), options.precision)
-    return check_recording(options.pack, options.recording, out, asked, pythons, threads)
+    return 0 if check_recording(options.pack, *_check_options(options)).holds else 1
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,15 +75,19 @@ def run(options: argparse.Namespace) -> int:
     if options.recording.is_dir() and any(options.recording.iterdir()):
         raise InputError(f"--out {options.recording} is not empty; remove it, or pass another folder")
     check_writable("--out", options.recording)
-    places = {"CONCORD_PACK": str(options.pack.absolute()), "CONCORD_RECORDING": str(options.recording.absolute())}
-    try:
-        code = subprocess.run(command, env=os.environ | places).returncode
-    except OSError as error:
-        raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
-    if code:
-        print(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked", file=sys.stderr)
-        return 1
-    return check(options)
+    from benchmarks.port.running import run_and_check
+
+    return run_and_check(command, options.pack, *_check_options(options))
+
+
+def _check_options(options: argparse.Namespace) -> tuple[Path, Path, Asked, dict[str, Path], int]:
+    """The recording, the report's folder, what the check is told, interpreters and threads."""
+    from benchmarks.port.check import Asked
+
+    out = options.report or options.recording
+    check_writable("--report", out)
+    asked = Asked(options.map, tuple(options.require), options.precision)
+    return options.recording, out, asked, chosen_pythons(options.python), choose_threads(options.threads)
 
 
 def gallery(options: argparse.Namespace) -> int:
@@ -159,6 +160,11 @@ def _add_pack_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
     parser.add_argument("--steps", type=int, metavar="N", help=f"training steps of a task's pack ({STEPS})")
+    parser.add_argument(
+        "--sketches",
+        choices=("yes", "no"),
+        help="parameters and gradients are recorded as sketches, 66 numbers each (if whole they would be over 1 GiB)",
+    )
     add_interpreter_options(parser)
     add_recipe_options(parser, epochs=1)
     parser.set_defaults(run=pack)

@@ -22,6 +22,8 @@ from shared.reference import Done, Record
 CODE = (
     "shared/pack.py",
     "shared/recipe.py",
+    "shared/sketches.py",
+    "recorder/concord_recorder.py",
     "backends/torch/classifier.py",
     "backends/torch/reference.py",
     "backends/torch/optimizer.py",
@@ -61,19 +63,21 @@ class Answers:
         return self.exact.folder.parent
 
     @classmethod
-    def to(cls, pack: Pack, reference: Reference, folder: Path | None = None) -> Answers:
+    def to(cls, pack: Pack, reference: Reference, folder: Path | None = None, whole: tuple[str, ...] = ()) -> Answers:
         """The answers: from the cache, or computed now. With a folder they are computed there, and not kept in the
-        cache. Raises ProcessFailed."""
+        cache. If the pack wants sketches, `whole` names the parameters that are wanted whole beside them. Raises
+        ProcessFailed."""
         if folder is not None:
-            _compute(pack, reference, folder)
+            _compute(pack, reference, folder, whole)
             return cls._read(folder, pack)
         digest = hashlib.sha256(repr(sorted(reference.environment.versions.items())).encode())
         for file in CODE:
             digest.update((CHECKOUT / file).read_bytes())
+        digest.update(repr(whole).encode() if whole else b"")
         target = cache_dir() / "references" / f"{pack.contents.id}-{digest.hexdigest()[:12]}"
         if not target.is_dir():
             with whole_folder(target) as partial:
-                _compute(pack, reference, partial)
+                _compute(pack, reference, partial, whole)
         return cls._read(target, pack)
 
     @classmethod
@@ -82,9 +86,10 @@ class Answers:
         return cls(Values(folder / "float64", pack), noises)
 
 
-def _compute(pack: Pack, reference: Reference, folder: Path) -> None:
+def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, ...]) -> None:
     """Fills the folder. The float32 recording leaves its errors alone: it may be many times the model's size."""
-    reference.ask(Record(pack=str(pack.folder.absolute()), out=str(folder), threads=reference.threads), Done)
+    asked = Record(pack=str(pack.folder.absolute()), out=str(folder), whole=whole, threads=reference.threads)
+    reference.ask(asked, Done)
     exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
     keep(exact)
     write_whole(folder / "noises.json", to_json(noises_of(exact, single, replayed)))

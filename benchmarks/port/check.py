@@ -222,7 +222,7 @@ def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file
         raise InputError(f"--require {unknown[0]!r}: the rungs are {', '.join(RUNG)}")
     recording = Recording.read(folder, pack)
     names = find_names(pack, recording, asked.map)
-    answers = Answers.to(pack, reference)
+    answers = Answers.to(pack, reference, whole=recording.whole)
     with tempfile.TemporaryDirectory() as scratch:
         mine = write_values(recording, names, pack, Path(scratch) / "mine")
         replayed = Path(scratch) / "replayed"
@@ -239,7 +239,7 @@ def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file
         loaded = mine.of_rung("parameters")
         rounded = next((name for name in HALVES if is_rounded(loaded, name)), "")
         if asked.precision != "float32":
-            noises = noises_in(asked.precision, rounded == asked.precision, pack, answers, reference)
+            noises = noises_in(asked.precision, rounded == asked.precision, pack, answers, reference, recording.whole)
             answers = replace(answers, noises=noises)
         rungs = Check(pack, names, recording, mine, own, answers).found()
     if names.map.entries:

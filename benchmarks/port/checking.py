@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.port.check import Asked, check
+from benchmarks.port.check import Asked, Checked, check
 from benchmarks.port.reference import Reference
 from benchmarks.port.report import check_page, write_report
 from benchmarks.workers.progress import terminal
@@ -18,12 +18,12 @@ def check_recording(
     asked: Asked,
     pythons: dict[str, Path],
     threads: int,
-) -> int:
-    """Checks, prints and writes the report under `out`. Returns the exit code. Raises InputError and ProcessFailed."""
+) -> Checked:
+    """Checks, prints and writes the report under `out`. Raises InputError and ProcessFailed."""
     pack = Pack.read(pack_folder)
     checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml")
     write_report(checked, out)
     console = terminal()
     check_page(checked).print(console)
     console.print(f"\n{out}: check.md, check.json, check.png, map.toml", style="dim", highlight=False, soft_wrap=True)
-    return 0 if checked.holds else 1
+    return checked

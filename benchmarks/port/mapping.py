@@ -73,7 +73,7 @@ def find_names(pack: Pack, recording: Recording, given: Path | None) -> Names:
     if given is not None:
         return Names(*read_map(given, pack, recording.parameter_names(pack)))
     loaded = recording.loaded(pack)
-    if loaded is None:
+    if loaded is None and not recording.found_map:
         return Names(_by_name(shapes), [])
     heads = pack.contents.runs[0].settings.heads or 1
     try:
@@ -81,7 +81,7 @@ def find_names(pack: Pack, recording: Recording, given: Path | None) -> Names:
             msgspec.convert(recording.found_map, _MapJson)
             found = Map.from_json(recording.found_map)
         else:
-            found = find_map(pack.weights, loaded, heads)
+            found = find_map(pack.weights, loaded or {}, heads)
         names = _with_nearest(found, pack)
     except (RecorderError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{recording.folder}: its map is damaged ({error}); record again") from None

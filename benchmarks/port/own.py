@@ -10,6 +10,7 @@ import numpy as np
 
 from shared.architecture import Weights
 from shared.pack import Settings
+from shared.sketches import BLOCKS, SKETCH
 
 CLIP_EPS = 1e-6
 """clip_grad_norm_ adds this to the norm before it divides."""
@@ -23,12 +24,15 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def global_norm(gradients: Weights) -> np.ndarray:
-    """Euclidean norm over all entries of all arrays."""
+    """Euclidean norm over all entries of all arrays: of all sketches, if there are any."""
+    norms = [gradient[BLOCKS] for name, gradient in gradients.items() if name.startswith(SKETCH)]
+    if norms:
+        return np.sqrt(np.square(norms).sum())
     return np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for gradient in gradients.values()))
 
 
 def clipped(gradients: Weights, clip: float | None) -> Weights:
-    """The gradients, scaled if their global norm exceeds `clip`."""
+    """The gradients or their sketches, scaled if their global norm exceeds `clip`."""
     scale = 1.0 if clip is None else min(1.0, clip / (float(global_norm(gradients)) + CLIP_EPS))
     return {name: gradient * scale for name, gradient in gradients.items()}
 

@@ -13,6 +13,7 @@ from benchmarks.port.own import Adam, clipped, cross_entropy, global_norm
 from benchmarks.port.values import HIDDEN, Values, first_moving
 from shared.architecture import Weights
 from shared.pack import PackRun
+from shared.sketches import unsketched
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class OwnValues:
                 right = self.replayed.part(run.name, step.name, name)
             else:
                 below = self.values.part(run.name, step.name, "gradients")
-                if below is not None and len(below) < len(self.values.pack.wanted.parts["gradients"]):
+                count = len(self.values.pack.wanted.parts["gradients"])
+                if below is not None and len(unsketched(below)) < count > len(below) - len(unsketched(below)):
                     return None
                 right = below and (
                     {"value": global_norm(below)} if name == "norm" else clipped(below, run.settings.clip)
@@ -80,14 +82,14 @@ class OwnValues:
 
     def _steps(self, run: PackRun, first: bool) -> Differences | None:
         """The update of each step, up to the first that moves the weights or after it, from the parameters before it
-        and the gradients so far."""
+        and the gradients so far, as far as they are whole."""
         adam, found, begun = Adam(run.settings), Differences(), False
-        before = self.values.part(run.name, "0", "parameters")
+        before = self._parameters(run, "0")
         for step in run.steps:
             gradients = self._clipped(run, step.name)
             if gradients is None:
                 break
-            after = self.values.part(run.name, step.name, "parameters")
+            after = self._parameters(run, step.name)
             if before is None:  # the moments go on
                 adam.step(dict.fromkeys(gradients, 0.0), gradients, step.learning_rate)  # type: ignore[arg-type]
             else:
@@ -101,9 +103,13 @@ class OwnValues:
         """The port's clipped gradients; if it did not record these, what its gradients give."""
         own = self.values.part(run.name, step, "clipped")
         if own is not None:
-            return own
+            return unsketched(own)
         gradients = self.values.part(run.name, step, "gradients")
-        return None if gradients is None else clipped(gradients, run.settings.clip)
+        return None if gradients is None else unsketched(clipped(gradients, run.settings.clip))
+
+    def _parameters(self, run: PackRun, step: str) -> Weights | None:
+        found = self.values.part(run.name, step, "parameters")
+        return None if found is None else unsketched(found)
 
 
 def _between(mine: Weights | None, right: Weights | None) -> Differences | None:

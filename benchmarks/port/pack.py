@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from shared.checkpoint.tokenizer import tokenizer_files
 from shared.errors import InputError
 from shared.files import read_json, to_json, whole_folder, write_whole
 from shared.pack import (
+    BY_PARAMETER,
     CONTENTS,
     FORMAT,
     OF_RECIPE,
@@ -70,6 +72,9 @@ RUNGS = {
     "clipped": "gradients after clipping",
 }
 
+LARGE = 2**30
+"""Bytes of parameters and gradients above which a pack wants sketches of them."""
+
 SIZES = {
     "layers": ("num_hidden_layers", "n_layers"),
     "heads": ("num_attention_heads", "n_heads"),
@@ -98,6 +103,8 @@ class Source:
     """Rate of the run `dropout`."""
     steep_steps: int | None = None
     """The most steps of the run `steep`; None for as many as `train` has."""
+    sketches: bool | None = None
+    """The pack wants parameters and gradients as sketches; None to want them if whole ones would be LARGE."""
     compared_alone: bool = False
     """The pack wants what rungs compare and no more: all of a large model's steps would be many times its size."""
 
@@ -175,6 +182,8 @@ def _fill(source: Source, described: Described, folder: Path) -> None:
     wanted = _wanted(runs, described, folder)
     if source.compared_alone:
         wanted = _compared_alone(Pack(folder, contents, wanted))
+    elif _size(wanted) > LARGE if source.sketches is None else source.sketches:
+        wanted = structs.replace(wanted, sketches=True)
     write_whole(folder / WANTED, to_json(wanted, indent=1) + "\n")
     contents = structs.replace(contents, id=hash_pack(folder, contents))
     write_whole(folder / CONTENTS, to_json(contents, indent=1) + "\n")
@@ -246,6 +255,16 @@ def _wanted(runs: list[PackRun], described: Described, folder: Path) -> Wanted:
         wanted[run.name] = steps
     parts = dict.fromkeys(("parameters", "gradients", "clipped"), described.parameters)
     return Wanted(format=FORMAT, parts=parts, runs=wanted, rungs=RUNGS)
+
+
+def _size(wanted: Wanted) -> int:
+    """Bytes of a whole recording of all parameters and gradients, float32."""
+    parts = [part for steps in wanted.runs.values() for step in steps.values() for part in step]
+    return (
+        4
+        * sum(prod(shape) for shape in wanted.parts["parameters"].values())
+        * sum(part in BY_PARAMETER for part in parts)
+    )
 
 
 def _compared_alone(pack: Pack) -> Wanted:

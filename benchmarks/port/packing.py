@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from benchmarks.cells.plan import Request, plan_questions
@@ -30,7 +30,8 @@ def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Pat
     ProcessFailed."""
     reference = Reference.find(pythons, threads)
     with _source(options, recipe, pythons, threads) as source:
-        pack = make_pack(source, options.out, reference)
+        sketches = None if options.sketches is None else options.sketches == "yes"
+        pack = make_pack(replace(source, sketches=sketches), options.out, reference)
     console = terminal()
     size = sum(file.stat().st_size for file in pack.folder.rglob("*") if file.is_file())
     console.print(

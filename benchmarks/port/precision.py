@@ -53,7 +53,9 @@ def ensemble(precision: Lower, rounded: bool) -> tuple[Rounded, ...]:
     return ALL if rounded else STORED
 
 
-def noises_in(precision: Lower, rounded: bool, pack: Pack, answers: Answers, reference: Reference) -> Noises:
+def noises_in(
+    precision: Lower, rounded: bool, pack: Pack, answers: Answers, reference: Reference, whole: tuple[str, ...] = ()
+) -> Noises:
     """The largest error of the ensemble by array: from the cache, or computed now. Raises ProcessFailed, and InputError
     if every training of it diverges."""
     file = answers.folder / f"noises-{precision}{'-weights' if rounded else ''}.json"
@@ -64,7 +66,7 @@ def noises_in(precision: Lower, rounded: bool, pack: Pack, answers: Answers, ref
         found = [
             noises
             for first in range(0, len(trainings), count)
-            for noises in _record(trainings[first : first + count], precision, pack, answers, reference)
+            for noises in _record(trainings[first : first + count], precision, pack, answers, reference, whole)
         ]
         finite = [noises for noises in found if _is_finite(noises)]
         if not finite:
@@ -74,7 +76,12 @@ def noises_in(precision: Lower, rounded: bool, pack: Pack, answers: Answers, ref
 
 
 def _record(
-    trainings: tuple[Rounded, ...], precision: Lower, pack: Pack, answers: Answers, reference: Reference
+    trainings: tuple[Rounded, ...],
+    precision: Lower,
+    pack: Pack,
+    answers: Answers,
+    reference: Reference,
+    whole: tuple[str, ...],
 ) -> list[Noises]:
     with tempfile.TemporaryDirectory() as scratch:
         question = RecordRounded(
@@ -82,6 +89,7 @@ def _record(
             out=scratch,
             precision=precision,
             trainings=list(trainings),
+            whole=whole,
             threads=reference.threads,
         )
         reference.ask(question, Done)

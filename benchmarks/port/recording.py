@@ -14,12 +14,11 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from shared.errors import InputError
-from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack
+from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack
+from shared.sketches import BLOCKS, SKETCH, unsketched
 
 FORMAT = 1
 ABOUT, MAP = "recording.json", "map.json"
-PARAMETERS = ("parameters", "gradients", "clipped")
-"""Parts whose arrays have the port's own names and layouts."""
 SINGLE = ("logits", "loss", "norm")
 """Parts of one array."""
 LARGEST = 4
@@ -62,6 +61,12 @@ class Recording:
             recording._check_shapes(pack, run, step, part)
         return recording
 
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The pack's names of the parameters that were kept whole beside their sketches."""
+        named = _json(self.folder / ABOUT).get("whole")
+        return tuple(map(str, named)) if isinstance(named, list) else ()
+
     @cached_property
     def by_recorder(self) -> bool:
         """Whether the recorder wrote it."""
@@ -82,7 +87,7 @@ class Recording:
         """The port's parameters as loaded from the pack, by its own names; None if no run recorded them."""
         for run in pack.contents.runs:
             if run.weights == PACK_WEIGHTS and self.has(run.name, "0", "parameters"):
-                return self.arrays(run.name, "0", "parameters")
+                return unsketched(self.arrays(run.name, "0", "parameters")) or None
         return None
 
     def parameter_names(self, pack: Pack) -> list[str]:
@@ -90,8 +95,10 @@ class Recording:
         loaded = self.loaded(pack)
         if loaded is not None:
             return list(loaded)
-        named = sorted((key for key in self.files if key[2] in PARAMETERS), key=lambda key: PARAMETERS.index(key[2]))
-        return list(self.arrays(*named[0])) if named else []
+        named = sorted(
+            (key for key in self.files if key[2] in BY_PARAMETER), key=lambda key: BY_PARAMETER.index(key[2])
+        )
+        return list(unsketched(self.arrays(*named[0]))) if named else []
 
     def _check_shapes(self, pack: Pack, run: str, step: str, part: str) -> None:
         wanted = pack.wanted.shapes(run, step, part)
@@ -103,7 +110,10 @@ class Recording:
             for file in self.files[run, step, part]
             for name, shape in _shapes(file, self.folder / run / step / part).items()
         }
-        if part in PARAMETERS:
+        if part in BY_PARAMETER:
+            for name in [name for name in shapes if name.startswith(SKETCH)]:
+                if name.removeprefix(SKETCH) not in wanted or shapes.pop(name) != (BLOCKS + 2,):
+                    raise InputError(f"{where}: {shown_name(name)} is no sketch of a parameter; record again")
             entries, most = sum(map(prod, shapes.values())), LARGEST * sum(map(prod, wanted.values()))
             if entries > most:
                 raise InputError(f"{where} has {entries} entries, and the pack's parameters {most // LARGEST}")
@@ -142,7 +152,7 @@ def _find(folder: Path, pack: Pack) -> Iterator[tuple[Key, list[Path]]]:
                 raise InputError(
                     f"{folder.name}/{run_folder.name} has a step {step_folder.name!r}; the pack has {', '.join(steps)}"
                 )
-            for part in ("received", "hidden", "logits", "loss", "norm", *PARAMETERS):
+            for part in ("received", "hidden", "logits", "loss", "norm", *BY_PARAMETER):
                 found = [file for file in _files(step_folder, part) if _inside(file, folder)]
                 if found:
                     yield (run_folder.name, step_folder.name, part), found

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.port.mapping import Names
-from benchmarks.port.recording import PARAMETERS, Recording
-from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, part_file, write_part
+from benchmarks.port.recording import Recording
+from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, part_file, write_part
+from shared.sketches import SKETCH, sketches_of, unsketched
 
 HIDDEN = ("embeddings", "layers", "pooled")
 
@@ -100,12 +101,19 @@ def write_values(recording: Recording, names: Names, pack: Pack, folder: Path) -
         if part == "received":
             continue
         arrays = recording.arrays(run, step, part)
-        if part in PARAMETERS:
-            arrays = names.apply(arrays)
+        if part in BY_PARAMETER:
+            arrays = _by_parameter(arrays, names, pack, recording.whole)
         elif part != "hidden":
             arrays = {VALUE: next(iter(arrays.values())).reshape(pack_shape(pack, run, step, part))}
         write_part(folder, run, step, part, {name: _plain(array) for name, array in arrays.items()})
     return Values(folder, pack)
+
+
+def _by_parameter(arrays: Arrays, names: Names, pack: Pack, whole: tuple[str, ...]) -> Arrays:
+    """The arrays under the pack's names; if it wants sketches, those of arrays that were recorded whole too."""
+    sketches = {name: array for name, array in arrays.items() if name.startswith(SKETCH)}
+    mapped = names.apply(unsketched(arrays))
+    return sketches_of(mapped, whole) | sketches if pack.wanted.sketches else mapped
 
 
 def pack_shape(pack: Pack, run: str, step: str, part: str) -> list[int]:

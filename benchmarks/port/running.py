@@ -1,0 +1,58 @@
+"""The work of `run`: runs a port on the pack and checks it; of a large one that fails, once more with whole arrays."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.port.check import Asked, Checked
+from benchmarks.port.checking import check_recording
+from shared.errors import InputError
+from shared.pack import Pack
+from shared.sketches import SKETCH
+
+
+def run_and_check(
+    command: list[str], pack: Path, recording: Path, out: Path, asked: Asked, pythons: dict[str, Path], threads: int
+) -> int:
+    """Runs the command, then checks. If the pack wants sketches and rungs fail, runs it again with the arrays that fail
+    kept whole, which tells whether an optimizer's step is wrong by itself. Returns the exit code. Raises InputError and
+    ProcessFailed."""
+    sketches = Pack.read(pack).wanted.sketches
+    if not run_command(command, pack, recording, ()):
+        return 1
+    checked = check_recording(pack, recording, out, asked, pythons, threads)
+    failing = failing_parameters(checked)
+    if sketches and failing:
+        print(f"\nbenchmarks.port: again, with {', '.join(failing)} whole", file=sys.stderr)
+        shutil.rmtree(recording)
+        if not run_command(command, pack, recording, failing):
+            return 1
+        checked = check_recording(pack, recording, out, asked, pythons, threads)
+    return 0 if checked.holds else 1
+
+
+def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[str, ...]) -> bool:
+    """Runs the command with the folders in its environment, and says so if it fails. Returns whether it succeeded.
+    Raises InputError if it cannot be started."""
+    given = {
+        "CONCORD_PACK": str(pack.absolute()),
+        "CONCORD_RECORDING": str(recording.absolute()),
+        "CONCORD_WHOLE": ",".join(whole),
+    }
+    try:
+        code = subprocess.run(command, env=os.environ | given).returncode
+    except OSError as error:
+        raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
+    if code:
+        print(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked", file=sys.stderr)
+    return not code
+
+
+def failing_parameters(checked: Checked) -> tuple[str, ...]:
+    """The parameter that is farthest beyond its bound at each rung that fails, as far as rungs are of parameters."""
+    worst = (found.from_pack.worst for found in checked.rungs if found.from_pack and not found.from_pack.holds)
+    return tuple(dict.fromkeys(name.removeprefix(SKETCH) for name in worst if name.startswith(SKETCH)))
