@@ -13,6 +13,7 @@ from msgspec import Struct
 from shared.files import to_json, write_whole
 from shared.job import JOB
 from shared.pack import Shapes
+from shared.search import Explanation, Term
 
 
 class Describe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="describe"):
@@ -87,12 +88,20 @@ class RecordRounded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RecordChanged(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="changed"):
-    """Answers a pack in float64 with each known mistake (backends/torch/changes.py): leaves the recordings `out/0`,
-    `out/1` and so on."""
+    """Answers a pack in float64 with each known mistake (shared/hypotheses.py): leaves the recordings `out/ID`."""
 
     pack: str
     out: str
     threads: int
+
+
+class Adopted(Struct, frozen=True, forbid_unknown_fields=True):
+    """A mistake that explains a port, so that the reference makes it too."""
+
+    term: Term
+    places: list[str] | None = None
+    """Where: `embeddings`, `layers/N` or `head`; for a mistake of the loss, `loss` or `gradients`. None for
+    everywhere."""
 
 
 class Replay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="replay"):
@@ -103,16 +112,70 @@ class Replay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     """A recording under the pack's names."""
     out: str
     threads: int
+    adopted: list[Adopted] = []
+    apart: bool = False
+    """Leaves the part `apart` of each training step: squares of the embeddings' gradients, those of repeated rows
+    squared before they are summed."""
+
+
+class Limit(Struct, frozen=True, forbid_unknown_fields=True):
+    """The bound on an array's error: the larger of two numbers, the second by the array's largest entry and the norm
+    of all arrays of the rung."""
+
+    least: float
+    relative: float
+    of_norm: float
+    absolute: float
+
+    def bound(self, size: float, norm: float = 0.0) -> float:
+        """The bound on an array whose largest entry is of this size."""
+        return max(self.least, self.relative * size + self.of_norm * norm + self.absolute, 1e-300)
+
+
+class Explain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="explain"):
+    """Searches the mistakes that explain a recording at rungs that go through the network, and replays it with them."""
+
+    replay: Replay
+    """Its `adopted` are there from the start. `out` has the recording replayed with what was found too."""
+    limits: dict[str, dict[str, Limit]]
+    """By rung that is wrong by itself, bounds on its arrays: of those that what lies below them was recorded for."""
+    loss: list[Term] = []
+    """Mistakes of the loss that explain the port's losses; its gradients may have them too."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of the reference."""
+        return self.replay.threads
+
+
+class Reason(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The result of a search at one rung."""
+
+    rung: str
+    explanations: list[Explanation]
+    """Those of the fewest mistakes, the nearest first; the first is adopted. Empty if nothing explains."""
+    tried: int
+    best: list[Term] = []
+    """What came nearest if nothing explains."""
+    best_share: float = 0.0
+
+
+class Explained(Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer to `Explain`."""
+
+    reasons: list[Reason]
+    adopted: list[Adopted]
+    """What the reference makes too, those from the start included."""
 
 
 class Done(Struct, frozen=True, forbid_unknown_fields=True):
     """The answer to the others: the files lie in `out`."""
 
     made: list[str] = []
-    """What each recording of `RecordChanged` has wrong."""
+    """Ids of the recordings of `RecordChanged`."""
 
 
-Question = Describe | Record | RecordRounded | RecordChanged | Replay
+Question = Describe | Record | RecordRounded | RecordChanged | Replay | Explain
 
 
 def write_question(question: Question, folder: Path) -> None:

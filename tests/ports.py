@@ -33,6 +33,8 @@ class Mistake:
     changes: dict[str, str]
     """Texts of the file, each there once, and what stands in their place."""
     file: str = "train.py"
+    told: str = ""
+    """The id of shared/hypotheses.py that a check should tell it as; empty if it has none."""
 
 
 MISTAKES = (
@@ -41,8 +43,9 @@ MISTAKES = (
         "tanh-gelu",
         "layers",
         {'"intermediate.dense", x))': '"intermediate.dense", x), approximate="tanh")'},
+        told="gelu-tanh",
     ),
-    Mistake("torch_plain", "mean-pooled", "pooled", {"x[:, 0]))": "x.mean(1)))"}),
+    Mistake("torch_plain", "mean-pooled", "pooled", {"x[:, 0]))": "x.mean(1)))"}, told="pooler-mean"),
     Mistake(
         "torch_plain",
         "dropout-before-norm",
@@ -52,6 +55,7 @@ MISTAKES = (
                 'norm("embeddings.LayerNorm", F.dropout(x, s.dropout))'
             )
         },
+        told="dropout-before-norm",
     ),
     Mistake(
         "torch_plain",
@@ -65,10 +69,25 @@ MISTAKES = (
         optimizer.state[w] = {"step": torch.tensor(1e6), "exp_avg": m, "exp_avg_sq": v}
 """
         },
+        told="no-bias-correction",
     ),
-    Mistake("torch_plain", "gradients-kept", "second gradients", {"optimizer.zero_grad()": "pass"}),
-    Mistake("keras_plain", "mask-of-ones", "layers", {"attention_mask=mask[:, None]": "attention_mask=None"}),
-    Mistake("keras_plain", "pad-trained", "gradients", {"1 - tf.one_hot([s.pad_id], s.vocab_size, axis=0)": "1"}),
+    Mistake(
+        "torch_plain", "gradients-kept", "second gradients", {"optimizer.zero_grad()": "pass"}, told="gradients-kept"
+    ),
+    Mistake(
+        "keras_plain",
+        "mask-of-ones",
+        "layers",
+        {"attention_mask=mask[:, None]": "attention_mask=None"},
+        told="mask-none",
+    ),
+    Mistake(
+        "keras_plain",
+        "pad-trained",
+        "gradients",
+        {"1 - tf.one_hot([s.pad_id], s.vocab_size, axis=0)": "1"},
+        told="pad-trained",
+    ),
     Mistake(
         "keras_plain",
         "repeats-squared",
@@ -78,27 +97,49 @@ MISTAKES = (
             "tape.gradient(loss, p).items()": "slices.items()",
             "global_norm(list(gradients.values()))": "global_norm(list(slices.values()))",
         },
+        told="norm-repeats",
     ),
     Mistake(
         "keras_plain",
         "clip-each",
         "clipped",
         {"g * tf.minimum(1.0, s.clip / (norm + 1e-6))": "tf.clip_by_norm(g, s.clip)"},
+        told="clip-each",
     ),
-    Mistake("jax_plain", "segments-dropped", "embeddings", {' + types[batch["token_type_ids"]]': ""}),
-    Mistake("jax_plain", "rate-of-peak", "first step", {"step.learning_rate": "s.learning_rate"}),
-    Mistake("jax_plain", "decay-all", "first step, steep", {"(n in decayed)": "1.0"}),
+    Mistake(
+        "jax_plain",
+        "segments-dropped",
+        "embeddings",
+        {' + types[batch["token_type_ids"]]': ""},
+        told="token-types-omitted",
+    ),
+    Mistake("jax_plain", "rate-of-peak", "first step", {"step.learning_rate": "s.learning_rate"}, told="rate-of-peak"),
+    Mistake("jax_plain", "decay-all", "first step, steep", {"(n in decayed)": "1.0"}, told="decay-all"),
     Mistake(
         "jax_plain",
         "correction-of-step-1",
         "last step",
         {"(1 - s.beta1**t)": "(1 - s.beta1)", "(1 - s.beta2**t)": "(1 - s.beta2)"},
+        told="correction-of-step-1",
     ),
     Mistake(
-        "files", "float16-weights", "parameters", {"array.astype(FLOAT)": "array.astype(np.float16).astype(FLOAT)"}
+        "files",
+        "float16-weights",
+        "parameters",
+        {"array.astype(FLOAT)": "array.astype(np.float16).astype(FLOAT)"},
+        told="weights-float16",
     ),
-    Mistake("files", "wrong-layer-norm-eps", "embeddings", {'self.s["layer_norm_eps"]': "1e-5"}, "network.py"),
-    Mistake("files", "loss-sum", "loss", {"losses.mean()": "losses.sum()", " / len(d)": ""}, "network.py"),
+    Mistake(
+        "files",
+        "wrong-layer-norm-eps",
+        "embeddings",
+        {'self.s["layer_norm_eps"]': "1e-5"},
+        "network.py",
+        told="layer-norm-eps",
+    ),
+    Mistake(
+        "files", "loss-sum", "loss", {"losses.mean()": "losses.sum()", " / len(d)": ""}, "network.py", told="loss-sum"
+    ),
     Mistake(
         "files",
         "eps-before",
@@ -108,6 +149,7 @@ MISTAKES = (
                 '((np.sqrt(v[n]) + s["eps"]) / math.sqrt(1 - s["beta2"] ** t))'
             )
         },
+        told="eps-before",
     ),
 )
 """Each is told from a sound port by the small pack of tests/port_reference.py."""

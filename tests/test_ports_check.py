@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.parity.rungs import RUNG
@@ -13,6 +14,7 @@ from benchmarks.port.__main__ import main
 from benchmarks.workers.environments import find_python
 from shared.pack import Pack
 from tests.ports import MISTAKES, PORTS, Mistake, run_port
+from tests.told import OTHERS
 
 CHECKED = {
     "tanh-gelu": "layers",
@@ -26,6 +28,10 @@ CHECKED = {
     "loss-sum": "loss",
 }
 """Mistakes by name, and the lowest rung that each fails on the default pack."""
+
+
+TOLD = [OTHERS[n] for n in np.random.default_rng(15).permutation(len(OTHERS))[:6]]
+"""A sample of mistakes planted in JAX and Keras."""
 
 
 def command(*arguments: str | Path) -> int:
@@ -57,12 +63,26 @@ def test_every_rung_of_a_sound_port_is_seen_and_holds(pack: Path, tmp_path: Path
     recording = recorded(port, pack, tmp_path)
     assert command("check", recording, "--pack", pack, "--require", *RUNG) == 0
     assert {found["rung"]: found["state"] for found in rungs(recording)} == dict.fromkeys(RUNG, "holds")
+    assert not json.loads((recording / "check.json").read_text(encoding="utf-8"))["diagnosis"].get("causes")
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_a_planted_mistake_is_found_at_its_rung(pack: Path, tmp_path: Path, name: str) -> None:
+def test_a_planted_mistake_is_named_at_its_rung(pack: Path, tmp_path: Path, name: str) -> None:
     (mistake,) = (mistake for mistake in MISTAKES if mistake.name == name)
     recording = recorded(mistake.port, pack, tmp_path, mistake)
     assert command("check", recording, "--pack", pack) == 1
     failed = next(found for found in rungs(recording) if found["state"] != "holds")
     assert (failed["rung"], failed["state"] in ("wrong", "parts")) == (CHECKED[name], True)
+    found = json.loads((recording / "check.json").read_text(encoding="utf-8"))["diagnosis"]["causes"]
+    assert found[0]["rungs"][0] == CHECKED[name]
+    assert found
+    assert all([mistake.told] in cause["ids"] for cause in found)
+
+
+@pytest.mark.parametrize("mistake", TOLD, ids=[f"{mistake.port}-{mistake.name}" for mistake in TOLD])
+def test_a_mistake_in_another_framework_is_named(pack: Path, tmp_path: Path, mistake: Mistake) -> None:
+    recording = recorded(mistake.port, pack, tmp_path, mistake)
+    assert command("check", recording, "--pack", pack) == 1
+    found = json.loads((recording / "check.json").read_text(encoding="utf-8"))["diagnosis"]["causes"]
+    assert found
+    assert all([mistake.told] in cause["ids"] for cause in found)

@@ -1,109 +1,127 @@
-"""Mistakes that ports are known to make, each as a change of the reference.
-
-They show what a pack is able to show: a mistake that moves nothing on a pack cannot be seen with it.
-"""
+"""Records a pack with each known mistake, so that a pack can tell which of them it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import torch
-from torch.nn import functional
 
-from shared.pack import Arrays
-from shared.recipe import Recipe
+from backends.torch.classifier import Classifier
+from backends.torch.network_changes import CHANGES as NETWORK
+from backends.torch.network_changes import NotHereError
+from backends.torch.replaying import Replaying, write_forward
+from backends.torch.rounding import FLOAT64
+from shared.architecture import Weights
+from shared.hypotheses import HYPOTHESES, Hypothesis
+from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, write_part
+from shared.reference import Adopted
+from shared.rules.clipping import CHANGES as CLIPPING
+from shared.rules.clipping import Clipping, Sizes
+from shared.rules.gradients import CHANGES as GRADIENTS
+from shared.rules.loss import CHANGES as LOSS
+from shared.rules.optimizer import CHANGES as OPTIMIZER
+from shared.rules.optimizer import Moments, Rule
+from shared.search import Term, Terms
 
-
-@dataclass(frozen=True)
-class Change:
-    """One mistake. Each function is None if it leaves that part of the reference alone."""
-
-    network: Callable[[Any], None] | None = None
-    """Changes the classifier in place."""
-    batch: Callable[[Arrays], Arrays] | None = None
-    """Gives other inputs to the network."""
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    """Computes another loss of logits and labels."""
-    clip: Callable[[list[torch.nn.Parameter], float], torch.Tensor] | None = None
-    """Clips gradients in place otherwise, and returns the global norm before."""
-    recipe: Callable[[Recipe], Recipe] | None = None
-    """Sets the optimizer otherwise."""
-
-
-def _tanh_gelu(model: Any) -> None:
-    _swap_activations(model, lambda x: functional.gelu(x, approximate="tanh"))
+MADE = (*NETWORK, *LOSS, *GRADIENTS, *CLIPPING, *OPTIMIZER, "batches-swapped")
+"""Mistakes that a recording can be made with."""
 
 
-def _relu(model: Any) -> None:
-    _swap_activations(model, functional.relu)
+NEED_BEFORE = ("gradients-kept", "gradients-summed")
+"""Mistakes that read what the step before recorded."""
 
 
-class _Function(torch.nn.Module):
-    """A function as a module."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.function(x)
-
-
-def _swap_activations(model: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Puts the function in the place of each exact GELU, which transformers keeps as a module of its own."""
-    for module in list(model.modules()):
-        for name, child in list(module.named_children()):
-            if type(child).__name__ in ("GELUActivation", "GELU"):
-                setattr(module, name, _Function(function))
+def record_changed(pack: Pack, out: Path) -> list[str]:
+    """Leaves a recording `out/ID` for each known mistake that the network can make, and returns their ids."""
+    network = Classifier.build(pack.folder, FLOAT64)
+    made = []
+    for hypothesis in HYPOTHESES:
+        if hypothesis.id in MADE:
+            try:
+                Changed(pack, out / hypothesis.id, network, (shown(hypothesis, pack),)).record()
+            except NotHereError:
+                continue
+            made.append(hypothesis.id)
+    return made
 
 
-def _layer_norm_eps(model: Any) -> None:
-    for module in model.modules():
-        if isinstance(module, torch.nn.LayerNorm):
-            module.eps = 1e-5
+def shown(hypothesis: Hypothesis, pack: Pack) -> Term:
+    """The mistake with the numbers that a pack is measured with."""
+    run = pack.run("train")
+    if hypothesis.id == "batches-swapped":
+        return Term(hypothesis.id, tuple(float(number) for number in reversed(range(len(run.steps)))))
+    if hypothesis.id == "loss-weighted":
+        return Term(hypothesis.id, tuple(1.0 + number for number in range(run.settings.num_labels)))
+    return Term(hypothesis.id, () if hypothesis.number is None else (hypothesis.number.shown,))
 
 
-def _clip_each(parameters: list[torch.nn.Parameter], clip: float) -> torch.Tensor:
-    norm = torch.nn.utils.clip_grad_norm_(parameters, float("inf"))
-    for parameter in parameters:
-        torch.nn.utils.clip_grad_norm_([parameter], clip)
-    return norm
+class Changed:
+    """A recording of a pack with mistakes, in float64."""
+
+    def __init__(self, pack: Pack, out: Path, network: Classifier, terms: Terms) -> None:
+        self.pack, self.out, self.network, self.terms = pack, out, network, terms
+        self.replaying = Replaying(pack, out, network)
+        self.whole = any(term.id in NEED_BEFORE for term in terms)
+        self.adopted = [Adopted(term) for term in terms if term.id not in CLIPPING and term.id not in OPTIMIZER]
+
+    def record(self) -> None:
+        """Answers every run but the one with dropout; `eval` alone if the mistakes are of the forward pass, which shows
+        them best. Raises NotHereError if the network cannot make a mistake."""
+        kept = {PACK_WEIGHTS: self.pack.weights}
+        forward = all(term.hypothesis.kind == "network" for term in self.terms)
+        for run in self.pack.contents.runs:
+            if run.name != "dropout" and (run.name == "eval" or not forward):
+                kept[run.name] = self._run(run, kept[run.weights])
+
+    def _run(self, run: PackRun, weights: Weights) -> Weights:
+        rule, clipping = Rule.of(run), Clipping(run.settings.clip)
+        for term in self.terms:
+            if term.id in OPTIMIZER:
+                rule = OPTIMIZER[term.id](rule, term.number, run.settings)
+            if term.id in CLIPPING:
+                clipping = CLIPPING[term.id](clipping, term.number)
+        self.network.load(weights)
+        self.network.find_places(self.pack.batch(run.steps[0]))
+        write_part(self.out, run.name, "0", "parameters", self.network.weights())
+        moments = {name: Moments(rule) for name in self.network.parameters}
+        apart = rule.apart or "apart" in clipping.norm
+        for number, step in enumerate(run.steps):
+            forward, loss, gradients = self.replaying.step(run, number, self.adopted, apart)
+            write_forward(self.pack, self.out, run, step, forward, loss)
+            if run.trains:
+                self._update(run, number, gradients, clipping, rule, moments)
+        return self.network.weights()
+
+    def _update(
+        self, run: PackRun, number: int, made: Arrays, clipping: Clipping, rule: Rule, moments: dict[str, Moments]
+    ) -> None:
+        """Takes a step. Writes what rungs compare: gradients of the first step, and weights after the first that moves
+        them and after the last."""
+        gradients = {name: array for name, array in made.items() if not name.startswith("apart/")}
+        apart = {name.removeprefix("apart/"): made[name] for name in made.keys() - gradients.keys()}
+        sizes, at = sizes_of(gradients, apart), run.steps[number].name
+        clipped = {name: clipping(name, gradient, sizes) for name, gradient in gradients.items()}
+        if number == 0 or self.whole:
+            write_part(self.out, run.name, at, "gradients", gradients)
+            write_part(self.out, run.name, at, "norm", {VALUE: np.asarray(clipping.norm_of(sizes))})
+            write_part(self.out, run.name, at, "clipped", clipped)
+        after: Weights = {}
+        for name, weight in self.network.weights().items():
+            decay = rule.decay if rule.decayed(name) else 0.0
+            stepped = moments[name].step(weight, clipped[name], decay, apart.get(name))
+            assert stepped is not None
+            after[name] = stepped
+        self.network.load(after)
+        moving = [n for n, step in enumerate(run.steps) if step.learning_rate > 0]
+        if number in (*moving[:1], len(run.steps) - 1) or self.whole:
+            write_part(self.out, run.name, at, "parameters", self.network.weights())
 
 
-def _clip_none(parameters: list[torch.nn.Parameter], clip: float) -> torch.Tensor:
-    return torch.nn.utils.clip_grad_norm_(parameters, float("inf"))
-
-
-def _recipe(**fields: Any) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, **fields)
-
-
-def _no_mask(batch: Arrays) -> Arrays:
-    return batch | {"attention_mask": np.ones_like(batch["attention_mask"])}
-
-
-def _one_segment(batch: Arrays) -> Arrays:
-    return batch | {"token_type_ids": np.zeros_like(batch["token_type_ids"])}
-
-
-CHANGES = {
-    "GELU is its tanh approximation": Change(network=_tanh_gelu),
-    "GELU is a ReLU": Change(network=_relu),
-    "LayerNorm's epsilon is 1e-5": Change(network=_layer_norm_eps),
-    "padding is not masked": Change(batch=_no_mask),
-    "token types are dropped": Change(batch=_one_segment),
-    "the loss is a sum": Change(loss=lambda x, y: functional.cross_entropy(x, y, reduction="sum")),
-    "gradients are not clipped": Change(clip=_clip_none),
-    "each tensor is clipped by itself": Change(clip=_clip_each),
-    "Adam corrects no bias": Change(recipe=_recipe(bias_correction=False)),
-    "epsilon is added before bias correction": Change(recipe=_recipe(eps_place="before")),
-    "every parameter decays": Change(recipe=_recipe(decay_exempt=())),
-    "nothing decays": Change(recipe=_recipe(decay=0.0)),
-    "decay is added to the gradient": Change(recipe=_recipe(optimizer="adam")),
-    "epsilon is 1e-8": Change(recipe=_recipe(eps=1e-8)),
-    "beta2 is 0.99": Change(recipe=_recipe(beta2=0.99)),
-}
-"""Changes by what they are, in plain words."""
+def sizes_of(gradients: Arrays, apart: Arrays) -> Sizes:
+    """The sizes that clipping needs."""
+    return Sizes(
+        squares={name: float(np.square(array).sum()) for name, array in gradients.items()},
+        largest=max(float(np.abs(array).max(initial=0.0)) for array in gradients.values()),
+        entries=sum(array.size for array in gradients.values()),
+        apart={name: float(array.sum()) for name, array in apart.items()},
+    )

@@ -1,7 +1,7 @@
 """transformers' classifier of any architecture, and the states that it computes on its way.
 
-States are taken from the network as it runs: a module whose output is one of transformers' hidden states is found by
-identity, so that no architecture's names are written here.
+States are taken from the network as it runs: the outermost module whose output is one of transformers' hidden states is
+found by identity, so that no architecture's names are written here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import torch
 from torch.nn import functional
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from backends.torch.changes import CHANGES
 from backends.torch.rounding import Arithmetic
 from shared.architecture import Weights
 from shared.errors import InputError
@@ -51,10 +51,11 @@ class Classifier:
     """The module that computes each hidden state, and which of its calls does."""
     last: torch.nn.Module | None = None
     """The linear layer that computes the logits."""
-    change: Any = None
+    batch: Arrays = field(default_factory=dict)
+    """The batch that was run last."""
 
     @classmethod
-    def build(cls, folder: Path, arithmetic: Arithmetic, change: str | None = None) -> Classifier:
+    def build(cls, folder: Path, arithmetic: Arithmetic) -> Classifier:
         """Builds the network that config.json describes, with weights that transformers draws. Raises InputError if
         transformers cannot build a classifier of it."""
         try:
@@ -68,15 +69,11 @@ class Classifier:
             raise InputError(f"transformers builds no classifier of {folder.name}/config.json ({reason})") from None
         if sum(p.numel() for p in model.parameters()) < SMALL:
             torch.set_num_threads(1)
-        network = cls(model.eval(), arithmetic)
-        network.change = CHANGES[change] if change else None
-        if network.change and network.change.network:
-            network.change.network(model)
-        return network
+        return cls(model.eval(), arithmetic)
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters by name; one that two modules share is there once."""
+        """The parameters by name, as the network was built; one that two modules share is there once."""
         return dict(self.model.named_parameters())
 
     def load(self, weights: Weights) -> None:
@@ -103,16 +100,16 @@ class Classifier:
     def forward(self, batch: Arrays, replace: Weights | None = None) -> Forward:
         """Runs the batch. `replace` has states, by name, that take the place of those that modules computed; `hidden`
         has the computed ones in any case. A state that is not in `replace` is passed on as computed."""
-        if not self.places:
-            self._find_places(batch)
+        self.find_places(batch)
+        self.batch = batch
         computed: dict[str, torch.Tensor] = {}
         with ExitStack() as hooks:
             for hook in self._hooks(computed, replace or {}):
                 hooks.enter_context(hook)
             hooks.enter_context(self.arithmetic.forward())
             logits = self.model(**self._inputs(batch)).logits
-        of_loss = (self.change and self.change.loss) or functional.cross_entropy
-        loss = of_loss(logits.to(self.arithmetic.loss or logits.dtype), torch.from_numpy(batch["labels"]))
+        given = logits.to(self.arithmetic.loss or logits.dtype)
+        loss = functional.cross_entropy(given, torch.from_numpy(batch["labels"]))
         return Forward(computed, logits, loss)
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -130,13 +127,13 @@ class Classifier:
 
     def _inputs(self, batch: Arrays) -> dict[str, torch.Tensor]:
         accepted = inspect.signature(self.model.forward).parameters
-        if self.change and self.change.batch:
-            batch = self.change.batch(batch)
         return {name: torch.from_numpy(array) for name, array in batch.items() if name in accepted and name != "labels"}
 
-    def _find_places(self, batch: Arrays) -> None:
-        """Runs the batch once and notes which module's call gives each hidden state, and which linear layer the
-        logits."""
+    def find_places(self, batch: Arrays) -> None:
+        """Runs the batch, if none was run before, and notes which module's call gives each hidden state, and which
+        linear layer the logits."""
+        if self.places:
+            return
         calls: list[tuple[torch.nn.Module, int, Any, Any]] = []
         counts: dict[torch.nn.Module, int] = {}
 
@@ -151,7 +148,7 @@ class Classifier:
             result = self.model(**self._inputs(batch), output_hidden_states=True)
         names = ["embeddings", *(f"layers/{n}" for n in range(len(result.hidden_states) - 1))]
         for name, state in zip(names, result.hidden_states, strict=True):
-            found = next(((module, call) for module, call, _, output in calls if output is state), None)
+            found = next(((module, call) for module, call, _, output in reversed(calls) if output is state), None)
             if found:
                 self.places[name] = found
         for module, _, inputs, output in calls:

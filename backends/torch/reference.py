@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -17,28 +17,36 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from backends.torch.changes import CHANGES
-from backends.torch.classifier import SEED, Classifier, Forward, as_numpy
+from backends.torch.changes import record_changed
+from backends.torch.classifier import SEED, Classifier, as_numpy
+from backends.torch.explain import explain
 from backends.torch.optimizer import Optimizer
-from backends.torch.rounding import Arithmetic, arithmetic
+from backends.torch.replaying import replay, write_forward, write_wanted
+from backends.torch.rounding import FLOAT32, FLOAT64, Arithmetic, arithmetic
 from backends.worker import end_with_the_launcher
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, JOB
-from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, PackStep, part_file, write_part
-from shared.reference import Describe, Described, Done, Question, Record, RecordRounded, Replay
-from shared.sketches import sketches_of, unsketched
+from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun
+from shared.reference import (
+    Describe,
+    Described,
+    Done,
+    Explain,
+    Explained,
+    Question,
+    Record,
+    RecordChanged,
+    RecordRounded,
+    Replay,
+)
 
-FLOAT64, FLOAT32 = Arithmetic(torch.float64), Arithmetic(torch.float32)
 
-
-def record(
-    pack: Pack, out: Path, arithmetic: Arithmetic, change: str | None = None, whole: Collection[str] = ()
-) -> None:
+def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str] = ()) -> None:
     """Answers every run of the pack, as far as it is wanted; if it wants sketches, with the whole arrays of these
     parameters beside them."""
-    network = Classifier.build(pack.folder, arithmetic, change)
+    network = Classifier.build(pack.folder, arithmetic)
     kept = {PACK_WEIGHTS: pack.weights}
     for run in pack.contents.runs:
         if run.name == "dropout":  # its shares follow from the rate
@@ -49,96 +57,25 @@ def record(
 
 def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str]) -> Weights:
     """Records one run, and returns its last weights."""
-    write = partial(_write, pack, out, run.name, whole=whole)
+    write = partial(write_wanted, pack, out, run.name, whole=whole)
     write("0", "parameters", network.weights)
     recipe = run.settings.recipe(list(network.parameters))
-    if network.change and network.change.recipe:
-        recipe = network.change.recipe(recipe)
     optimizer = Optimizer(network.parameters, recipe, torch.amp.GradScaler("cpu", enabled=False))
     for step in run.steps:
         network.model.zero_grad(set_to_none=True)
         forward = network.forward(pack.batch(step))
-        _write_forward(pack, out, run, step, forward)
+        write_forward(pack, out, run, step, forward, as_numpy(forward.loss))
         if not run.trains:
             continue
         network.backward(forward.loss)
         write(step.name, "gradients", network.gradients)
         clip = recipe.clip if recipe.clip is not None else float("inf")
-        each = network.change.clip if network.change and network.change.clip else torch.nn.utils.clip_grad_norm_
-        norm = each(list(network.parameters.values()), clip)
-        write(step.name, "norm", partial(_value, norm))
+        norm = torch.nn.utils.clip_grad_norm_(list(network.parameters.values()), clip)
+        write(step.name, "norm", partial(dict, {VALUE: as_numpy(norm)}))
         write(step.name, "clipped", network.gradients)
         optimizer.step(step.learning_rate)
         write(step.name, "parameters", network.weights)
     return network.weights()
-
-
-def _write_forward(pack: Pack, out: Path, run: PackRun, step: PackStep, forward: Forward) -> None:
-    write = partial(_write, pack, out, run.name, step.name)
-    write("hidden", lambda: {name: as_numpy(state) for name, state in forward.hidden.items()})
-    write("logits", partial(_value, forward.logits))
-    write("loss", partial(_value, forward.loss))
-
-
-def _value(tensor: torch.Tensor) -> Arrays:
-    return {VALUE: as_numpy(tensor)}
-
-
-def _write(
-    pack: Pack, out: Path, run: str, step: str, part: str, arrays: Callable[[], Arrays], whole: Collection[str] = ()
-) -> None:
-    """Writes the part if the pack wants it."""
-    if pack.wanted.shapes(run, step, part) is not None:
-        sketches = pack.wanted.sketches and part in BY_PARAMETER
-        write_part(out, run, step, part, sketches_of(arrays(), whole) if sketches else arrays())
-
-
-def replay(pack: Pack, recording: Path, out: Path) -> None:
-    """Writes the values that follow from a recording's own, for each step that it makes possible: states of each layer
-    from those below it, and loss, logits and gradients from the parameters before the step."""
-    network = Classifier.build(pack.folder, FLOAT64)
-    for run in pack.contents.runs:
-        if run.name == "dropout":
-            continue
-        for number, step in enumerate(run.steps):
-            weights = _weights_before(pack, recording, run, number)
-            if weights is None:
-                continue
-            network.load(weights)
-            network.model.zero_grad(set_to_none=True)
-            forward = network.forward(pack.batch(step))
-            _write_forward(pack, out, run, step, forward)
-            if run.trains:
-                if pack.wanted.shapes(run.name, step.name, "gradients") is not None:
-                    network.backward(forward.loss)
-                    whole = unsketched(_read(part_file(recording, run.name, step.name, "gradients")) or {})
-                    _write(pack, out, run.name, step.name, "gradients", network.gradients, whole)
-            else:
-                own = _read(part_file(recording, run.name, step.name, "hidden"))
-                if own:
-                    with torch.no_grad():
-                        _write_forward(pack, out, run, step, network.forward(pack.batch(step), own))
-
-
-def _weights_before(pack: Pack, recording: Path, run: PackRun, number: int) -> Weights | None:
-    """The port's parameters before a step of the run, counted from 0, in place of the pack's; None if it did not record
-    all of them."""
-    if run.weights != PACK_WEIGHTS:
-        before = pack.run(run.weights)
-        run_of, step, first = before.name, before.steps[-1].name, False
-    else:
-        run_of, step, first = run.name, str(number) if run.trains else "0", number == 0 or not run.trains
-    own = unsketched(_read(part_file(recording, run_of, step, "parameters")) or {})
-    if not first and own.keys() < pack.weights.keys():
-        return None
-    return pack.weights | own
-
-
-def _read(file: Path) -> Weights | None:
-    if not file.is_file():
-        return None
-    with np.load(file) as arrays:
-        return {name: arrays[name] for name in arrays.files}
 
 
 def _moved(weights: Weights, by: float) -> Weights:
@@ -187,33 +124,34 @@ def describe(question: Describe) -> Described:
     )
 
 
-def _answer(question: Question) -> Described | Done:
+def answer(question: Question) -> Described | Done | Explained:
     torch.set_num_threads(question.threads)
     if isinstance(question, Describe):
         return describe(question)
+    if isinstance(question, Explain):
+        return explain(question)
     pack = Pack.read(Path(question.pack))
     if isinstance(question, Replay):
-        replay(pack, Path(question.recording), Path(question.out))
+        replay(pack, question)
         return Done()
-    if isinstance(question, Record):
-        out = Path(question.out)
-        record(pack, out / "float64", FLOAT64, whole=question.whole)
-        _record_and_replay(pack, out / "float32", out / "replayed", FLOAT32, question.whole)
-        return Done()
+    out = Path(question.out)
+    if isinstance(question, RecordChanged):
+        return Done(record_changed(pack, out))
     if isinstance(question, RecordRounded):
         for number, one in enumerate(question.trainings):
-            out = Path(question.out) / str(number)
             rounding = arithmetic(question.precision, one.policy, one.seed)
-            _record_and_replay(pack, out / "recorded", out / "replayed", rounding, question.whole)
+            _record_and_replay(question, pack, out / str(number) / "recorded", rounding)
         return Done()
-    for number, change in enumerate(CHANGES):
-        record(pack, Path(question.out) / str(number), FLOAT64, change)
-    return Done(list(CHANGES))
+    record(pack, out / "float64", FLOAT64, question.whole)
+    _record_and_replay(question, pack, out / "float32", FLOAT32)
+    return Done()
 
 
-def _record_and_replay(pack: Pack, recording: Path, out: Path, arithmetic: Arithmetic, whole: Collection[str]) -> None:
-    record(pack, recording, arithmetic, whole=whole)
-    replay(pack, recording, out)
+def _record_and_replay(question: Record | RecordRounded, pack: Pack, recording: Path, arithmetic: Arithmetic) -> None:
+    """Leaves the recording, and beside it what follows from it."""
+    record(pack, recording, arithmetic, question.whole)
+    out = str(recording.parent / "replayed")
+    replay(pack, Replay(pack=question.pack, recording=str(recording), out=out, threads=question.threads))
 
 
 def main() -> int:
@@ -221,14 +159,14 @@ def main() -> int:
     folder = Path(sys.argv[1])
     end_with_the_launcher()
     try:
-        answer = _answer(from_json((folder / JOB).read_bytes(), Question))  # type: ignore[arg-type]
+        answered = answer(from_json((folder / JOB).read_bytes(), Question))  # type: ignore[arg-type]
     except InputError as refusal:
         write_whole(folder / ERROR, str(refusal))
         return 2
     except Exception:
         traceback.print_exc()
         return 1
-    write_whole(folder / ANSWER, to_json(answer))
+    write_whole(folder / ANSWER, to_json(answered))
     return 0
 
 

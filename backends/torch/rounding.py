@@ -44,6 +44,9 @@ class Arithmetic:
     """Rounds weights that are loaded."""
 
 
+FLOAT64, FLOAT32 = Arithmetic(torch.float64), Arithmetic(torch.float32)
+
+
 def arithmetic(precision: Lower, policy: Policy, seed: int | None) -> Arithmetic:
     """The policy's arithmetic in this precision. With a seed, values are rounded up or down at random, so that each
     seed gives other last bits: of all values, or for `all` of the weights as loaded. torch.autocast rounds to the

@@ -128,19 +128,30 @@ def judge(
     with_gradient: frozenset[str],
     factor: float = NOISE_FACTOR,
 ) -> Finding:
-    """Holds each array's error to its bound: `factor` times the noise, or the rung's floor if that is larger."""
-    if rung.noise == "together":
-        shared = max((noise for name, noise in noises.items() if name in with_gradient), default=0.0)
-        noises = {name: max(noise, shared) for name, noise in noises.items()}
-    errors, norm = differences.errors, math.sqrt(differences.squares)
-    shares = {}
-    for name, error in errors.items():
-        floor = rung.relative * differences.sizes[name] + rung.of_norm * norm + rung.absolute
-        bound = max(factor * noises[name], floor)
-        shares[name] = error / bound if error else 0.0
+    """Holds each array's error to its bound."""
+    errors, limits = differences.errors, bounds(rung, differences, noises, with_gradient, factor)
+    shares = {name: error / limits[name] if error else 0.0 for name, error in errors.items()}
     above = [name for name, share in shares.items() if share > 1]
     worst = above[0] if above and rung.worst == "first" else max(shares, key=lambda name: shares[name])
     return Finding(rung.name, not above, max(errors.values()), max(noises.values()), shares[worst], worst)
+
+
+def bounds(
+    rung: Rung,
+    differences: Differences,
+    noises: dict[str, float],
+    with_gradient: frozenset[str],
+    factor: float = NOISE_FACTOR,
+) -> dict[str, float]:
+    """Bounds on the errors, by name: `factor` times the noise, or the rung's floor if that is larger."""
+    if rung.noise == "together":
+        shared = max((noise for name, noise in noises.items() if name in with_gradient), default=0.0)
+        noises = {name: max(noise, shared) for name, noise in noises.items()}
+    norm = math.sqrt(differences.squares)
+    return {
+        name: max(factor * noises[name], rung.relative * size + rung.of_norm * norm + rung.absolute)
+        for name, size in differences.sizes.items()
+    }
 
 
 def not_finite(rung: Rung, arrays: Arrays, whose: str = "") -> Finding | None:

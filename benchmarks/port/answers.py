@@ -28,6 +28,7 @@ CODE = (
     "backends/torch/reference.py",
     "backends/torch/optimizer.py",
     "backends/torch/rounding.py",
+    "backends/torch/replaying.py",
     "benchmarks/port/own.py",
     "benchmarks/port/own_values.py",
     "benchmarks/port/values.py",

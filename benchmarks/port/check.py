@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +23,7 @@ from benchmarks.parity.ladder import (
 )
 from benchmarks.parity.rungs import RUNG, RUNGS, Rung
 from benchmarks.port.answers import Answers
+from benchmarks.port.causes import Diagnosis
 from benchmarks.port.map_file import write_map
 from benchmarks.port.mapping import Names, find_names
 from benchmarks.port.own_values import OwnValues
@@ -76,6 +79,8 @@ class Checked(Struct, frozen=True, kw_only=True):
     """The bounds are those of this precision."""
     rounded: str = ""
     """The lower precision that the port's own weights are of, if they are."""
+    diagnosis: Diagnosis = Diagnosis()
+    """What explains the rungs that are wrong."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,20 @@ class Check:
     own: OwnValues
     answers: Answers
 
-    def found(self) -> list[RungFound]:
-        """Every rung, from the ground up."""
+    @cached_property
+    def moving(self) -> frozenset[str]:
+        """Parameters whose gradient is more than rounding."""
         exact = self.answers.exact.of_rung("gradients")
         assert exact is not None
-        moving = with_gradient(exact)
-        found = [self._rung(rung, moving) for rung in RUNGS]
+        return with_gradient(exact)
+
+    def by_themselves(self) -> list[RungFound]:
+        """Every rung, from the ground up, each judged alone."""
+        return [self._rung(rung) for rung in RUNGS]
+
+    def found(self) -> list[RungFound]:
+        """Every rung, from the ground up. Those that go through a network that is wrong follow from that."""
+        found = self.by_themselves()
         if all(one.state in ("holds", "not seen") for one in found if one.rung in FORWARD):
             return found
         return [
@@ -102,23 +115,27 @@ class Check:
             for one in found
         ]
 
-    def _rung(self, rung: Rung, moving: frozenset[str]) -> RungFound:
+    def by_itself(self, rung: Rung) -> Finding | None:
+        """The finding by the port's own values; None if they were not recorded, or if nothing lies below."""
+        own = self.own.of_rung(rung.name)
+        if own is None:
+            return None
+        noises = self.answers.noises.by_itself[rung.name]
+        noises = {name: noises.get(name, 0.0) for name in own.errors}
+        return judge(rung, own, noises, self.moving, self.answers.noises.factor)
+
+    def _rung(self, rung: Rung) -> RungFound:
         if rung.name == "batches":
             from_pack = self._received(rung)
         elif rung.name == "dropout":
             from_pack = self._dropout(rung)
         else:
-            from_pack = self._compare(rung, moving)
-        by_itself = None
-        own = self.own.of_rung(rung.name)
-        if own is not None:
-            noises = self.answers.noises.by_itself[rung.name]
-            noises = {name: noises.get(name, 0.0) for name in own.errors}
-            by_itself = judge(rung, own, noises, moving, self.answers.noises.factor)
+            from_pack = self._compare(rung)
+        by_itself = self.by_itself(rung)
         state = _state(from_pack, by_itself)
         return RungFound(rung=rung.name, compared=rung.what, state=state, from_pack=from_pack, by_itself=by_itself)
 
-    def _compare(self, rung: Rung, moving: frozenset[str]) -> Finding | None:
+    def _compare(self, rung: Rung) -> Finding | None:
         mine, exact = self.mine.of_rung(rung.name), self.answers.exact.of_rung(rung.name)
         if not mine or not exact:
             return None
@@ -139,7 +156,7 @@ class Check:
         seen = {name: exact[name][tuple(slice(size) for size in mine[name].shape)] for name in both}
         noises = self.answers.noises.from_pack[rung.name]
         noises = {name: noises[name] for name in both}
-        found = compare_by(rung, seen, noises, mine, moving, self.answers.noises.factor)
+        found = compare_by(rung, seen, noises, mine, self.moving, self.answers.noises.factor)
         return structs.replace(found, note=found.note or part)
 
     def _received(self, rung: Rung) -> Finding | None:
@@ -214,7 +231,18 @@ class Asked:
     """Precision that the bounds are of."""
 
 
-def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file: Path) -> Checked:
+Diagnose = Callable[[Check, Reference, Replay, Path], tuple[list[RungFound], Diagnosis]]
+"""Gives the rungs as causes leave them, and the causes, of a check, the question that replayed it, and a folder."""
+
+
+def check(
+    pack: Pack,
+    folder: Path,
+    reference: Reference,
+    asked: Asked,
+    map_file: Path,
+    diagnose: Diagnose | None = None,
+) -> Checked:
     """Checks a recording of the pack, and writes its map. Raises InputError for a recording that cannot be read, and
     ProcessFailed if the reference fails."""
     unknown = [name for name in asked.require if name not in RUNG]
@@ -226,22 +254,22 @@ def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file
     with tempfile.TemporaryDirectory() as scratch:
         mine = write_values(recording, names, pack, Path(scratch) / "mine")
         replayed = Path(scratch) / "replayed"
-        reference.ask(
-            Replay(
-                pack=str(pack.folder.absolute()),
-                recording=str(mine.folder),
-                out=str(replayed),
-                threads=reference.threads,
-            ),
-            Done,
+        question = Replay(
+            pack=str(pack.folder.absolute()),
+            recording=str(mine.folder),
+            out=str(replayed),
+            threads=reference.threads,
         )
-        own = OwnValues(mine, Values(replayed, pack))
+        reference.ask(question, Done)
         loaded = mine.of_rung("parameters")
         rounded = next((name for name in HALVES if is_rounded(loaded, name)), "")
         if asked.precision != "float32":
             noises = noises_in(asked.precision, rounded == asked.precision, pack, answers, reference, recording.whole)
             answers = replace(answers, noises=noises)
-        rungs = Check(pack, names, recording, mine, own, answers).found()
+        checked = Check(pack, names, recording, mine, OwnValues(mine, Values(replayed, pack)), answers)
+        rungs, diagnosis = checked.found(), Diagnosis()
+        if diagnose is not None:
+            rungs, diagnosis = diagnose(checked, reference, question, Path(scratch))
     if names.map.entries:
         write_map(names.map.entries, map_file)
     seen = {found.rung for found in rungs if found.state != "not seen"}
@@ -259,4 +287,5 @@ def check(pack: Pack, folder: Path, reference: Reference, asked: Asked, map_file
         missing_rungs=missing,
         precision=asked.precision,
         rounded=rounded,
+        diagnosis=diagnosis,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.port.check import Asked, Checked, check
+from benchmarks.port.diagnosis import diagnose
 from benchmarks.port.reference import Reference
 from benchmarks.port.report import check_page, write_report
 from benchmarks.workers.progress import terminal
@@ -21,7 +22,7 @@ def check_recording(
 ) -> Checked:
     """Checks, prints and writes the report under `out`. Raises InputError and ProcessFailed."""
     pack = Pack.read(pack_folder)
-    checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml")
+    checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml", diagnose)
     write_report(checked, out)
     console = terminal()
     check_page(checked).print(console)

@@ -86,7 +86,7 @@ class OwnValues:
         adam, found, begun = Adam(run.settings), Differences(), False
         before = self._parameters(run, "0")
         for step in run.steps:
-            gradients = self._clipped(run, step.name)
+            gradients = self.clipped(run, step.name)
             if gradients is None:
                 break
             after = self._parameters(run, step.name)
@@ -99,7 +99,7 @@ class OwnValues:
             before, begun = after, begun or step.name == first_moving(run)
         return found if found.errors else None
 
-    def _clipped(self, run: PackRun, step: str) -> Weights | None:
+    def clipped(self, run: PackRun, step: str) -> Weights | None:
         """The port's clipped gradients; if it did not record these, what its gradients give."""
         own = self.values.part(run.name, step, "clipped")
         if own is not None:

@@ -10,9 +10,9 @@ from typing import TypeVar
 from benchmarks.workers.environments import Environment, find_environment
 from benchmarks.workers.launcher import run_worker
 from shared.errors import ProcessFailed
-from shared.reference import Described, Done, Question, write_question
+from shared.reference import Described, Done, Explained, Question, write_question
 
-T = TypeVar("T", Described, Done)
+T = TypeVar("T", Described, Done, Explained)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.parity.ladder import Finding, likely_causes
 from benchmarks.parity.rungs import NOISE_FACTOR
+from benchmarks.port.causes import Cause
 from benchmarks.port.check import Checked, RungFound, seen_in_part
 from benchmarks.port.precision import FACTOR
 from benchmarks.reporting.numbers import short
@@ -51,15 +52,26 @@ def check_page(checked: Checked) -> Page:
 
 
 def _frame(checked: Checked) -> pd.DataFrame:
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "rung": found.rung,
             "verdict": SHOWN[found.state],
             "from the pack": _cell(found.from_pack),
             "by itself": _cell(found.by_itself),
+            "explained by": _explained(checked.diagnosis.of_rung(found.rung)),
         }
         for found in checked.rungs
     )
+    return frame if checked.diagnosis.causes else frame.drop(columns="explained by")
+
+
+def _explained(cause: Cause | None) -> str:
+    if cause is None:
+        return ""
+    if not cause.ids:
+        return "nothing known"
+    left = "" if cause.share is None else f" → {_share(cause.share)}×"
+    return f"{' + '.join(cause.ids[0])}{left}"
 
 
 def _cell(finding: Finding | None) -> str:
@@ -81,6 +93,11 @@ def _notes(checked: Checked) -> list[str]:
         "from the pack: from the reference in float64; by itself: from what follows in float64 from the port's own "
         "values below the rung",
         "follows: it fails because of what came before; not seen: not recorded, which is no pass",
+        *(
+            ["explained by: known mistakes with which the reference computes the same, and the error that is left"]
+            if checked.diagnosis.causes
+            else []
+        ),
         *(f"not mapped as it should be: {line}" for line in checked.unmatched),
         *(
             [f"told apart by name alone, as their values are equal: {', '.join(checked.ambiguous)}"]
@@ -100,18 +117,25 @@ def _noise(checked: Checked) -> str:
 def verdict(checked: Checked) -> list[str]:
     """Paragraphs that say what was found."""
     wrong = [found for found in checked.rungs if found.state in ("wrong", "parts")]
+    lines = [_cause(cause, checked) for cause in checked.diagnosis.causes]
+    wrong = [found for found in wrong if checked.diagnosis.of_rung(found.rung) is None]
     names = [found.rung for found in wrong]
     again = [name for name in names if BEFORE.get(name) in names]
-    lines = [_wrong(found, checked) for found in wrong if found.rung not in again]
+    lines += [_wrong(found, checked) for found in wrong if found.rung not in again]
     if again:
         lines.append(f"So are the rungs of the same arithmetic: {'; '.join(again)}.")
     follows = [found.rung for found in checked.rungs if found.state == "follows"]
-    if follows:
+    if follows and lines:
         lines.append(
             f"Because of that: {'; '.join(follows)}. They hold by the port's own values, or cannot be told from it."
         )
+    elif follows:
+        lines.append(
+            f"Every rung holds by the port's own values, and {'; '.join(follows)} from the pack not: a difference too "
+            "small to show in one step adds up. Likely: the optimizer's betas, its epsilon, or decay."
+        )
     unseen = [found.rung for found in checked.rungs if found.state == "not seen"]
-    if not wrong:
+    if not lines:
         lines.append(f"Every rung that was seen holds ({len(checked.rungs) - len(unseen)} of {len(checked.rungs)}).")
     partly = [
         f"{found.rung} ({found.from_pack.note})" for found in checked.rungs if found.from_pack and seen_in_part(found)
@@ -125,7 +149,43 @@ def verdict(checked: Checked) -> list[str]:
     half = checked.rounded
     if wrong and half and checked.precision == "float32":
         lines.append(f"The port's weights are of {half}, and the bounds of float32; pass --precision {half}.")
+    if checked.diagnosis.causes:
+        lines.append(_conclusion(checked, names))
     return lines
+
+
+def _cause(cause: Cause, checked: Checked) -> str:
+    """What explains rungs, or where they are wrong if nothing does."""
+    rungs = ", ".join(f"'{rung}'" for rung in cause.rungs)
+    verb, own = ("are", "themselves") if len(cause.rungs) > 1 else ("is", "itself")
+    finding = _finding(next(found for found in checked.rungs if found.rung == cause.rungs[0]))
+    size = f", {short(finding.share)} times its bound" if finding and finding.error is not None else ""
+    if cause.ids:
+        left = "" if cause.share is None else f", which leaves {_share(cause.share)} of a bound"
+        line = f"{rungs} {verb} wrong by {own}{size}. Explained by: {cause.says[0]}{left}."
+        if len(cause.says) > 1:
+            line += f" On this pack the same: {'; or '.join(cause.says[1:])}."
+        return line
+    near = f" Nearest: {cause.nearest}, which leaves {short(cause.nearest_share)} bounds." if cause.nearest else ""
+    likely = f" Likely: {likely_causes(finding)}." if finding else ""
+    return (
+        f"{rungs} {verb} wrong by {own}, in {cause.place}{size}. Nothing known explains it: {cause.tried} known "
+        f"mistakes and combinations of them were tried.{near}{likely}"
+    )
+
+
+def _finding(found: RungFound) -> Finding | None:
+    return found.by_itself if found.state == "wrong" else found.from_pack
+
+
+def _conclusion(checked: Checked, unexplained: list[str]) -> str:
+    """How many differences explain everything, or what is left."""
+    count = len(checked.diagnosis.differences)
+    said = f"{count} difference{'' if count == 1 else 's'} from the recipe"
+    left = [*checked.diagnosis.unexplained, *unexplained]
+    if left:
+        return f"Found: {said}; not explained: {', '.join(left)}."
+    return f"Everything else holds: {said}, no other."
 
 
 def _wrong(found: RungFound, checked: Checked) -> str:

@@ -14,11 +14,9 @@ from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values
 from benchmarks.reporting.numbers import short
 from benchmarks.reporting.page import Notes, Page, Table
+from shared.hypotheses import CLEAR, HYPOTHESIS
 from shared.pack import Pack
 from shared.reference import Done, RecordChanged
-
-CLEAR = 3.0
-"""A mistake that moves no rung by more than this many bounds cannot be told from rounding."""
 
 
 def show_page(pack: Pack, reference: Reference) -> Page:
@@ -27,16 +25,15 @@ def show_page(pack: Pack, reference: Reference) -> Page:
     with tempfile.TemporaryDirectory() as scratch:
         question = RecordChanged(pack=str(pack.folder.absolute()), out=scratch, threads=reference.threads)
         made = reference.ask(question, Done).made
-        found = {
-            change: _findings(Values(Path(scratch) / str(number), pack), answers) for number, change in enumerate(made)
-        }
+        found = {name: _findings(Values(Path(scratch) / name, pack), answers) for name in made}
     rows, hidden = [], []
-    for change, findings in found.items():
+    for name, findings in found.items():
         first = next((finding for finding in findings if not finding.holds), None)
         most = max(findings, key=lambda finding: finding.share)
         rows.append(
             {
-                "known mistake": change,
+                "known mistake": HYPOTHESIS[name].says_shown(),
+                "id": name,
                 "first seen at": first.rung if first else "–",
                 "× its bound": _times(first) if first else "–",
                 "most at": most.rung,
@@ -44,7 +41,7 @@ def show_page(pack: Pack, reference: Reference) -> Page:
             }
         )
         if most.share <= CLEAR:
-            hidden.append(f"{change} ({_times(most)} of a bound at most)")
+            hidden.append(f"{name} ({_times(most)} of a bound at most)")
     note = f"this pack cannot show: {'; '.join(hidden)}" if hidden else f"this pack shows all {len(found)}"
     return Page([Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2), Notes([note])])
 

@@ -26,8 +26,9 @@ import torch
 from torch.nn import functional
 
 from backends.torch.classifier import Classifier, as_numpy
-from backends.torch.reference import FLOAT32, FLOAT64, record, replay
-from backends.torch.rounding import LOSS_SCALE, Arithmetic, arithmetic
+from backends.torch.reference import record
+from backends.torch.replaying import replay
+from backends.torch.rounding import FLOAT32, FLOAT64, LOSS_SCALE, Arithmetic, arithmetic
 from benchmarks.port.answers import Answers, noises_of
 from benchmarks.port.check import Check
 from benchmarks.port.mapping import Names
@@ -39,6 +40,7 @@ from benchmarks.port.values import Values, write_values
 from recorder.concord_recorder import Map
 from shared.architecture import Weights
 from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, write_part
+from shared.reference import Replay
 
 
 def layer_norm(x: torch.Tensor, shape: Any, weight: Any, bias: Any, eps: float) -> torch.Tensor:
@@ -190,7 +192,7 @@ def alarms(
     exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
     for values, way in ((exact, FLOAT64), (single, FLOAT32)):
         record(pack, values.folder, way)
-    replay(pack, single.folder, replayed.folder)
+    _replay(pack, single.folder, replayed.folder)
     answers, found = Answers(exact, noises_of(exact, single, replayed)), {}
     if precision != "float32":
         noises = noises_in(precision, weights, pack, answers, Reference.find({"torch": Path(sys.executable)}, 2))
@@ -210,10 +212,14 @@ def failing(pack: Pack, folder: Path, scratch: Path, answers: Answers) -> list[s
     names = Names(Map({name: {"from": name, "shape": shape} for name, shape in shapes.items()}), [])
     recording = Recording.read(folder, pack)
     mine = write_values(recording, names, pack, scratch / "mine")
-    replay(pack, mine.folder, scratch / "replayed")
+    _replay(pack, mine.folder, scratch / "replayed")
     own = OwnValues(mine, Values(scratch / "replayed", pack))
     check = Check(pack, names, recording, mine, own, answers)
     return [f"{found.rung} {found.state}" for found in check.found() if found.state not in ("holds", "not seen")]
+
+
+def _replay(pack: Pack, recording: Path, out: Path) -> None:
+    replay(pack, Replay(pack=str(pack.folder), recording=str(recording), out=str(out), threads=1))
 
 
 def main() -> int:

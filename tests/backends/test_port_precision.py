@@ -7,15 +7,18 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
 if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     import pytest
     import torch
+    from torch.nn import functional
+    from torch.nn.utils import clip_grad_norm_
 
-    from backends.torch.reference import record
-    from backends.torch.rounding import arithmetic, rounded
+    from backends.torch.rounding import rounded
     from benchmarks.port.answers import Answers
     from benchmarks.port.precision import PortPrecision, is_rounded, noises_in
     from benchmarks.port.reference import Reference
@@ -71,21 +74,42 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         Variant(number, precision, weights).record(default_pack, tmp_path / "recording")
         assert wrong_in(precision, weights, default_pack, answers, tmp_path / "recording") == []
 
+    def relu(x: torch.Tensor, approximate: str = "none") -> torch.Tensor:
+        return functional.relu(x)
+
+    def unmasked(batch: Any) -> Any:
+        return lambda pack, step: (given := batch(pack, step)) | {"attention_mask": np.ones_like(given["input_ids"])}
+
+    def clip_none(parameters: Any, _: float) -> torch.Tensor:
+        return clip_grad_norm_(parameters, float("inf"))
+
+    def clip_each(parameters: Any, clip: float) -> torch.Tensor:
+        norm = clip_grad_norm_(parameters, float("inf"))
+        for parameter in parameters:
+            clip_grad_norm_([parameter], clip)
+        return norm
+
+    class DecaysAll(torch.optim.AdamW):
+        def __init__(self, groups: Any, **options: Any) -> None:
+            most = max(group["weight_decay"] for group in groups)
+            super().__init__([{**group, "weight_decay": most} for group in groups], **options)
+
     @pytest.mark.parametrize(
-        ("mistake", "rung"),
+        ("owner", "name", "mistake", "rung"),
         [
-            ("GELU is a ReLU", "layers wrong"),
-            ("padding is not masked", "layers wrong"),
-            ("gradients are not clipped", "clipped, steep wrong"),
-            ("each tensor is clipped by itself", "clipped, steep wrong"),
-            ("Adam corrects no bias", "first step, steep wrong"),
-            ("every parameter decays", "first step, steep wrong"),
+            (functional, "gelu", relu, "layers wrong"),
+            (Pack, "batch", unmasked(Pack.batch), "layers wrong"),
+            (torch.nn.utils, "clip_grad_norm_", clip_none, "clipped, steep wrong"),
+            (torch.nn.utils, "clip_grad_norm_", clip_each, "clipped, steep wrong"),
+            (torch.optim, "AdamW", DecaysAll, "first step, steep wrong"),
         ],
+        ids=["relu", "no mask", "no clipping", "clipping each", "decay on all"],
     )
     def test_a_mistake_shows_in_bfloat16(
-        default_pack: Pack, answers: Answers, tmp_path: Path, mistake: str, rung: str
+        default_pack: Pack, answers: Answers, tmp_path: Path, owner: Any, name: str, mistake: Any, rung: str
     ) -> None:
-        record(default_pack, tmp_path / "recording", arithmetic("bfloat16", "autocast", None), mistake)
+        with mock.patch.object(owner, name, mistake):
+            Variant(0, "bfloat16").record(default_pack, tmp_path / "recording")
         assert rung in wrong_in("bfloat16", False, default_pack, answers, tmp_path / "recording")
 
     def test_weights_of_a_precision_are_told_by_value(default_pack: Pack) -> None:

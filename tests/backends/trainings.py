@@ -179,8 +179,8 @@ def write_truth(training: Training, pack: Pack, folder: Path) -> None:
     import torch
 
     from backends.torch.classifier import Classifier
-    from backends.torch.reference import FLOAT32, FLOAT64
     from backends.torch.reference import record as record_reference
+    from backends.torch.rounding import FLOAT32, FLOAT64
 
     build = Classifier.build
 
