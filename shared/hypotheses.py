@@ -92,6 +92,13 @@ HYPOTHESES = (
     Hypothesis("mask-after-softmax", "the mask comes after the softmax", "layers", "network", group="mask"),
     Hypothesis("mask-one-short", "the mask leaves out the last real token", "layers", "network", group="mask"),
     Hypothesis("mask-one-long", "the mask lets one pad token in", "layers", "network", group="mask"),
+    Hypothesis(
+        "mask-of-ids",
+        "the mask is made of the ids: the pad token is masked in a text too",
+        "layers",
+        "network",
+        group="mask",
+    ),
     Hypothesis("mask-inverted", "the mask is inverted", "layers", "network", group="mask"),
     Hypothesis("causal", "tokens see those before them alone", "layers", "network"),
     Hypothesis("heads-interleaved", "heads are split the other way", "layers", "network", group="split"),

@@ -50,6 +50,18 @@ def test_a_committed_verdict_is_what_facts_say(name: str) -> None:
     assert verdict["mapped"] == verdict["parameters"]
 
 
+def test_the_page_is_made_of_the_committed_verdicts(tmp_path: Path) -> None:
+    assert run_port("gallery", "--out", ROOT / "results" / "ports", "--document", tmp_path / "ports.md") == 0
+    assert (tmp_path / "ports.md").read_text(encoding="utf-8") == (ROOT / "docs" / "ports.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_missing_verdict_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_port("gallery", "--out", tmp_path, "--document", tmp_path / "ports.md") == 2
+    assert f"run: tox run -e ports -- {NAMES[0]}" in capsys.readouterr().err
+
+
 def test_without_a_name_all_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_port("gallery") == 0
     printed = capsys.readouterr().out

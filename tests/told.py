@@ -144,6 +144,7 @@ TORCH: dict[str, dict[str, str]] = {
     "mask-one-long": {
         MASK: MASK.replace('batch["attention_mask"]', 'F.pad(batch["attention_mask"], (1, -1), value=1)')
     },
+    "mask-of-ids": {MASK: MASK.replace('batch["attention_mask"]', '(batch["input_ids"] != 0).float()')},
     "mask-inverted": {MASK: MASK.replace("(1.0 - ", "(0.0 + ")},
     "causal": {MASK: MASK + "\n    mask = mask + torch.full([x.shape[1]] * 2, -1e9).triu(1)"},
     "heads-interleaved": {

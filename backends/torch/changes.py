@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,11 @@ import numpy as np
 from backends.torch.classifier import Classifier
 from backends.torch.network_changes import CHANGES as NETWORK
 from backends.torch.network_changes import NotHereError
-from backends.torch.replaying import Replaying, write_forward
+from backends.torch.replaying import Replaying, write_forward, write_wanted
 from backends.torch.rounding import FLOAT64
 from shared.architecture import Weights
 from shared.hypotheses import HYPOTHESES, Hypothesis
-from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun, write_part
+from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun
 from shared.reference import Adopted
 from shared.rules.clipping import CHANGES as CLIPPING
 from shared.rules.clipping import Clipping, Sizes
@@ -28,7 +29,7 @@ MADE = (*NETWORK, *LOSS, *GRADIENTS, *CLIPPING, *OPTIMIZER, "batches-swapped")
 
 
 NEED_BEFORE = ("gradients-kept", "gradients-summed")
-"""Mistakes that read what the step before recorded."""
+"""Mistakes that read what the step before recorded, which a sketch does not tell."""
 
 
 def record_changed(pack: Pack, out: Path) -> list[str]:
@@ -36,7 +37,8 @@ def record_changed(pack: Pack, out: Path) -> list[str]:
     network = Classifier.build(pack.folder, FLOAT64)
     made = []
     for hypothesis in HYPOTHESES:
-        if hypothesis.id in MADE:
+        reads = hypothesis.id in NEED_BEFORE and pack.wanted.sketches
+        if hypothesis.id in MADE and not reads:
             try:
                 Changed(pack, out / hypothesis.id, network, (shown(hypothesis, pack),)).record()
             except NotHereError:
@@ -82,7 +84,7 @@ class Changed:
                 clipping = CLIPPING[term.id](clipping, term.number)
         self.network.load(weights)
         self.network.find_places(self.pack.batch(run.steps[0]))
-        write_part(self.out, run.name, "0", "parameters", self.network.weights())
+        self._write(run, "0", "parameters", self.network.weights())
         moments = {name: Moments(rule) for name in self.network.parameters}
         apart = rule.apart or "apart" in clipping.norm
         for number, step in enumerate(run.steps):
@@ -102,9 +104,9 @@ class Changed:
         sizes, at = sizes_of(gradients, apart), run.steps[number].name
         clipped = {name: clipping(name, gradient, sizes) for name, gradient in gradients.items()}
         if number == 0 or self.whole:
-            write_part(self.out, run.name, at, "gradients", gradients)
-            write_part(self.out, run.name, at, "norm", {VALUE: np.asarray(clipping.norm_of(sizes))})
-            write_part(self.out, run.name, at, "clipped", clipped)
+            self._write(run, at, "gradients", gradients)
+            self._write(run, at, "norm", {VALUE: np.asarray(clipping.norm_of(sizes))})
+            self._write(run, at, "clipped", clipped)
         after: Weights = {}
         for name, weight in self.network.weights().items():
             decay = rule.decay if rule.decayed(name) else 0.0
@@ -114,7 +116,10 @@ class Changed:
         self.network.load(after)
         moving = [n for n, step in enumerate(run.steps) if step.learning_rate > 0]
         if number in (*moving[:1], len(run.steps) - 1) or self.whole:
-            write_part(self.out, run.name, at, "parameters", self.network.weights())
+            self._write(run, at, "parameters", self.network.weights())
+
+    def _write(self, run: PackRun, step: str, part: str, arrays: Arrays) -> None:
+        write_wanted(self.pack, self.out, run.name, step, part, partial(dict, arrays))
 
 
 def sizes_of(gradients: Arrays, apart: Arrays) -> Sizes:

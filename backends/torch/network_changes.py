@@ -269,6 +269,15 @@ def _one_long(mask: Tensor, seen: Tensor) -> Tensor:
     return _hidden((seen | before).expand_as(mask), mask)
 
 
+def _mask_of_ids(site: Site) -> None:
+    def wrap(inner: Any, module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
+        pad = site.network.model.config.pad_token_id or 0
+        seen = torch.from_numpy(site.network.batch["input_ids"] != pad)[:, None, None]
+        return inner(module, query, key, value, _hidden(seen, query.new_zeros(seen.shape)), **kwargs)
+
+    site.attention(wrap)
+
+
 def _causal(site: Site) -> None:
     def wrap(inner: Any, module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
         size = key.shape[2]
@@ -463,6 +472,7 @@ CHANGES: dict[str, Callable[[Site], None]] = {
     "mask-after-softmax": _mask_after_softmax,
     "mask-one-short": _mask(_one_short),
     "mask-one-long": _mask(_one_long),
+    "mask-of-ids": _mask_of_ids,
     "mask-inverted": _mask(lambda mask, seen: _hidden(~(mask == 0), mask)),
     "causal": _causal,
     "heads-interleaved": _heads_interleaved,

@@ -94,6 +94,12 @@ def gallery(options: argparse.Namespace) -> int:
     """Runs third-party ports, or lists them. Returns the exit code. Raises InputError and ProcessFailed."""
     from benchmarks.port.gallery import list_ports, run_ports
 
+    if options.document is not None:
+        from benchmarks.port.gallery_page import gallery_page
+
+        check_writable("--document", options.document)
+        gallery_page(options.out).write(options.document)
+        return 0
     if not options.names:
         list_ports()
         return 0
@@ -137,6 +143,12 @@ def _add_gallery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("results/ports"), metavar="DIR", help="folder of a folder for each report"
     )
+    parser.add_argument(
+        "--document",
+        type=Path,
+        metavar="FILE",
+        help="write the page about all ports of the verdicts there; runs nothing",
+    )
     parser.add_argument("--again", action="store_true", help="make each environment again, even if it is there")
     add_interpreter_options(parser)
     parser.set_defaults(run=gallery)
@@ -160,6 +172,11 @@ def _add_pack_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
     parser.add_argument("--steps", type=int, metavar="N", help=f"training steps of a task's pack ({STEPS})")
+    parser.add_argument(
+        "--shows",
+        choices=("yes", "no"),
+        help="tell which known mistakes the pack shows; takes minutes for a large model (yes without --model)",
+    )
     parser.add_argument(
         "--sketches",
         choices=("yes", "no"),

@@ -87,6 +87,8 @@ class Diagnosing:
         """A rung that goes through the network, judged with what explains the network."""
         if before.rung == "embeddings" and self.from_parameters:
             return structs.replace(before, state="follows")
+        if before.rung in THROUGH and any(before.rung in cause.rungs for cause in self.causes):
+            return structs.replace(before, state="wrong")
         if before.rung not in THROUGH or not any(set(FORWARD) & set(cause.rungs) for cause in self.causes):
             return before
         if not followed or after.state == "holds" or (after.by_itself is not None and after.by_itself.holds):

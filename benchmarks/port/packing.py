@@ -40,8 +40,10 @@ def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Pat
         highlight=False,
         soft_wrap=True,
     )
-    if options.model is None:
+    if options.shows == "yes" or (options.shows is None and options.model is None):
         show_page(pack, reference).print(console)
+    elif options.shows is None:
+        console.print("which known mistakes it shows was not tried: pass --shows yes", highlight=False, soft_wrap=True)
     return 0
 
 

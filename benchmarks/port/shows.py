@@ -36,14 +36,14 @@ def show_page(pack: Pack, reference: Reference) -> Page:
                 "id": name,
                 "first seen at": first.rung if first else "–",
                 "× its bound": _times(first) if first else "–",
-                "most at": most.rung,
-                "× the bound": _times(most),
+                "most": _times(most),
             }
         )
         if most.share <= CLEAR:
             hidden.append(f"{name} ({_times(most)} of a bound at most)")
     note = f"this pack cannot show: {'; '.join(hidden)}" if hidden else f"this pack shows all {len(found)}"
-    return Page([Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2), Notes([note])])
+    most = "most: of all rungs"
+    return Page([Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2), Notes([most, note])])
 
 
 def _times(finding: Finding) -> str:
