@@ -97,7 +97,7 @@ def gallery(options: argparse.Namespace) -> int:
     if options.document is not None:
         from benchmarks.port.gallery_page import gallery_page
 
-        check_writable("--document", options.document)
+        check_writable("--document", options.document.parent)
         gallery_page(options.out).write(options.document)
         return 0
     if not options.names:

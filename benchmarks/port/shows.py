@@ -42,8 +42,12 @@ def show_page(pack: Pack, reference: Reference) -> Page:
         if most.share <= CLEAR:
             hidden.append(f"{name} ({_times(most)} of a bound at most)")
     note = f"this pack cannot show: {'; '.join(hidden)}" if hidden else f"this pack shows all {len(found)}"
-    most = "most: of all rungs"
-    return Page([Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2), Notes([most, note])])
+    return Page(
+        [
+            Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2),
+            Notes(["most: the largest of all rungs", note]),
+        ]
+    )
 
 
 def _times(finding: Finding) -> str:
