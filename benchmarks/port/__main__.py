@@ -1,10 +1,10 @@
 """Checks a port of a fine-tuning from outside: packs what it is to be given, and says at which rung what it recorded
 parts from the reference.
 
-  pack    makes the pack, a folder that your script reads
-  check   compares what your script recorded, rung by rung
-  run     runs your script on the pack, then checks
-  gallery runs third-party ports of ports/, each in an environment of its own, then checks
+  pack     makes the pack, a folder that your script reads
+  check    compares what your script recorded, rung by rung, and names the known mistakes that explain it
+  run      runs your script on the pack, then checks
+  gallery  runs third-party ports of ports/, each in an environment of its own, then checks
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def _add_check_options(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "tf32", "bfloat16", "float16"),
         default="float32",
-        help="of the port's arithmetic, which bounds follow from (float32)",
+        help="of the port's arithmetic, which bounds follow from",
     )
     parser.add_argument("--require", nargs="+", default=[], metavar="RUNG", help="fail if one of these was not seen")
     parser.add_argument(
