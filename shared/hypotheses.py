@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["parameters", "network", "random", "loss", "gradients", "clipping", "optimizer", "loop"]
-"""What a row changes. `random` rows are told by statistics; `loop` rows change rates or the order of batches."""
+"""Kinds of change. `random` rows are told by statistics; `loop` rows change rates or the order of batches."""
 
 CLEAR = 3.0
 """A mistake that moves nothing by more than this many bounds cannot be told from rounding."""
@@ -26,7 +26,7 @@ class Number:
     known: tuple[float, ...] = ()
     """Values that ports are known to have; they are tried first."""
     linear: bool = False
-    """What follows from the number is linear in it; if not, its logarithm is searched."""
+    """The result is linear in the number; if not, its logarithm is searched."""
     shown: float = 0.0
     """The value with which a pack is measured."""
 

@@ -142,9 +142,9 @@ class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parts: dict[str, Shapes]
     """Shapes that several steps share, by name."""
     runs: dict[str, dict[str, dict[str, Shapes | str]]]
-    """By run, step and part: shapes by name, or the name of an entry of `parts`."""
+    """Shapes by run, step and part: by name, or the name of an entry of `parts`."""
     rungs: dict[str, str] = field(default_factory=dict)
-    """What each part is compared for."""
+    """Subject of each part's comparison."""
     sketches: bool = False
     """Parameters and gradients are wanted as sketches (`recorder.concord_recorder.sketch`): whole, they would take too
     much of a disk."""

@@ -138,7 +138,7 @@ class Explain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     replay: Replay
     """Its `adopted` are there from the start. `out` has the recording replayed with what was found too."""
     limits: dict[str, dict[str, Limit]]
-    """By rung that is wrong by itself, bounds on its arrays: of those that what lies below them was recorded for."""
+    """Bounds by rung that is wrong by itself and by array, if what lies below the array was recorded."""
     loss: list[Term] = []
     """Mistakes of the loss that explain the port's losses; its gradients may have them too."""
 
@@ -156,7 +156,7 @@ class Reason(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Those of the fewest mistakes, the nearest first; the first is adopted. Empty if nothing explains."""
     tried: int
     best: list[Term] = []
-    """What came nearest if nothing explains."""
+    """Nearest mistakes if nothing explains."""
     best_share: float = 0.0
 
 
@@ -165,7 +165,7 @@ class Explained(Struct, frozen=True, forbid_unknown_fields=True):
 
     reasons: list[Reason]
     adopted: list[Adopted]
-    """What the reference makes too, those from the start included."""
+    """Mistakes that the reference makes too, those from the start included."""
 
 
 class Done(Struct, frozen=True, forbid_unknown_fields=True):

@@ -58,7 +58,7 @@ class Trial:
 
     shares: Shares
     moved: dict[str, float]
-    """By group, the largest change that the mistakes make, in bounds."""
+    """The largest change that the mistakes make, in bounds, by group."""
 
     def group(self, name: str) -> float:
         """The largest share of a group."""
@@ -91,7 +91,7 @@ class Explanation(Struct, frozen=True, forbid_unknown_fields=True):
     share: float
     """The largest share that is left."""
     groups: dict[str, list[str]] = {}
-    """By mistake, the groups in which it is made; without those that are made in all."""
+    """Groups in which each mistake is made; without those that are made in all."""
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Found:
     tried: int = 0
     """Combinations that were computed."""
     best: Terms = ()
-    """What came nearest if nothing explains."""
+    """Nearest mistakes if nothing explains."""
     best_share: float = math.inf
 
 
@@ -177,7 +177,7 @@ class Search:
         return terms
 
     def _chosen(self, terms: Terms) -> dict[str, tuple[Terms, Trial]]:
-        """By group, the mistakes that explain it best: all of them if they do, else the fewest of them that do."""
+        """Gives each group the mistakes that explain it best: all of them if they do, else the fewest that do."""
         subsets = [subset for size in range(len(terms) + 1) for subset in combinations(terms, size)]
         whole = self.trial(terms)
         chosen: dict[str, tuple[Terms, Trial]] = {}

@@ -24,7 +24,7 @@ def lines(path: Path) -> list[str]:
 
 
 def chosen(path: Path) -> list[Requirement]:
-    """What a .in file asks for, with the files that it includes or is constrained by."""
+    """Reads what a .in file asks for, with the files that it includes or is constrained by."""
     found = []
     for line in lines(path):
         option, _, other = line.partition(" ")

@@ -17,7 +17,7 @@ class Layers:
 
     moves: dict[str, float]
     made: dict[str, dict[str, float]] = field(default_factory=dict)
-    """By layer, the port's mistakes, and how often each is made."""
+    """The port's mistakes and how often each is made, by layer."""
 
     def trial(self, terms: Terms) -> Trial | None:
         shares: dict[str, dict[str, float]] = {}

@@ -55,7 +55,7 @@ def explain(question: Explain) -> Explained:
 
 
 def _forward(tries: ForwardTries, rung: str, limits: Limits) -> Reason | None:
-    """What explains a rung; None if it follows from the port's own parameters."""
+    """Finds what explains a rung; None if it follows from the port's own parameters."""
     of_rung = RungTries(tries, limits, [one.term for one in tries.replaying.adopted])
     base = of_rung.trial(())
     assert base is not None
@@ -214,7 +214,7 @@ def _batches(replaying: Replaying, limits: Limits, loss: list[Term]) -> Reason |
 
 
 def _gradients(replaying: Replaying, limits: Limits, loss: list[Term]) -> Reason | None:
-    """What explains the gradients: the loss's mistake as well, if it does; None if nothing needs to be explained."""
+    """Finds what explains the gradients: the loss's mistake as well, if it does; None if they need no explanation."""
     tries = GradientTries(replaying, limits)
     base = tries.trial(())
     if base is None:
@@ -254,7 +254,7 @@ class GradientTries:
     replaying: Replaying
     limits: Limits
     right: dict[tuple[Terms, int], Arrays] = field(default_factory=dict)
-    """By mistakes of the network and the loss, and step: gradients before anything is made of them."""
+    """Gradients before anything is made of them, by mistakes of the network and the loss, and by step."""
 
     @property
     def run(self) -> PackRun:

@@ -30,7 +30,7 @@ TABLES = ("word_embeddings.weight", "token_type_embeddings.weight", "position_em
 
 @dataclass(frozen=True)
 class Rules:
-    """What follows the network."""
+    """Loss and gradients as they follow from the network's logits."""
 
     loss: Loss
     slope: Loss

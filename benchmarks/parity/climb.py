@@ -49,7 +49,7 @@ class Truth:
 
     exact: Values
     noises: Errors
-    """By rung, and by name of the array."""
+    """Errors by rung and by name of the array."""
 
     @classmethod
     def of(cls, answers: Answers) -> Truth:

@@ -43,9 +43,9 @@ class Noises(Struct, frozen=True):
     """Errors of the reference's own float32, or of its own trainings in lower precision (precision.py)."""
 
     from_pack: Errors
-    """By the truth."""
+    """Differences from the truth."""
     by_itself: Errors
-    """By what follows from its own values."""
+    """Differences from what follows from its own values."""
     factor: float = NOISE_FACTOR
     """An error may be this many times them."""
 

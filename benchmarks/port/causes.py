@@ -1,4 +1,4 @@
-"""What a diagnosis found."""
+"""The result of a diagnosis."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from msgspec import Struct
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """What explains rungs of one kind of arithmetic."""
+    """Mistakes that explain rungs of one kind of arithmetic."""
 
     rungs: list[str]
     """Those that are wrong by themselves."""

@@ -54,9 +54,10 @@ class RungFound(Struct, frozen=True, kw_only=True):
     compared: str
     state: State
     from_pack: Finding | None
-    """By the truth's values; None if not seen."""
+    """The comparison with the truth's values; None if not seen."""
     by_itself: Finding | None
-    """By what follows from the port's own values; None if they were not recorded, or if nothing lies below."""
+    """The comparison with what follows from the port's own values; None if they were not recorded, or if nothing lies
+    below."""
 
 
 class Checked(Struct, frozen=True, kw_only=True):
@@ -80,7 +81,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     rounded: str = ""
     """The lower precision that the port's own weights are of, if they are."""
     diagnosis: Diagnosis = Diagnosis()
-    """What explains the rungs that are wrong."""
+    """Causes of the rungs that are wrong."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +220,15 @@ def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
     return "parts" if by_itself is None else "follows"
 
 
+def _missing(required: tuple[str, ...], rungs: list[RungFound]) -> list[str]:
+    """The required rungs that were not seen, or in part alone."""
+    seen = {found.rung for found in rungs if found.state != "not seen" and not seen_in_part(found)}
+    return [name for name in required if name not in seen]
+
+
 @dataclass(frozen=True)
 class Asked:
-    """What a check is told beside the recording."""
+    """Options of a check."""
 
     map: Path | None = None
     """A map of names, in place of one by value."""
@@ -253,13 +260,8 @@ def check(
     answers = Answers.to(pack, reference, whole=recording.whole)
     with tempfile.TemporaryDirectory() as scratch:
         mine = write_values(recording, names, pack, Path(scratch) / "mine")
-        replayed = Path(scratch) / "replayed"
-        question = Replay(
-            pack=str(pack.folder.absolute()),
-            recording=str(mine.folder),
-            out=str(replayed),
-            threads=reference.threads,
-        )
+        replayed, given = Path(scratch) / "replayed", str(pack.folder.absolute())
+        question = Replay(pack=given, recording=str(mine.folder), out=str(replayed), threads=reference.threads)
         reference.ask(question, Done)
         loaded = mine.of_rung("parameters")
         rounded = next((name for name in HALVES if is_rounded(loaded, name)), "")
@@ -272,9 +274,7 @@ def check(
             rungs, diagnosis = diagnose(checked, reference, question, Path(scratch))
     if names.map.entries:
         write_map(names.map.entries, map_file)
-    seen = {found.rung for found in rungs if found.state != "not seen"}
-    seen -= {found.rung for found in rungs if seen_in_part(found)}
-    missing = [name for name in asked.require if name not in seen]
+    missing = _missing(asked.require, rungs)
     return Checked(
         pack=pack.contents.id,
         about=pack.contents.about,

@@ -39,7 +39,7 @@ class ClippingTries:
     limits: dict[str, dict[str, float]]
     """Bounds by rung and array."""
     apart: Callable[[str, str], Arrays | None]
-    """By run and step, squares of the embeddings' gradients, those of repeated rows apart; None if unknown."""
+    """Squares of the embeddings' gradients, those of repeated rows apart, by run and step; None if unknown."""
     adopted: Terms = ()
     steps: dict[str, list[Clipped]] = field(default_factory=dict)
 

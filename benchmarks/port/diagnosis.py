@@ -137,7 +137,7 @@ class Diagnosing:
             self._reason(["gradients"], reasons["gradients"])
 
     def _loss(self, wrong: list[str]) -> tuple[Term, ...]:
-        """What explains the losses by the logits; nothing if they follow."""
+        """Mistakes that explain the losses by the logits; nothing if they follow."""
         noise = self.check.answers.noises.by_itself["loss"][VALUE]
         tries = LossTries(self.check.own, max(self.check.answers.noises.factor * noise, RUNG["loss"].absolute))
         if not tries.steps or not list(tries.wrong()):

@@ -55,7 +55,7 @@ class Verdict:
 
     @property
     def explained(self) -> list[str]:
-        """What explains them, by ids of shared/hypotheses.py."""
+        """Mistakes that explain them, as ids of shared/hypotheses.py."""
         return self.checked.diagnosis.differences
 
     @property

@@ -26,7 +26,7 @@ class LossTries:
     """The bound on a loss."""
     adopted: Terms = ()
     steps: dict[str, list[tuple[float, np.ndarray, np.ndarray]]] = field(default_factory=dict)
-    """By run, each step's loss, logits and labels."""
+    """Loss, logits and labels of each step, by run."""
 
     def __post_init__(self) -> None:
         values = self.own.values

@@ -268,7 +268,7 @@ def _size(wanted: Wanted) -> int:
 
 
 def _compared_alone(pack: Pack) -> Wanted:
-    """What the pack wants, as far as rungs compare it, dropped embeddings and received inputs too."""
+    """Leaves what rungs compare of all that the pack wants, dropped embeddings and received inputs too."""
     kept = compared(pack)
 
     def keeps(run: str, step: str, part: str) -> bool:

@@ -155,7 +155,7 @@ def verdict(checked: Checked) -> list[str]:
 
 
 def _cause(cause: Cause, checked: Checked) -> str:
-    """What explains rungs, or where they are wrong if nothing does."""
+    """Says what explains rungs, or where they are wrong if nothing does."""
     rungs = ", ".join(f"'{rung}'" for rung in cause.rungs)
     verb, own = ("are", "themselves") if len(cause.rungs) > 1 else ("is", "itself")
     finding = _finding(next(found for found in checked.rungs if found.rung == cause.rungs[0]))

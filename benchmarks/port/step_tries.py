@@ -29,7 +29,7 @@ Limits = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Moved:
-    """What one step changed, some entries of it or all."""
+    """Changes by one step, of some entries or all."""
 
     before: np.ndarray | None
     gradient: np.ndarray
@@ -59,13 +59,13 @@ class StepTries:
     own: OwnValues
     limits: Limits
     apart: Callable[[str, str], Arrays | None]
-    """By run and step, squares of the embeddings' gradients, those of repeated rows apart; None if unknown."""
+    """Squares of the embeddings' gradients, those of repeated rows apart, by run and step; None if unknown."""
     adopted: Terms = ()
     """Mistakes that are there in any case."""
     sampled: dict[str, Sample] = field(default_factory=dict)
-    """By run, the entries that a search looks at."""
+    """Entries that a search looks at, by run."""
     base: dict[str, list[np.ndarray]] = field(default_factory=dict)
-    """By run, the entries after each step without a mistake."""
+    """Entries after each step without a mistake, by run."""
     parts: dict[tuple[str, str, str], Arrays] = field(default_factory=dict)
     """Parts that are kept, of a small recording."""
 

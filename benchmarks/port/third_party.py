@@ -90,7 +90,7 @@ class Port:
 
     @property
     def made_of(self) -> str:
-        """What the environment is made of: the Python version and the lock. A file of it lies in the environment."""
+        """Contents of the environment: the Python version and the lock. A file of it lies in the environment."""
         return f"# Python {self.facts.python}\n{self.lock}"
 
     @property

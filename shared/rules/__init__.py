@@ -1,1 +1,1 @@
-"""What follows from a port's recorded values, in numpy and float64, with and without each known mistake."""
+"""Values that follow from a port's recorded values, in numpy and float64, with and without each known mistake."""

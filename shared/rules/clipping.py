@@ -17,7 +17,7 @@ CLIP_EPS = 1e-6
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the gradients of one step, whole."""
+    """Sizes of the gradients of one step, all entries."""
 
     squares: dict[str, float]
     """The sum of the squares of each array."""
@@ -58,7 +58,7 @@ class Clipping:
         return norm if self.clip is None or self.kind == "none" else min(norm, self.clip)
 
     def __call__(self, name: str, gradient: np.ndarray, sizes: Sizes) -> np.ndarray:
-        """What is left of the array's gradient, or of some of its entries."""
+        """Clips the array's gradient, or some of its entries."""
         if self.clip is None or self.kind == "none":
             return gradient
         if self.kind == "value":

@@ -1,4 +1,4 @@
-"""What ports make of right gradients before they clip them."""
+"""Mistakes that ports make with right gradients before they clip them."""
 
 from __future__ import annotations
 

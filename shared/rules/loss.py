@@ -21,8 +21,8 @@ class Loss:
     """A sum over rows in place of the mean."""
     smoothing: float = 0.0
     weights: tuple[float, ...] = ()
-    """Of the classes, none if alike: rows' losses are multiplied by them, and divided by their sum in place of the
-    number of rows."""
+    """Weights of the classes, none if alike: rows' losses are multiplied by them, and divided by their sum in place of
+    the number of rows."""
 
     def __call__(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss of logits [b, num_labels] and labels [b], and its slope by the logits, [b, num_labels]."""

@@ -28,7 +28,7 @@ class Rule:
     decayed: Callable[[str], bool]
     """Whether the parameter of this name decays."""
     rates: tuple[float, ...]
-    """Of each step."""
+    """Rate of each step."""
     peak: float
     method: Literal["adam", "amsgrad", "sgd", "lamb", "adafactor"] = "adam"
     eps_place: Literal["after", "before", "inside"] = "after"
@@ -64,7 +64,7 @@ class Rule:
 
 @dataclass
 class Moments:
-    """What an optimizer keeps of one array."""
+    """State that an optimizer keeps of one array."""
 
     rule: Rule
     steps: int = 0

@@ -100,7 +100,7 @@ def diagnosed(pack: Pack, folder: Path, scratch: Path, answers: Answers) -> tupl
 
 @dataclass
 class Outcome:
-    """What a diagnosis said of planted mistakes."""
+    """The words of a diagnosis about planted mistakes."""
 
     planted: tuple[str, ...]
     named: list[str] = field(default_factory=list)

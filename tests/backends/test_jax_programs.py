@@ -33,7 +33,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "keras-jax":
         Path(answer).write_text(json.dumps(structs.asdict(model.programs()) | {"weights": weights}))
 
     def in_a_process(cache: Path, threads: int = 1) -> dict[str, Any]:
-        """What `trained` leaves, in an interpreter of its own with this cache folder."""
+        """Runs `trained` in an interpreter of its own with this cache folder."""
         answer = cache / "answer.json"
         program = "import sys; from tests.backends.test_jax_programs import trained; trained(*sys.argv[1:])"
         environment = os.environ | {"PYTHONPATH": str(ROOT), "CONCORD_CACHE": str(cache)}
