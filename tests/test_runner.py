@@ -231,9 +231,7 @@ def test_a_record_holds_an_epochs_operations_and_its_floor(done: Done) -> None:
         rate, bandwidth = max(rates_of(record.circumstances)), max(bandwidths_of(record.circumstances))
         floor = work.real_flops / rate + steps * optimizer_bytes(architecture, RECIPE) / bandwidth
         assert work.floor_seconds == pytest.approx(floor)
-        seconds = [epoch.seconds for epoch in record.answer.epochs]
-        seconds[0] = (seconds[0] - record.answer.first_step_seconds) * steps / (steps - 1)
-        assert work.times_floor == pytest.approx(np.median(seconds) / floor)
+        assert work.times_floor == pytest.approx(np.median(record.answer.steady_epoch_seconds()) / floor)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
