@@ -92,7 +92,7 @@ class Changed:
             write_forward(self.pack, self.out, run, step, forward, loss)
             if run.trains:
                 self._update(run, number, gradients, clipping, rule, moments)
-        return self.network.weights()
+        return {name: weight.copy() for name, weight in self.network.weights().items()}
 
     def _update(
         self, run: PackRun, number: int, made: Arrays, clipping: Clipping, rule: Rule, moments: dict[str, Moments]

@@ -87,14 +87,13 @@ class Classifier:
                 parameter.copy_(self.arithmetic.load(torch.from_numpy(np.ascontiguousarray(weights[name]))))
 
     def weights(self) -> Weights:
-        """A copy of the parameters."""
-        return {name: as_numpy(p).copy() for name, p in self.parameters.items()}
+        """The parameters as they are now: the next step may change the arrays."""
+        return {name: as_numpy(p) for name, p in self.parameters.items()}
 
     def gradients(self) -> Weights:
-        """A copy of the gradients; zeros for a parameter that has none."""
+        """The gradients as they are now: clipping changes the arrays. Zeros for a parameter that has none."""
         return {
-            name: as_numpy(torch.zeros_like(p) if p.grad is None else p.grad).copy()
-            for name, p in self.parameters.items()
+            name: as_numpy(torch.zeros_like(p) if p.grad is None else p.grad) for name, p in self.parameters.items()
         }
 
     def forward(self, batch: Arrays, replace: Weights | None = None) -> Forward:

@@ -48,15 +48,18 @@ def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str]
     parameters beside them."""
     network = Classifier.build(pack.folder, arithmetic)
     kept = {PACK_WEIGHTS: pack.weights}
+    needed = {run.weights for run in pack.contents.runs}
     for run in pack.contents.runs:
         if run.name == "dropout":  # its shares follow from the rate
             continue
         network.load(kept[run.weights])
-        kept[run.name] = _record_run(pack, run, network, out, whole)
+        _record_run(pack, run, network, out, whole)
+        if run.name in needed:
+            kept[run.name] = {name: array.copy() for name, array in network.weights().items()}
 
 
-def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str]) -> Weights:
-    """Records one run, and returns its last weights."""
+def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str]) -> None:
+    """Records one run. The network then has the run's last weights."""
     write = partial(write_wanted, pack, out, run.name, whole=whole)
     write("0", "parameters", network.weights)
     recipe = run.settings.recipe(list(network.parameters))
@@ -75,7 +78,6 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole:
         write(step.name, "clipped", network.gradients)
         optimizer.step(step.learning_rate)
         write(step.name, "parameters", network.weights)
-    return network.weights()
 
 
 def _moved(weights: Weights, by: float) -> Weights:
