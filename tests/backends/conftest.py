@@ -31,19 +31,21 @@ BuildModel = Callable[..., Model]
 Untrained = Callable[[str], Model]
 """Returns a model of a case in TRAINED by its name. Tests share it, so none may train it or set its weights."""
 
-_MEASURED = pytest.StashKey[list[str]]()
+_MEASURED = "measured"
+"""A property of reports, which come from every process that runs tests: a line of the summary."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_MEASURED] = []
     # MXNet 1.9 is older than these warnings, and cannot be changed.
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:(mxnet|gluonnlp).*")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[_MEASURED]:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = (report for reports in terminalreporter.stats.values() for report in reports)
+    noted = [note for one in reports if getattr(one, "when", None) == "call" for note in one.user_properties]
+    if noted:
         terminalreporter.section(f"largest differences of {os.environ['CONCORD_TEST_BACKEND']}")
-        for line in config.stash[_MEASURED]:
+        for line in sorted(line for name, line in noted if name == _MEASURED):
             terminalreporter.write_line(line)
 
 
@@ -113,23 +115,23 @@ def torch_python() -> str:
     )
 
 
-@pytest.fixture(scope="session")
-def measured(pytestconfig: pytest.Config) -> Measured:
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Measured:
     """See `Measured`."""
 
     def note(what: str, value: float, bound: float) -> None:
-        pytestconfig.stash[_MEASURED].append(f"{what}: {value:.1e} (bound {bound:.1e})")
+        record_property(_MEASURED, f"{what}: {value:.1e} (bound {bound:.1e})")
         assert value <= bound, f"{what}: {value:.2e} exceeds {bound:.2e}"
 
     return note
 
 
-@pytest.fixture(scope="session")
-def mistake_shows(pytestconfig: pytest.Config) -> Measured:
+@pytest.fixture
+def mistake_shows(record_property: Callable[[str, object], None]) -> Measured:
     """The opposite of `measured`: notes by what factor a deliberate mistake exceeds a bound. Fails below ten."""
 
     def note(what: str, value: float, bound: float) -> None:
-        pytestconfig.stash[_MEASURED].append(f"mistake, {what}: {value / bound:.0f} times the bound")
+        record_property(_MEASURED, f"mistake, {what}: {value / bound:.0f} times the bound")
         assert value >= 10 * bound, f"{what}: {value:.2e} is not ten times {bound:.2e}: the test could not tell"
 
     return note
