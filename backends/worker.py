@@ -69,7 +69,7 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
         if job.kind == "predict":
             weights = saved_weights(checkpoint, architecture)
         else:
-            weights = first_weights(checkpoint, architecture, recipe)
+            weights = first_weights(checkpoint, architecture, recipe, job.head)
         return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
 
     if job.kind == "record":

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
         preset=preset,
         precisions=tuple(options.precision),
         compile=tuple(options.compile),
+        head=options.head,
     )
     return compare(request, options.out, options.save, options.rerun)
 
@@ -79,6 +80,13 @@ def _parser() -> Parser:
         help="show tasks, recipes, models and backends, and what each lacks here",
     )
     what.add_argument("--limit", type=int, metavar="N", help="the first N rows of each split only")
+    what.add_argument(
+        "--head",
+        choices=["auto", "keep", "new"],
+        default="auto",
+        help="the checkpoint's own head: keep it if its labels are the task's by name, or else by number; keep it or "
+        "refuse; or draw a new one",
+    )
     where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")

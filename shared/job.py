@@ -55,6 +55,8 @@ class Job:
     """For `record`: the pack to answer (shared.pack)."""
     parts: tuple[str, ...] = ()
     """For `record`: names of the framework's own parts (backends.parts) to use in place of the adapter's."""
+    head: tuple[int, ...] = ()
+    """For `train`: the stored head's row for each label, to start from; empty to draw a new head."""
     save: str | None = None
     """For `train`: folder to save the fine-tuned model in; None to save none."""
 

@@ -74,6 +74,12 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probability of each label by itself, float64 [n, k], computed in float64. `logits` [n, k] of any float type."""
+    smaller = np.exp(-np.abs(logits.astype(np.float64)))  # never above 1, so that nothing overflows
+    return np.where(logits >= 0, 1.0, smaller) / (1.0 + smaller)
+
+
 def _shifted(logits: np.ndarray) -> np.ndarray:
     """Converts to float64 and makes each row's largest number 0, so that exp cannot overflow."""
     return logits.astype(np.float64) - logits.max(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from shared.answer import Scores, Trained
+from shared.checkpoint.start import Start
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.job import Precision
@@ -53,6 +54,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     threads: int
     precision: Precision = "float32"
     compile: bool = False
+    head: Literal["new", "kept"] = "new"
+    """Whether the head is drawn, or is the checkpoint's own."""
+    tokens: Literal[1, 2] = 1
+    """Version of the rules for the tokenizer's files; 1 if both give this checkpoint the same tokenizer."""
 
     def without(self, *names: str) -> str:
         """JSON text without these fields of the question and of its recipe. Cells that differ only in these fields have
@@ -125,6 +130,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     model: str
     """The model as asked for; a folder is named by its last part."""
     preset: PresetUse | None = None
+    start: Start | None = None
+    """None for older records, whose head was always new."""
     recipe: Recipe
     rows: dict[str, int]
     """Number of rows, by split."""

@@ -154,7 +154,6 @@ def test_missing_fields_have_the_defaults_of_transformers(
         (BERT, "classifier_dropout", -0.5),
         (BERT, "pad_token_id", 10),
         (BERT, "pad_token_id", -1),
-        (DISTILBERT, "sinusoidal_pos_embds", True),
         (DISTILBERT, "activation", "tanh"),
         (DISTILBERT, "attention_dropout", "0.1"),
     ],

@@ -125,6 +125,7 @@ def _record(cell: Cell, answer: Trained, circumstances: Circumstances) -> Record
         asked=cell.asked,
         model=shown_model(question.model),
         preset=cell.preset,
+        start=question.start,
         recipe=cell.recipe,
         rows={name: len(rows) for name, rows in question.splits.items()},
         majority={name: majority_score(array) for name, array in labels.items()},

@@ -11,6 +11,7 @@ from rich.console import Console
 from benchmarks.cells.answer import answer_cells
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.progress import terminal
+from shared.checkpoint.sources import shown_model
 from shared.presets import Preset
 from shared.records import read_records, record_path
 
@@ -27,6 +28,7 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
     console = terminal()
     if request.preset:
         _print_preset(console, request.preset, cells)
+    _print_starts(console, cells)
     try:
         answers = answer_cells(console, cells, out, "--rerun runs them again", save, rerun)
     finally:
@@ -42,6 +44,14 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
     if answers.failed:
         print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
     return answers.code
+
+
+def _print_starts(console: Console, cells: Sequence[Cell]) -> None:
+    """Prints what is not plain of the head and the pooler that each question starts from."""
+    questions = (cell.question for cell in cells)
+    lines = (f"{shown_model(q.model)} for {q.task.name}: {line}" for q in questions for line in q.start.remarks())
+    for line in dict.fromkeys(lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_preset(console: Console, preset: Preset, cells: Sequence[Cell]) -> None:

@@ -18,6 +18,7 @@ from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.start import PLAIN, Head, Start, choose_start
 from shared.checkpoint.weights import check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
@@ -50,6 +51,7 @@ class Request:
     """The published recipe that was asked for. What differs from it is overridden."""
     precisions: tuple[Precision, ...] = ("float32",)
     compile: tuple[bool, ...] = (False,)
+    head: Head = "new"
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Question:
     splits: dict[str, Rows]
     data: Path
     """The splits, encoded."""
+    start: Start = PLAIN
+    """The head and the pooler that training starts from."""
 
     def job(self, backend: str, device: str, threads: int) -> Job:
         """The job that trains a backend on it."""
@@ -79,6 +83,7 @@ class Question:
             recipe=self.recipe,
             device=device,
             threads=threads,
+            head=self.start.rows,
         )
 
 
@@ -153,6 +158,7 @@ def plan_cells(request: Request) -> list[Cell]:
                 threads=threads,
                 precision=precision,
                 compile=compile,
+                head=q.start.head,
             )
             preset = _preset_use(request, q)
             cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset))
@@ -190,7 +196,8 @@ def plan_questions(request: Request) -> list[Question]:
         if wanted not in encoded:
             encoded[wanted] = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
             check_token_ids(encoded[wanted], model, architecture)
-        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, encoded[wanted]))
+        start = choose_start(checkpoints[model], architecture, labels, request.head)
+        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, encoded[wanted], start))
     return questions
 
 

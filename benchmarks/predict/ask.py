@@ -21,13 +21,13 @@ from benchmarks.workers.machine import choose_device, choose_threads
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Predicted
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.saved import read_saved
+from shared.checkpoint.saved import Saved, read_saved
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import check_weights
 from shared.encoding import read_encoded, write_encoded
 from shared.errors import InputError
 from shared.job import ARRAYS, Job
-from shared.metrics import probabilities
+from shared.metrics import probabilities, sigmoid
 from shared.recipe import Recipe
 from shared.tasks import Rows
 
@@ -45,9 +45,10 @@ def predict(options: argparse.Namespace) -> None:
     rows = read_texts(texts, options.file)
     with tempfile.TemporaryDirectory(prefix="concord.") as made:
         folder = Path(made)
-        job = _plan(rows, options, backends, pythons, folder)
+        job, saved = _plan(rows, options, backends, pythons, folder)
         logits = _ask_each(job, find_environments(backends, pythons), folder)
-    found = {backend: probabilities(array) for backend, array in logits.items()}
+    to_probabilities = sigmoid if saved.each_by_itself else probabilities
+    found = {backend: to_probabilities(array) for backend, array in logits.items()}
     shown = Shown(backend=len(found) > 1, every_label=options.all)
     print_predictions(predictions(rows, job.labels, found), shown, options.format)
     if len(found) > 1:
@@ -67,9 +68,11 @@ def _names_and_texts(options: argparse.Namespace) -> tuple[list[str], list[str]]
     return values[:end], options.texts or values[end:]
 
 
-def _plan(rows: Rows, options: argparse.Namespace, backends: list[str], pythons: dict[str, Path], to: Path) -> Job:
-    """The job for the first backend, with the texts encoded in a new folder below `to`. Raises InputError for all that
-    can be refused before anything runs."""
+def _plan(
+    rows: Rows, options: argparse.Namespace, backends: list[str], pythons: dict[str, Path], to: Path
+) -> tuple[Job, Saved]:
+    """The job for the first backend, with the texts encoded in a new folder below `to`, and the model's use. Raises
+    InputError for all that can be refused before anything runs."""
     device, threads = choose_device(options.device), choose_threads(options.threads)
     for backend in backends:
         find_python(backend, pythons)
@@ -86,7 +89,7 @@ def _plan(rows: Rows, options: argparse.Namespace, backends: list[str], pythons:
     data.mkdir()
     write_encoded({SPLIT: rows}, checkpoint, max_len, architecture.pad_id, data)
     check_token_ids(data, options.model, architecture)
-    return Job(
+    job = Job(
         kind="predict",
         backend=backends[0],
         task=saved.task_name or "",
@@ -98,6 +101,7 @@ def _plan(rows: Rows, options: argparse.Namespace, backends: list[str], pythons:
         device=device,
         threads=threads,
     )
+    return job, saved
 
 
 def _ask_each(job: Job, environments: dict[str, Environment], folder: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,17 @@ from benchmarks.workers.environments import CHECKOUT
 from shared.checkpoint.config import ACTIVATIONS, ONLY_SUPPORTED
 from shared.checkpoint.sources import MINILM_WHEEL
 from shared.checkpoint.untrained import RANDOM
-from shared.checkpoint.weights import IGNORED, SHARD_INDEX, STORED_DTYPES, TORCH_WEIGHTS, WEIGHTS
+from shared.checkpoint.weights import (
+    BUFFERS,
+    ENCODER,
+    HEADS,
+    POOLER,
+    SHARD_INDEX,
+    STORED_DTYPES,
+    TORCH_WEIGHTS,
+    WEIGHTS,
+    WRAPPER,
+)
 from shared.files import write_whole
 
 PAGE = CHECKOUT / "docs" / "checkpoints.md"
@@ -41,6 +51,7 @@ def rows() -> Iterator[Taken]:
     yield from _names()
     yield from _formats()
     yield from _networks()
+    yield from _heads()
 
 
 def _names() -> Iterator[Taken]:
@@ -56,7 +67,23 @@ def _formats() -> Iterator[Taken]:
     yield Taken("weights", f"`{TORCH_WEIGHTS}`", "converted once, in torch's environment")
     yield Taken("weights", _code(STORED_DTYPES), "read as float32; any other type is refused")
     yield Taken("weights", "`gamma`, `beta` of LayerNorm", "read as `weight`, `bias`")
-    yield Taken("weights", _code(f"{prefix}*" for prefix in IGNORED), "ignored")
+    yield Taken("weights", f"prefixes `bert.`, `distilbert.`, `{WRAPPER}`", "taken off")
+    yield Taken("weights", _code(f"{prefix}*" for prefix in (*HEADS, *BUFFERS)), "ignored")
+    inside = dict.fromkeys(part for parts in ENCODER.values() for part in parts)
+    yield Taken("weights", f"any other outside {_code(f'{part}*' for part in inside)}", "ignored, and named in the run")
+    yield Taken("weights", "any other inside them", "refused")
+
+
+def _heads() -> Iterator[Taken]:
+    yield Taken("head", "`classifier.*` of `...ForSequenceClassification`", "what `--head` says")
+    yield Taken("head", "`--head auto`", "kept if its labels are the task's by name or by number; else a new one")
+    yield Taken("head", "`--head keep`", "kept if its labels fit so; else refused")
+    yield Taken("head", "`--head new`", "a new one is drawn: normal(0, 0.02), or `--head-init uniform`")
+    yield Taken("pooler", _code(POOLER), "read; drawn from normal(0, `initializer_range`), bias 0, if not stored")
+    yield Taken("predict", "one label", "its sigmoid")
+    yield Taken("predict", '`problem_type` `"multi_label_classification"`', "each label's sigmoid")
+    yield Taken("predict", '`problem_type` `"single_label_classification"`, or none', "softmax over the labels")
+    yield Taken("predict", '`problem_type` `"regression"`', "refused")
 
 
 def _networks() -> Iterator[Taken]:

@@ -24,7 +24,10 @@ ALWAYS = ("max_len", "batch_size")
 COMPUTING = ("precision", "compile")
 """Settings that say how the backend computed."""
 
-SETTINGS = (*(f.name for f in fields(Recipe) if f.name != "seed"), *COMPUTING)
+STARTING = ("head", "tokens")
+"""Settings that follow from the checkpoint."""
+
+SETTINGS = (*(f.name for f in fields(Recipe) if f.name != "seed"), *COMPUTING, *STARTING)
 
 COUNTED = {"train_rows": "train", "dev_rows": "dev"}
 """Settings that ask for a number of rows, and their splits."""
@@ -193,7 +196,7 @@ class Rows:
 
 
 def _setting(record: Record, name: str) -> Any:
-    return getattr(record.asked if name in COMPUTING else record.recipe, name)
+    return getattr(record.asked if name in (*COMPUTING, *STARTING) else record.recipe, name)
 
 
 def _differ(records: Sequence[Record], name: str) -> bool:

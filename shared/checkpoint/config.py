@@ -14,11 +14,16 @@ from shared.recipe import Recipe
 
 ACTIVATIONS: dict[str, Literal["gelu", "gelu_new", "relu"]] = {
     "gelu": "gelu",
+    "gelu_python": "gelu",
     "gelu_new": "gelu_new",
     "gelu_pytorch_tanh": "gelu_new",
+    "gelu_python_tanh": "gelu_new",
+    "gelu_fast": "gelu_new",
+    "gelu_accurate": "gelu_new",
     "relu": "relu",
 }
-"""This project's name of each of transformers' activations. `gelu_pytorch_tanh` is the same formula as `gelu_new`."""
+"""This project's name of each of transformers' activations. Those of one name are the same formula, computed in other
+ways."""
 
 ONLY_SUPPORTED: dict[str, Any] = {
     "position_embedding_type": "absolute",
@@ -26,7 +31,6 @@ ONLY_SUPPORTED: dict[str, Any] = {
     "is_encoder_decoder": False,
     "add_cross_attention": False,
     "chunk_size_feed_forward": 0,
-    "sinusoidal_pos_embds": False,
     "pruned_heads": {},
     "quantization_config": None,
 }

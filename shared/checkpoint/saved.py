@@ -14,6 +14,9 @@ from shared.checkpoint.weights import WEIGHTS
 from shared.errors import InputError
 from shared.files import read_json, whole_folder, write_json
 
+MULTI_LABEL = "multi_label_classification"
+"""The problem_type of a classifier that gives each label by itself."""
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -25,12 +28,15 @@ class Saved:
     """Names of the labels, by index."""
     max_len: int
     """Largest number of tokens in a row."""
+    each_by_itself: bool = False
+    """Whether each label has a probability of its own, the sigmoid of its logit: of one label, or of several that a
+    text may have together. Else they share one, by softmax."""
 
 
 def read_saved(folder: Path) -> Saved:
     """Reads task, labels and length of a fine-tuned folder. If the folder names no length, the length is 512, or the
     number of positions if that is less. Raises InputError if config.json is missing, is broken or does not belong to a
-    single-label classifier."""
+    classifier."""
     path = folder / "config.json"
     config = read_json(path)
     heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
@@ -40,21 +46,36 @@ def read_saved(folder: Path) -> Saved:
             f"{path} is not of a fine-tuned classifier (architectures: {', '.join(map(str, found))}); pass a folder "
             f"that benchmarks.run --save wrote, or another of {' or '.join(heads)}"
         )
-    if config.get("problem_type") not in (None, "single_label_classification"):
-        raise InputError(f"{path}: problem_type is {config['problem_type']!r}; pass a single-label classifier's folder")
-    names = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}  # transformers writes no default
+    problem = config.get("problem_type")
+    if problem not in (None, "single_label_classification", MULTI_LABEL):
+        raise InputError(f"{path}: problem_type is {problem!r}; pass a classifier's folder")
+    labels = label_names(path, config)
+    if problem == "single_label_classification" and len(labels) == 1:
+        raise InputError(f"{path}: problem_type is {problem!r} with one label; correct one of the two")
+    tokenizer_config = folder / "tokenizer_config.json"
+    longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
+    if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
+        longest = 512
+    positions = Config(path, config).whole("max_position_embeddings", 512)
+    each_by_itself = problem == MULTI_LABEL or len(labels) == 1
+    return Saved(config.get("finetuning_task"), labels, min(int(longest), positions), each_by_itself)
+
+
+def label_names(path: Path, config: dict[str, Any]) -> tuple[str, ...]:
+    """Names of a classifier's labels, by index: those of id2label; without it LABEL_0 and so on, as many as num_labels
+    says, or two. Raises InputError naming the config's path."""
+    names, number = config.get("id2label"), config.get("num_labels")
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+        raise InputError(f"{path}: num_labels is {number!r}; pass a whole number from 1")
+    if not names:
+        return tuple(f"LABEL_{i}" for i in range(number or 2))
     try:
         labels = tuple(str(names[str(i)]) for i in range(len(names)))
     except (KeyError, TypeError):
         raise InputError(f"{path}: id2label does not name labels 0 to {len(names) - 1}; mend it") from None
     if len(set(labels)) < len(labels):
         raise InputError(f"{path}: id2label gives two labels the same name; mend it")
-    tokenizer_config = folder / "tokenizer_config.json"
-    longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
-    if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
-        longest = 512
-    positions = Config(path, config).whole("max_position_embeddings", 512)
-    return Saved(config.get("finetuning_task"), labels, min(int(longest), positions))
+    return labels
 
 
 def write_folder(

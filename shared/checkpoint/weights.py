@@ -22,7 +22,14 @@ WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
 TORCH_WEIGHTS = "pytorch_model.bin"
 
-IGNORED = (
+ENCODER = {"bert": ("embeddings.", "encoder.", "pooler."), "distilbert": ("embeddings.", "transformer.")}
+"""Parts of each encoder, as stored names begin after the model's own prefix (`bert.`) is taken off. A stored tensor of
+another part is ignored, as transformers does; one of these that is no parameter is refused."""
+
+BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+"""Stored tensors of the encoder that are no parameters: they count up, or hold zeros."""
+
+HEADS = (
     "cls.",  # BERT's pre-training heads
     "vocab_transform.",
     "vocab_layer_norm.",
@@ -30,10 +37,14 @@ IGNORED = (
     "pre_classifier.",
     "classifier.",
     "qa_outputs.",  # heads of another task, with the two above
-    "embeddings.position_ids",
-    "embeddings.token_type_ids",  # buffers that count up or hold zeros
 )
-"""Prefixes of stored tensors to ignore, after the model's own prefix (`bert.`) is taken off."""
+"""Prefixes of stored tensors that are ignored without a word."""
+
+WRAPPER = "module."
+"""Prefix of every tensor of a model that was saved within torch's DataParallel. It is taken off."""
+
+POOLER = ("bert.pooler.dense.weight", "bert.pooler.dense.bias")
+"""Parameters that are drawn if the checkpoint stores neither of them."""
 
 
 @dataclass(frozen=True)
@@ -64,18 +75,52 @@ STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 def check_weights(folder: Path, architecture: Architecture, head: bool = False) -> None:
     """Checks the headers of the weights' files, which takes milliseconds.
 
-    Raises InputError if a file is missing or truncated, if a tensor of the encoder (BERT's pooler included) is missing
-    or has another shape, and if a tensor is unknown: neither a parameter nor in `IGNORED`. With `head`, tensors of the
-    head are checked too.
+    Raises InputError if a file is missing or truncated, if a tensor of the encoder is missing or has another shape, and
+    if a tensor of the encoder is unknown. A pooler may be missing, unless `head` asks for the head's tensors too.
     """
-    _locate(folder, architecture, head)
+    _locate(folder, architecture, head, may_draw_pooler=not head)
 
 
-def first_weights(folder: Path, architecture: Architecture, recipe: Recipe) -> Weights:
-    """Returns the first weights of a fine-tuning: the folder's encoder, and a head drawn from `recipe.seed`. float32,
-    in the order of `Architecture.shapes`. Raises InputError as `check_weights` does."""
-    weights = {name: tensor.read() for name, tensor in _locate(folder, architecture, head=False).items()}
-    return weights | _first_head(architecture, recipe)
+@dataclass(frozen=True)
+class Contents:
+    """The tensors that a folder stores, as far as their names tell."""
+
+    pooler: bool
+    """Whether there is a pooler; False for DistilBERT, which has none."""
+    labels: int | None
+    """Number of labels of the stored classifier; None if there is none, or not all of it."""
+    ignored: tuple[str, ...]
+    """Tensors that are neither of the network nor of a known head or buffer."""
+
+
+def contents(folder: Path, architecture: Architecture) -> Contents:
+    """Lists what the folder stores beside the encoder, for a network of this type. Reads headers alone. Raises
+    InputError as `weight_files` does, and naming a broken file."""
+    tensors = {_short(t.name, architecture): t for file in weight_files(folder) for t in _read_header(file)}
+    prefix = f"{architecture.model_type}."
+    head = [name for name in architecture.shapes() if not name.startswith(prefix)]
+    whole = all(name in tensors for name in head) and bool(tensors["classifier.weight"].shape)
+    known = (*ENCODER[architecture.model_type], *HEADS)
+    return Contents(
+        pooler=architecture.model_type == "bert" and all(name.removeprefix(prefix) in tensors for name in POOLER),
+        labels=tensors["classifier.weight"].shape[0] if whole else None,
+        ignored=tuple(tensor.name for short, tensor in tensors.items() if not short.startswith(known)),
+    )
+
+
+def first_weights(folder: Path, architecture: Architecture, recipe: Recipe, head: tuple[int, ...] = ()) -> Weights:
+    """Returns the first weights of a fine-tuning: the folder's encoder, and a head.
+
+    `head` has the stored classifier's row for each label; if it is empty, a head is drawn from `recipe.seed`. A pooler
+    that is not stored is drawn too. float32, in the order of `Architecture.shapes`. Raises InputError as
+    `check_weights` does.
+    """
+    stored = {name: t.read() for name, t in _locate(folder, architecture, bool(head), may_draw_pooler=True).items()}
+    for name in ("classifier.weight", "classifier.bias"):
+        if head:
+            stored[name] = stored[name][list(head)]
+    weights = _first_pooler(architecture, recipe) | _first_head(architecture, recipe) | stored
+    return {name: weights[name] for name in architecture.shapes()}
 
 
 def saved_weights(folder: Path, architecture: Architecture) -> Weights:
@@ -106,25 +151,27 @@ def weight_files(folder: Path) -> list[Path]:
     return shards
 
 
-def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _Tensor]:
+def _locate(folder: Path, architecture: Architecture, head: bool, may_draw_pooler: bool = False) -> dict[str, _Tensor]:
     """Finds the stored tensor of every parameter, in the order of `Architecture.shapes`; without `head`, of every
-    parameter outside the head. Raises InputError as `check_weights` does."""
+    parameter outside the head. With `may_draw_pooler`, a pooler that is not stored is left out. Raises InputError as
+    `check_weights` does."""
     prefix = f"{architecture.model_type}."
     shapes = {name: s for name, s in architecture.shapes().items() if head or name.startswith(prefix)}
     by_short_name = {name.removeprefix(prefix): name for name in shapes}
     found: dict[str, _Tensor] = {}
     unknown: list[str] = []
     for tensor in (t for file in weight_files(folder) for t in _read_header(file)):
-        short = _modern(tensor.name.removeprefix(prefix))
+        short = _short(tensor.name, architecture)
         if name := by_short_name.get(short):
             if name in found:
                 raise InputError(
                     f"{tensor.file}: {found[name].name} and {tensor.name} are the same parameter; keep one"
                 )
             found[name] = tensor
-        elif not short.startswith(IGNORED):
+        elif short.startswith(ENCODER[architecture.model_type]) and not short.startswith(BUFFERS):
             unknown.append(tensor.name)
-    if missing := [name for name in shapes if name not in found]:
+    missing = [name for name in shapes if name not in found]
+    if missing and not (may_draw_pooler and missing == list(POOLER)):
         if any(name.startswith(prefix) for name in missing):
             raise InputError(f"{folder} lacks the weights {_some(missing)}; pass a checkpoint that has them")
         raise InputError(
@@ -133,22 +180,27 @@ def _locate(folder: Path, architecture: Architecture, head: bool) -> dict[str, _
         )
     if unknown:
         raise InputError(f"{folder} has unknown weights: {_some(unknown)}; pass a plain BERT or DistilBERT checkpoint")
-    for name, shape in shapes.items():
-        tensor = found[name]
-        if tensor.shape != shape:
-            raise InputError(
-                f"{tensor.file}: {tensor.name} has shape {list(tensor.shape)} where config.json says {list(shape)}; "
-                "pass a folder whose files belong together"
-            )
-        if tensor.dtype not in STORED_DTYPES:
-            raise InputError(
-                f"{tensor.file}: {tensor.name} is stored as {tensor.dtype}; store it as {', '.join(STORED_DTYPES)}"
-            )
-    return {name: found[name] for name in shapes}
+    for name, tensor in found.items():
+        _check_tensor(tensor, shapes[name])
+    return {name: found[name] for name in shapes if name in found}
 
 
-def _modern(name: str) -> str:
-    """Replaces gamma and beta, the names of LayerNorm's parameters in old checkpoints from TensorFlow."""
+def _check_tensor(tensor: _Tensor, shape: tuple[int, ...]) -> None:
+    if tensor.shape != shape:
+        raise InputError(
+            f"{tensor.file}: {tensor.name} has shape {list(tensor.shape)} where config.json says {list(shape)}; "
+            "pass a folder whose files belong together"
+        )
+    if tensor.dtype not in STORED_DTYPES:
+        raise InputError(
+            f"{tensor.file}: {tensor.name} is stored as {tensor.dtype}; store it as {', '.join(STORED_DTYPES)}"
+        )
+
+
+def _short(name: str, architecture: Architecture) -> str:
+    """The name without the model's prefix, LayerNorm's parameters as weight and bias. gamma and beta are their names in
+    old checkpoints from TensorFlow."""
+    name = name.removeprefix(WRAPPER).removeprefix(f"{architecture.model_type}.")
     if name.endswith(".gamma"):
         return name.removesuffix("gamma") + "weight"
     return name.removesuffix("beta") + "bias" if name.endswith(".beta") else name
@@ -188,6 +240,20 @@ def _read_header(file: Path) -> list[_Tensor]:
     return [tensor for tensor, _ in tensors]
 
 
+def _first_pooler(architecture: Architecture, recipe: Recipe) -> Weights:
+    """Draws a pooler as transformers does: normal(0, initializer_range), and 0 for the bias. Empty for DistilBERT."""
+    # A random stream of its own, so that the head is the same with a stored pooler and without.
+    random = np.random.RandomState([recipe.seed, 2])
+    shapes = {name: shape for name, shape in architecture.shapes().items() if name in POOLER}
+    return {name: _normal(random, name, shape, architecture.initializer_range) for name, shape in shapes.items()}
+
+
+def _normal(random: np.random.RandomState, name: str, shape: tuple[int, ...], deviation: float) -> np.ndarray:
+    if name.endswith(".bias"):
+        return np.zeros(shape, np.float32)
+    return random.normal(0.0, deviation, shape).astype(np.float32)
+
+
 def _first_head(architecture: Architecture, recipe: Recipe) -> Weights:
     # A random stream of its own: the order of rows has the one that the seed alone starts.
     random = np.random.RandomState([recipe.seed, 1])
@@ -198,8 +264,6 @@ def _first_head(architecture: Architecture, recipe: Recipe) -> Weights:
             continue
         if recipe.head_init == "uniform":
             head[name] = random.uniform(-bound, bound, shape).astype(np.float32)
-        elif name.endswith(".bias"):
-            head[name] = np.zeros(shape, np.float32)
         else:
-            head[name] = random.normal(0.0, architecture.initializer_range, shape).astype(np.float32)
+            head[name] = _normal(random, name, shape, architecture.initializer_range)
     return head
