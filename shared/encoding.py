@@ -14,10 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.checkpoint.tokenizer import (
-    read_tokenizer,
-    tokenizer_files,
-)
+from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
 from shared.files import cache_dir, whole_folder
 from shared.tasks import Rows
 
@@ -53,7 +50,11 @@ class Encoded:
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
     """Encodes every split as `write_encoded` does, unless the cache has the result already. Returns the folder in the
     cache, which `read_encoded` reads. Raises InputError as `write_encoded` does."""
-    digest = hashlib.sha256(json.dumps({"format": 1, "max_len": max_len, "pad_id": pad_id}).encode())
+    question: dict[str, int] = {"format": 1, "max_len": max_len, "pad_id": pad_id}
+    version = tokens_version(folder, pairs=any(rows.second is not None for rows in splits.values()))
+    if version != 1:
+        question["tokens"] = version
+    digest = hashlib.sha256(json.dumps(question).encode())
     for file in tokenizer_files(folder):
         digest.update(file.name.encode() + file.read_bytes())
     for name, rows in splits.items():
@@ -75,8 +76,11 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
     tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_len, strategy="longest_first")
+    types = gives_types(folder)
     for name, rows in splits.items():
         _encode_split(rows, tokenizer, target / name)
+        if not types:
+            np.save(target / name / "types.npy", np.zeros_like(np.load(target / name / "types.npy")))
     (target / "pad_id").write_text(str(pad_id))
 
 

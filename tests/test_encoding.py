@@ -168,7 +168,7 @@ def test_the_casing_of_tokenizer_config_is_honoured(
 
 
 def test_truncation_and_padding_of_the_json_are_overridden(folder: Path) -> None:
-    add_tokenizer_json(folder, truncation={"max_length": 4, "direction": "left"})
+    add_tokenizer_json(folder, truncation={"max_length": 4})
     assert tokens(folder, "a b a b a") == ids("a", "b", "a", "b", "a")
     assert encoded(folder, ["a b a b a"], max_len=5).ids.tolist() == ids("a", "b", "a")
     assert encoded(folder, ["a"]).ids.tolist() == ids("a")
@@ -189,6 +189,11 @@ def test_special_tokens_of_other_names_are_taken(tmp_path: Path) -> None:
     assert tokens(tmp_path, "cat dog") == [2, 4, 1, 3]
 
 
+def test_an_added_token_has_the_next_id_as_in_transformers(folder: Path) -> None:
+    configure(folder, added_tokens_decoder={"99": {"content": "<new>"}})
+    assert tokens(folder, "the <new> cat") == [*ids("the")[:-1], len(VOCABULARY), *ids("cat")[1:]]
+
+
 # --- what cannot be read
 
 
@@ -200,7 +205,9 @@ def test_special_tokens_of_other_names_are_taken(tmp_path: Path) -> None:
         ("tokenizer_config.json", b'{"do_lower', "tokenizer_config.json is no JSON .*; restore"),
         ("tokenizer_config.json", b"[]", "tokenizer_config.json holds no JSON object; restore"),
         ("tokenizer_config.json", b'{"truncation_side": "left"}', "truncation_side 'left' is not supported"),
-        ("tokenizer_config.json", b'{"added_tokens_decoder": {"99": {"content": "<new>"}}}', "adds token '<new>'"),
+        ("tokenizer_config.json", b'{"added_tokens_decoder": {"99": {"text": "<new>"}}}', "added token is malformed"),
+        ("added_tokens.json", b'{"<new>": ', "added_tokens.json is no JSON .*; restore"),
+        ("special_tokens_map.json", b"[]", "special_tokens_map.json holds no JSON object; restore"),
         ("vocab.txt", b"[UNK]\n[CLS]\ncat\n", r"vocab.txt has no \[SEP\]; restore"),
         ("vocab.txt", b"", r"vocab.txt has no \[UNK\]; restore"),
         ("vocab.txt", b"[UNK]\n\xff\xfe\n", "vocab.txt cannot be read .*; restore"),

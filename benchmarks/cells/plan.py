@@ -19,6 +19,7 @@ from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.start import PLAIN, Head, Start, choose_start
+from shared.checkpoint.tokenizer import tokens_version
 from shared.checkpoint.weights import check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
@@ -159,6 +160,7 @@ def plan_cells(request: Request) -> list[Cell]:
                 precision=precision,
                 compile=compile,
                 head=q.start.head,
+                tokens=tokens_version(q.checkpoint, q.task.pair),
             )
             preset = _preset_use(request, q)
             cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset))

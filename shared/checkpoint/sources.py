@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from shared.checkpoint.tokenizer import TOKENIZER_FILES, tokenizer_files
+from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES, tokenizer_files
 from shared.checkpoint.untrained import RANDOM, random_checkpoint
 from shared.checkpoint.weights import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS
 from shared.errors import InputError
@@ -98,7 +98,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    small = ["config.json", *TOKENIZER_FILES]
+    small = ["config.json", *TOKENIZER_FILES, ADDED_TOKENS]
     safetensors = [WEIGHTS, SHARD_INDEX, "model-*.safetensors"]
     try:
         # Asked first, because snapshot_download waits without limit if nothing answers.

@@ -1,21 +1,34 @@
-"""Reads the tokenizer of a checkpoint folder as transformers does."""
+"""Reads the tokenizer of a checkpoint folder as AutoTokenizer of transformers 5 does.
+
+`read_settings` (shared.checkpoint.tokenizer_settings) gathers what the folder's files say; this module builds what
+transformers' BertTokenizer, or its PreTrainedTokenizerFast, builds of that.
+"""
 
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from shared.checkpoint.former_tokenizer import former_tokenizer
+from shared.checkpoint.tokenizer_settings import NORMALIZER, TokenizerSettings, read_settings, text_of
 from shared.errors import InputError
+from shared.files import hash_files
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
-"""Files of a checkpoint folder that belong to its tokenizer."""
+"""Files of a checkpoint folder that belong to its tokenizer, but for ADDED_TOKENS."""
+
+ADDED_TOKENS = "added_tokens.json"
+"""The file of tokens that were added to a tokenizer before transformers 4.34."""
+
+# Functions import `tokenizers` themselves: commands that encode nothing start faster without it.
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Lists the files in TOKENIZER_FILES that the folder has. Raises InputError if it has neither tokenizer.json nor
-    vocab.txt."""
-    found = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    """Lists the files of the folder's tokenizer, in the order of TOKENIZER_FILES. Raises InputError if it has neither
+    tokenizer.json nor vocab.txt."""
+    found = [folder / name for name in (*TOKENIZER_FILES, ADDED_TOKENS) if (folder / name).is_file()]
     if not found or found[0].name not in TOKENIZER_FILES[:2]:
         raise InputError(f"{folder} has no tokenizer.json and no vocab.txt; add the checkpoint's tokenizer files")
     return found
@@ -24,84 +37,130 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def read_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
     """Builds the tokenizer that transformers builds from the folder. Raises InputError naming a file that cannot be
     read, or a setting that is not supported."""
-    config_file = folder / "tokenizer_config.json"
-    config = _json(folder / "special_tokens_map.json") | _json(config_file)
-    for side in ("truncation_side", "padding_side"):
-        if config.get(side, "right") != "right":
-            raise InputError(f"{config_file}: {side} {config[side]!r} is not supported; set it to 'right'")
     file = tokenizer_files(folder)[0]
+    settings = read_settings(folder)
     try:
-        tokenizer = _from_vocabulary(file, config) if file.name == "vocab.txt" else _from_json(file, config)
+        return _whole(settings) if settings.kind == "whole" else _bert(settings)
     except InputError:
         raise
     except Exception as error:  # tokenizers raises plain Exception
         raise InputError(f"{file} cannot be read ({error}); restore the checkpoint's file") from None
-    for id, added in config.get("added_tokens_decoder", {}).items():
-        if tokenizer.token_to_id(_text(added)) != int(id):
-            raise InputError(f"{config_file} adds token {_text(added)!r}, which {file} lacks; add it there as id {id}")
+
+
+def _whole(settings: TokenizerSettings) -> Any:
+    """What PreTrainedTokenizerFast makes of tokenizer.json."""
+    from tokenizers import Tokenizer
+
+    file = settings.folder / "tokenizer.json"
+    if settings.content is None:
+        raise InputError(f"{settings.folder} has no tokenizer.json, which its tokenizer_class needs; add it")
+    tokenizer = Tokenizer.from_file(str(file))
+    _add_tokens(tokenizer, settings)
     return tokenizer
 
 
-NORMALIZER = {
-    "do_lower_case": ("lowercase", True),
-    "tokenize_chinese_chars": ("handle_chinese_chars", True),
-    "strip_accents": ("strip_accents", None),
-}
-"""Fields of tokenizer_config.json. Each has its name in `tokenizers`, and the value that transformers takes if it is
-missing."""
+def _bert(settings: TokenizerSettings) -> Any:
+    """What BertTokenizer makes of the vocabulary, in vocab.txt or tokenizer.json, and the settings."""
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
-
-# These two functions import `tokenizers` themselves: commands that encode nothing start faster without it.
-def _from_vocabulary(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    special = {name: _text(config.get(f"{name}_token") or f"[{name.upper()}]") for name in ("unk", "sep", "cls")}
-    tokenizer = Tokenizer(models.WordPiece.from_file(str(file), unk_token=special["unk"]))
-    for token in special.values():
-        if tokenizer.token_to_id(token) is None:
-            raise InputError(f"{file} has no {token}; restore the checkpoint's file")
-    tokenizer.add_special_tokens(
-        [t for t in (*special.values(), "[PAD]", "[MASK]") if tokenizer.token_to_id(t) is not None]
-    )
+    special = settings.special()
+    unk, sep, cls = (text_of(special.get(f"{name}_token", "")) for name in ("unk", "sep", "cls"))
+    tokenizer = Tokenizer(_word_pieces(settings, unk))
+    there = {text_of(token) for token in settings.added}
+    for name, token in (("unk", unk), ("sep", sep), ("cls", cls)):
+        if tokenizer.token_to_id(token) is None and (name == "unk" or token not in there):
+            file = tokenizer_files(settings.folder)[0]
+            raise InputError(f"{file} has no {token or f'{name}_token'}; restore the checkpoint's file")
     tokenizer.normalizer = normalizers.BertNormalizer(
-        **{ours: config.get(name, default) for name, (ours, default) in NORMALIZER.items()}
+        **{ours: settings.fields.get(name, default) for name, (ours, default) in NORMALIZER.items()}
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    sep, cls = ((special[name], tokenizer.token_to_id(special[name])) for name in ("sep", "cls"))
-    tokenizer.post_processor = processors.BertProcessing(sep, cls)
+    _add_tokens(tokenizer, settings)
+    tokenizer.post_processor = processors.BertProcessing(
+        (sep, tokenizer.token_to_id(sep)), (cls, tokenizer.token_to_id(cls))
+    )
     return tokenizer
 
 
-def _from_json(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
-    from tokenizers import Tokenizer, normalizers
+def _word_pieces(settings: TokenizerSettings, unk: str) -> Any:
+    """The model of either file's vocabulary. Raises InputError if tokenizer.json is not BERT's, or has a normalizer
+    that transformers would replace by another without a word."""
+    from tokenizers import models
 
-    tokenizer = Tokenizer.from_file(str(file))
-    if config.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend"):
-        return tokenizer  # for these classes transformers takes the file as it is; for BERT's own the config decides
-    if not isinstance(tokenizer.normalizer, normalizers.BertNormalizer):
+    if settings.content is None:
+        return models.WordPiece.from_file(str(settings.folder / "vocab.txt"), unk_token=unk)
+    file, content = settings.folder / "tokenizer.json", settings.content
+    model, normalizer = content["model"], content.get("normalizer") or {}
+    if model.get("type", "WordPiece") != "WordPiece" or not isinstance(model["vocab"], dict):
+        raise InputError(f"{file}: its model is {model.get('type')!r}; pass a BERT or DistilBERT checkpoint")
+    if normalizer.get("type") != "BertNormalizer":
         raise InputError(f"{file}: its normalizer is not BERT's; pass a BERT or DistilBERT checkpoint")
     for name, (ours, default) in NORMALIZER.items():
-        value = getattr(tokenizer.normalizer, ours)
-        if name not in config and value != default:
+        if name not in settings.fields and normalizer.get(ours) != default:
+            value = normalizer.get(ours)
             raise InputError(f"{file} has {ours} {value}, and tokenizer_config.json no {name}; add it there")
-        setattr(tokenizer.normalizer, ours, config.get(name, default))
-    return tokenizer
+    return models.WordPiece(model["vocab"], unk_token=unk)
 
 
-def _json(file: Path) -> dict[str, Any]:
-    """Reads a JSON object; an empty one if there is no such file. Raises InputError if the file holds something
-    else."""
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); restore the checkpoint's file") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object; restore the checkpoint's file")
-    return content
+def _add_tokens(tokenizer: Any, settings: TokenizerSettings) -> None:
+    """Adds the tokens that the files add, and special tokens that are missing, as TokenizersBackend of transformers
+    does: an id follows from the order, not from the file."""
+    from tokenizers import AddedToken
+
+    tokenizer.encode_special_tokens = bool(settings.fields.get("split_special_tokens", False))
+    named = settings.special()
+    there = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
+    there += [text_of(token) for token in settings.added]
+    tokens = list(settings.added)
+    for token in (*named.values(), *settings.extra):
+        if text_of(token) not in there and token not in tokens:
+            tokens.append(token)
+    names = {text_of(token) for token in named.values()}
+    for number, token in enumerate(tokens):
+        if isinstance(token, str):
+            tokens[number] = AddedToken(token, special=True)
+        elif not token.special and text_of(token) in names:
+            token.special = True
+    if tokens:
+        tokenizer.add_tokens(tokens)
 
 
-def _text(token: str | dict[str, Any]) -> str:
-    """The text of a token, which tokenizer_config.json writes plain or with its properties."""
-    return token if isinstance(token, str) else token["content"]
+def gives_types(folder: Path) -> bool:
+    """Whether the second text of a pair has token type 1 in a BERT network. A DistilBERT has no token types, and those
+    that it is given mean nothing. Raises InputError as `read_tokenizer` does."""
+    settings = read_settings(folder)
+    return settings.gives_types() or not is_bert(folder)
+
+
+def is_bert(folder: Path) -> bool:
+    """Whether the folder's network has token types."""
+    file = folder / "config.json"
+    return not file.is_file() or json.loads(file.read_text(encoding="utf-8")).get("model_type") == "bert"
+
+
+def tokens_version(folder: Path, pairs: bool) -> Literal[1, 2]:
+    """1 if texts (pairs, if so) have the ids and types that this project gave them when it did not follow
+    added_tokens.json, special_tokens_map.json and tokenizer_class in all; else 2. Raises InputError as `read_tokenizer`
+    does."""
+    return _version(folder, pairs, hash_files([*tokenizer_files(folder), *folder.glob("config.json")]))
+
+
+@cache
+def _version(folder: Path, pairs: bool, digest: str) -> Literal[1, 2]:
+    if pairs and not gives_types(folder):
+        return 2
+    former = former_tokenizer(folder)
+    return 1 if former is not None and _behaviour(former) == _behaviour(read_tokenizer(folder)) else 2
+
+
+def _behaviour(tokenizer: Any) -> list[Any]:
+    """All that the ids of a text depend on."""
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    content = json.loads(tokenizer.to_str())
+    if content["pre_tokenizer"] == {"type": "BertPreTokenizer"}:  # it drops all space, beside added tokens too
+        for token in content["added_tokens"]:
+            token |= {"lstrip": False, "rstrip": False}
+    parts = [content[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")]
+    framed = tokenizer.encode("", "")
+    return [*parts, framed.ids, framed.type_ids, tokenizer.encode_special_tokens]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.architecture import Architecture, Weights
-from shared.checkpoint.tokenizer import tokenizer_files
+from shared.checkpoint.tokenizer import ADDED_TOKENS, tokenizer_files, tokens_version
 from shared.errors import InputError
 from shared.files import hash_files, read_json
 from shared.recipe import Recipe
@@ -130,8 +130,12 @@ def saved_weights(folder: Path, architecture: Architecture) -> Weights:
 
 
 def checkpoint_hash(folder: Path) -> str:
-    """sha256, hex, over all files that a run reads from the folder: config.json, weights and tokenizer."""
-    return hash_files([folder / "config.json", *weight_files(folder), *tokenizer_files(folder)])
+    """sha256, hex, over all files that a run reads from the folder: config.json, weights and tokenizer; of
+    added_tokens.json only if it makes a difference."""
+    files = tokenizer_files(folder)
+    if tokens_version(folder, pairs=False) == 1:
+        files = [file for file in files if file.name != ADDED_TOKENS]
+    return hash_files([folder / "config.json", *weight_files(folder), *files])
 
 
 def weight_files(folder: Path) -> list[Path]:

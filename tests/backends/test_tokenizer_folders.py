@@ -1,0 +1,63 @@
+"""Token ids of every kind of tokenizer folder are those of transformers. Runs in torch's environment.
+
+`CONCORD_TOKEN_STRINGS=10000` asks for so many generated strings of each kind, and for every text of every task; without
+it there are few of both.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from shared.encoding import read_encoded, write_encoded
+from shared.tasks import TASK_MODULES, Rows, get_task
+from tests.data import DATA, needs_data
+from tests.token_folders import COUNT, ENTITIES, KINDS, strings
+
+TEXTS = strings(COUNT or 150)
+
+if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
+    from transformers import AutoTokenizer
+
+    def assert_equal_to_transformers(rows: Rows, folder: Path, target: Path, max_len: int = 64) -> None:
+        """Fails unless ids, types and lengths of all rows are those of AutoTokenizer."""
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        expected = tokenizer(rows.first, rows.second, truncation=True, max_length=max_len)
+        target.mkdir()
+        write_encoded({"rows": rows}, folder, max_len, 0, target)
+        data = read_encoded(target)["rows"]
+        assert data.lengths.tolist() == [len(row) for row in expected["input_ids"]]
+        assert data.ids.tolist() == [i for row in expected["input_ids"] for i in row]
+        if "distilbert" not in (folder / "config.json").read_text():
+            types = expected.get("token_type_ids", [[0] * len(row) for row in expected["input_ids"]])
+            assert data.types.tolist() == [t for row in types for t in row]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_generated_strings_have_transformers_ids(kind: str, minilm: Path, tmp_path: Path) -> None:
+        folder = KINDS[kind].write(minilm, tmp_path / "ck")
+        assert_equal_to_transformers(Rows(TEXTS, None, None), folder, tmp_path / "single")
+        assert_equal_to_transformers(Rows(TEXTS, TEXTS[::-1], None), folder, tmp_path / "pair")
+
+    def test_a_tokenizer_that_transformers_saves_is_read(minilm: Path, tmp_path: Path) -> None:
+        """Tokens were added to it, special ones and others."""
+        tokenizer = AutoTokenizer.from_pretrained(KINDS["a vocabulary alone"].write(minilm, tmp_path / "source"))
+        tokenizer.add_tokens(["goose", "new words"])
+        tokenizer.add_special_tokens({"extra_special_tokens": ENTITIES})
+        tokenizer.save_pretrained(tmp_path / "ck")
+        (tmp_path / "ck" / "config.json").write_text('{"model_type": "bert"}')
+        assert_equal_to_transformers(Rows(TEXTS, None, None), tmp_path / "ck", tmp_path / "single")
+
+    @needs_data
+    @pytest.mark.parametrize("task", TASK_MODULES)
+    def test_every_tasks_texts_have_transformers_ids(task: str, minilm: Path, tmp_path: Path) -> None:
+        """All of them for all kinds if so many are asked for; else a few for every fifth kind."""
+        rows = get_task(task).load(DATA)
+        for number, kind in enumerate(KINDS if COUNT else list(KINDS)[::5]):
+            folder = KINDS[kind].write(minilm, tmp_path / f"ck{number}")
+            for split, part in rows.items():
+                for start in range(0, len(part) if COUNT else 1, 50_000):
+                    some = slice(start, start + 50_000 if COUNT else 40)
+                    texts = Rows(part.first[some], part.second and part.second[some], None)
+                    assert_equal_to_transformers(texts, folder, tmp_path / f"{number}-{split}-{start}")
