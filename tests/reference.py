@@ -12,20 +12,24 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import (
+    AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    TextClassificationPipeline,
 )
 
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.recipe import Recipe
+from tests import checkpoint_kinds
 from tests.backends import dropout
 from tests.backends.cases import FIELDS, MISTAKES, STEEP, STEEP_RATE, STEPS, TRAINED, Case
 from tests.backends.formula import Formula
@@ -47,6 +51,25 @@ def main(folder: Path) -> None:
     for kind, places in dropout.PLACES.items():
         dropped: Arrays = {place: _dropped(kind, place) for place in places}
         np.savez(folder / f"{kind}, dropout.npz", **dropped)
+    for name, unusual in checkpoint_kinds.KINDS.items():
+        np.savez(folder / f"{name}.npz", **_opened(unusual.write(folder / name, for_transformers=True), unusual.batch))
+
+
+def _opened(folder: Path, batch: Batch) -> Arrays:
+    """The logits of a folder that transformers opens, and the scores that its pipeline makes of them."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tensors = {"input_ids": torch.tensor(batch.input_ids), "attention_mask": torch.tensor(batch.attention_mask)}
+    if model.config.model_type == "bert":
+        tensors["token_type_ids"] = torch.tensor(batch.token_type_ids)
+    with torch.no_grad():
+        logits = model(**{name: tensor.long() for name, tensor in tensors.items()}).logits
+    pipeline: Any = SimpleNamespace(model=model)
+    scores = [
+        TextClassificationPipeline.postprocess(pipeline, {"logits": logits[row : row + 1]}, top_k=None)
+        for row in range(len(logits))
+    ]
+    names = [one["label"] for one in scores[0]]
+    return {"logits": logits.numpy(), "names": names, "scores": [[one["score"] for one in row] for row in scores]}
 
 
 def network(a: Architecture, weights: Weights, dtype: torch.dtype, attention: str = "sdpa") -> Any:

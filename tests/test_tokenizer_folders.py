@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from shared.checkpoint.former_tokenizer import former_tokenizer
+from shared.checkpoint.saved import write_folder
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokens_version
 from shared.checkpoint.weights import checkpoint_hash
 from shared.encoding import encode
 from shared.errors import InputError
 from shared.tasks import Rows
-from tests.checkpoints import BERT, write_checkpoint
+from tests.checkpoints import BERT, TOY, write_checkpoint
 from tests.token_folders import KINDS, REFUSED, strings
 
 TEXTS = strings(60, seed=2)
@@ -74,3 +75,10 @@ def test_types_are_at_version_2_for_pairs_alone(minilm: Path, tmp_path: Path) ->
     assert [tokens_version(folder, pairs=pairs) for pairs in (False, True)] == [1, 2]
     (folder / "config.json").write_text(json.dumps({"model_type": "distilbert"}))
     assert [tokens_version(folder, pairs=pairs) for pairs in (False, True)] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["added_tokens.json, special", "decoder with stripping", "whole, cased"])
+def test_a_saved_folder_gives_the_ids_of_its_source(kind: str, minilm: Path, tmp_path: Path) -> None:
+    folder = KINDS[kind].write(minilm, tmp_path / "ck")
+    write_folder(tmp_path / "saved", {}, TOY, folder, "toy", ("a", "b", "c"), 16)
+    assert ids(read_tokenizer(tmp_path / "saved")) == ids(read_tokenizer(folder))

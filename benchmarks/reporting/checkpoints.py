@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from benchmarks.workers.environments import CHECKOUT
 from shared.checkpoint.config import ACTIVATIONS, ONLY_SUPPORTED
 from shared.checkpoint.sources import MINILM_WHEEL
+from shared.checkpoint.tokenizer import ADDED_TOKENS
+from shared.checkpoint.tokenizer_settings import CLASSES, NAMED, NORMALIZER, REFUSED, WITHOUT_EFFECT
 from shared.checkpoint.untrained import RANDOM
 from shared.checkpoint.weights import (
     BUFFERS,
@@ -51,6 +53,7 @@ def rows() -> Iterator[Taken]:
     yield from _names()
     yield from _formats()
     yield from _networks()
+    yield from _tokenizers()
     yield from _heads()
 
 
@@ -72,6 +75,24 @@ def _formats() -> Iterator[Taken]:
     inside = dict.fromkeys(part for parts in ENCODER.values() for part in parts)
     yield Taken("weights", f"any other outside {_code(f'{part}*' for part in inside)}", "ignored, and named in the run")
     yield Taken("weights", "any other inside them", "refused")
+
+
+def _tokenizers() -> Iterator[Taken]:
+    kinds = {"bert": "built from the vocabulary and `tokenizer_config.json`", "whole": "`tokenizer.json` as it is"}
+    for kind, types in dict.fromkeys(CLASSES.values()):
+        names = (name for name, of in CLASSES.items() if of == (kind, types))
+        use = kinds[kind] + ("" if types else "; a BERT gets no token types of it")
+        yield Taken("tokenizer", f"`tokenizer_class` {_code(names)}, `Fast` or not", use)
+    yield Taken("tokenizer", "any other `tokenizer_class`", "refused")
+    yield Taken("tokenizer", "`vocab.txt`, or `tokenizer.json` over it", "read")
+    yield Taken(
+        "tokenizer", f"`{ADDED_TOKENS}`, `special_tokens_map.json`", "read, unless there is `added_tokens_decoder`"
+    )
+    fields = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "split_special_tokens")
+    yield Taken("tokenizer", _code((*NORMALIZER, *NAMED, *fields, "model_input_names")), "honoured")
+    yield Taken("tokenizer", _code(WITHOUT_EFFECT), "without effect, as in transformers 5")
+    yield Taken("tokenizer", _code(REFUSED), "refused")
+    yield Taken("tokenizer", "`truncation_side`, `padding_side`", 'taken if `"right"`; else refused')
 
 
 def _heads() -> Iterator[Taken]:
