@@ -1,27 +1,66 @@
-"""Converts a checkpoint's pytorch_model.bin to model.safetensors: python -m backends.convert SRC_FOLDER DST_FOLDER
+"""Converts a checkpoint's weights to model.safetensors: python -m backends.convert SRC_FOLDER DST_FOLDER
 
-Only torch reads the old format, so an interpreter that has torch runs this.
+shared/checkpoint/formats.py lists the formats, and the environment whose interpreter runs this for each. Nothing of a
+checkpoint is executed: readers take tensors and names only.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
-from shared.checkpoint.weights import TORCH_WEIGHTS, WEIGHTS
+import numpy as np
+
+from shared.architecture import Weights
+from shared.checkpoint.foreign_names import wrapper
+from shared.checkpoint.formats import find_format
+from shared.checkpoint.weights import WEIGHTS
+from shared.errors import InputError
+
+READERS = {
+    "pytorch_model.bin": "backends.torch.read_bin",
+    "tf_model.h5": "backends.keras.read_h5",
+    "flax_model.msgpack": "shared.checkpoint.read_flax",
+    "*.ckpt*.index": "backends.keras.read_tf1",
+}
+"""The module whose function `read` reads a format, by the format's file."""
 
 
 def convert(source: Path, target: Path) -> None:
-    """Writes every tensor of the pytorch_model.bin in `source`, with its name and dtype, as model.safetensors into
-    `target`. Only tensors are unpickled."""
-    import torch
-    from safetensors.torch import save_file
+    """Writes every tensor of the weights in `source`, by its name in PyTorch and with its type, as model.safetensors
+    into `target`; bfloat16 is written as float32. Raises InputError if the files are broken."""
+    # Imported here: most commands convert nothing.
+    from safetensors.numpy import save_file
 
-    stored = torch.load(source / TORCH_WEIGHTS, map_location="cpu", weights_only=True)
-    # Tied weights are stored once under two names, which safetensors refuses.
-    tensors = {name: tensor.detach().clone().contiguous() for name, tensor in stored.items()}
-    save_file(tensors, target / WEIGHTS, metadata={"format": "pt"})
+    format = find_format(source)
+    if format is None:
+        raise InputError(f"{source} has no weights to convert; pass a folder that has")
+    tensors: Weights = {}
+    for name, array in importlib.import_module(READERS[format.file]).read(format.files(source)):
+        if name in tensors:
+            raise InputError(f"{source} gives {name} twice; keep one")
+        tensors[name] = np.ascontiguousarray(array)
+    if not tensors:
+        raise InputError(f"{source} has no parameters in its {format.file}; fetch it again")
+    prefix = wrapper(tensors)
+    save_file({name.removeprefix(prefix): array for name, array in tensors.items()}, target / WEIGHTS, {"format": "pt"})
+
+
+def main(arguments: list[str]) -> int:
+    """Converts the weights of the first folder into the second. Prints an error in one line. Returns 2 for bad input
+    and 1 for any other error."""
+    try:
+        source, target = map(Path, arguments)
+        convert(source, target)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:  # each library has its own for a broken file
+        print((str(error).strip() or type(error).__name__).splitlines()[0], file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.exit(main(sys.argv[1:]))

@@ -193,3 +193,23 @@ def assert_encoder(weights: Weights, model_type: str) -> None:
     """Fails unless the weights of the encoder are those of `encoder`."""
     for name, array in encoder(model_type, f"{model_type}.").items():
         np.testing.assert_array_equal(weights[name], array)
+
+
+FIXTURES = Path(__file__).parent / "fixtures" / "checkpoints"
+"""Small classifiers in every format, `FIXTURES / kind / format`; tests/fixtures/make.py has written them."""
+
+
+def tensors_of(folder: Path) -> Weights:
+    """All tensors of a folder's model.safetensors."""
+    tensors: Weights = load_file(folder / "model.safetensors")
+    return tensors
+
+
+def assert_same_tensors(found: Weights, kind: str, lacks: str = " ") -> None:
+    """Fails unless these are the tensors of the fixture of this kind, bit for bit, less those whose names begin with
+    `lacks`, and beside them only tensors that are ignored."""
+    wanted = tensors_of(FIXTURES / kind / "safetensors")
+    assert {name for name in found if not name.startswith("cls.")} == {n for n in wanted if not n.startswith(lacks)}
+    for name in wanted.keys() & found.keys():
+        np.testing.assert_array_equal(found[name], wanted[name], name)
+        assert found[name].dtype == wanted[name].dtype

@@ -336,7 +336,6 @@ def test_a_file_cut_anywhere_is_refused(whole_file: Path, tmp_path: Path, data: 
 @pytest.mark.parametrize(
     "content",
     [
-        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 90868376\n",
         struct.pack("<Q", 4) + b"nope",
         struct.pack("<Q", 2) + b"[]",
         struct.pack("<Q", 10) + b'{"a": "b"}',

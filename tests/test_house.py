@@ -16,12 +16,10 @@ STOREYS = ("recorder", "shared", "backends", "benchmarks")
 """Packages, from the ground up."""
 FRAMEWORKS = {module for backend in BACKENDS.values() for module in backend.modules} | {"optax", "tf_keras", "onnx"}
 OUTSIDE = {
-    "backends/convert.py": {"torch"},
     "recorder/concord_torch.py": {"torch"},
     "recorder/concord_keras.py": {"keras"},
 }
-"""Modules outside the rooms that import a framework: only torch reads a pytorch_model.bin, and the recorder's watchers
-belong to a framework each."""
+"""Modules outside the rooms that import a framework: the recorder's watchers belong to a framework each."""
 
 
 def modules(storey: str) -> list[Path]:

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from tokenizers.implementations import BertWordPieceTokenizer
 
-from benchmarks.workers.environments import find_python, torch_converter
+from benchmarks.workers.conversion import converter
+from benchmarks.workers.environments import find_python
 from shared.checkpoint import sources as models
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import Convert, resolve_model
@@ -58,12 +59,67 @@ def test_a_relative_folder_is_found_and_comes_back_absolute(
     assert not hub.asked
 
 
-@pytest.mark.parametrize("name", ["bert", "./models/bert", "/no/such/folder", "~/no-such-folder", "a/b/c", "", "minlm"])
+@pytest.mark.parametrize("name", ["bert", "", "minlm", "bert-base-uncassed"])
 def test_an_unknown_name_is_refused_with_the_accepted_forms(name: str, hub: Hub) -> None:
     with pytest.raises(InputError) as refusal:
         resolve_model(name)
     assert str(refusal.value).startswith(f"unknown model {name!r}; pass a folder, a hub id")
     assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    "name", ["./models/bert", "/no/such/folder", "~/no-such-folder", "a/b/c", "a/", "../bert", "runs\\bert"]
+)
+def test_a_path_that_is_not_here_is_a_missing_folder(name: str, hub: Hub) -> None:
+    with pytest.raises(InputError) as refusal:
+        resolve_model(name)
+    assert str(refusal.value).startswith(f"there is no folder {name}; pass a folder, a hub id")
+    assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("save-cola/checkpoint-50", "save-cola/checkpoint-500"), ("save-colla", "save-cola")]
+)
+def test_a_mistyped_folder_is_told_with_its_neighbour(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str, near: str
+) -> None:
+    write_checkpoint(tmp_path / "save-cola" / "checkpoint-500", BERT)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"there is no folder {name}|{name} is no folder here") as refusal:
+        resolve_model(name)
+    assert str(refusal.value).endswith(f"; did you mean {near}?")
+
+
+@pytest.mark.parametrize("name", ["model/model.safetensors", "model/bert_model.ckpt"])
+def test_a_file_is_told_with_its_folder(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (write_checkpoint(tmp_path / "model", BERT) / "bert_model.ckpt.index").write_text("")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"^{name} is a file; pass the folder that holds it, model$"):
+        resolve_model(name)
+    assert not hub.asked
+
+
+def test_a_folder_of_models_is_told_with_one_of_them(tmp_path: Path, cache: Path) -> None:
+    write_checkpoint(tmp_path / "runs" / "checkpoint-500", BERT)
+    with pytest.raises(InputError, match=r"runs holds no model itself, but folders of models; .*runs/checkpoint-500$"):
+        resolve_model(str(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("adapter_model.safetensors", "an adapter without its model"),
+        ("model.onnx", "an ONNX graph"),
+        ("saved_model.pb", "a TensorFlow SavedModel"),
+        ("q4.gguf", r"weights for llama\.cpp"),
+        ("rust_model.ot", "rust-bert's weights"),
+    ],
+)
+def test_weights_that_are_not_read_are_named(tmp_path: Path, cache: Path, file: str, told: str) -> None:
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    (folder / "model.safetensors").rename(folder / file)
+    with pytest.raises(InputError, match=rf"m has no model\.safetensors; its {file} is {told}"):
+        resolve_model(str(folder))
 
 
 # --- the hub
@@ -154,6 +210,56 @@ def test_the_hubs_pytorch_model_bin_is_the_second_choice(hub: Hub) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("bert-base-uncased", "google-bert/bert-base-uncased"),
+        ("distilbert-base-uncased", "distilbert/distilbert-base-uncased"),
+    ],
+)
+def test_a_short_name_of_the_hub_has_its_owner_put_before_it(hub: Hub, short: str, full: str) -> None:
+    hub.publish(full, *PUBLISHED[full])
+    assert resolve_model(short) == resolve_model(full)
+    assert hub.asked == [full, full]
+
+
+def test_a_copy_under_a_short_name_serves_without_a_hub(hub: Hub) -> None:
+    hub.reachable = False
+    folder = write_checkpoint(hub.folder / "snapshots" / "bert-base-uncased", BERT)
+    assert resolve_model("bert-base-uncased") == resolve_model("google-bert/bert-base-uncased") == folder
+
+
+@pytest.mark.parametrize(
+    ("published", "fetched"),
+    [
+        (["tf_model.h5", "flax_model.msgpack"], ["tf_model.h5"]),
+        (["flax_model.msgpack"], ["flax_model.msgpack"]),
+        (
+            ["pytorch_model.bin.index.json", "pytorch_model-00001-of-00001.bin", "tf_model.h5"],
+            ["pytorch_model-00001-of-00001.bin", "pytorch_model.bin.index.json"],
+        ),
+        (
+            [
+                "bert_config.json",
+                "bert_model.ckpt.data-00000-of-00001",
+                "bert_model.ckpt.index",
+                "bert_model.ckpt.meta",
+            ],
+            ["bert_config.json", "bert_model.ckpt.data-00000-of-00001", "bert_model.ckpt.index"],
+        ),
+    ],
+)
+def test_one_format_is_fetched_if_there_are_no_safetensors(hub: Hub, published: list[str], fetched: list[str]) -> None:
+    repository = write_checkpoint(hub.folder / "hub" / "some" / "bert", BERT)
+    (repository / "model.safetensors").unlink()
+    for name in published:
+        (repository / name).write_text('{"weight_map": {"x": "pytorch_model-00001-of-00001.bin"}}')
+    with pytest.raises(InputError, match="some/bert has only "):
+        resolve_model("some/bert")
+    snapshot = hub.folder / "snapshots" / "some" / "bert"
+    assert sorted(file.name for file in snapshot.iterdir()) == sorted(["config.json", "vocab.txt", *fetched])
+
+
 def test_without_a_hub_one_line_says_what_to_pass(hub: Hub) -> None:
     hub.reachable = False
     with pytest.raises(InputError) as refusal:
@@ -191,7 +297,7 @@ torch.save(tensors, sys.argv[2])
 
 @pytest.fixture
 def convert() -> Convert:
-    return torch_converter({})
+    return converter({})
 
 
 def write_old_checkpoint(folder: Path) -> Path:
@@ -236,7 +342,7 @@ def test_a_corrupted_pytorch_model_bin_is_refused(tmp_path: Path, cache: Path, c
     folder = write_checkpoint(tmp_path / "m", BERT)
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(
-        InputError, match=r"pytorch_model\.bin could not be converted \(.+\); fetch it again"
+        InputError, match=r"pytorch_model\.bin cannot be read as tensors alone \(.+\), .*; fetch it again"
     ) as refusal:
         resolve_model(str(folder), convert)
     assert "\n" not in str(refusal.value)

@@ -8,12 +8,8 @@ from functools import cache
 from pathlib import Path
 
 from backends import BACKENDS, check_compile, check_precision
-from benchmarks.workers.environments import (
-    Environment,
-    find_environments,
-    find_python,
-    torch_converter,
-)
+from benchmarks.workers.conversion import converter
+from benchmarks.workers.environments import Environment, find_environments, find_python
 from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
@@ -175,7 +171,7 @@ def plan_questions(request: Request) -> list[Question]:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:
         find_python(backend, request.pythons)
-    checkpoints = {name: resolve_model(name, torch_converter(request.pythons)) for name in request.models}
+    checkpoints = {name: resolve_model(name, converter(request.pythons)) for name in request.models}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
 
     @cache

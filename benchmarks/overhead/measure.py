@@ -10,6 +10,7 @@ from backends.bare import check_bare
 from benchmarks.overhead.report import overhead_page, round_line, rounds_frame
 from benchmarks.overhead.rounds import RECIPE, Round, SameWork, measure_round, run_bare, write_work
 from benchmarks.reporting.page import write_csv
+from benchmarks.workers.conversion import converter
 from benchmarks.workers.environments import find_environment
 from benchmarks.workers.machine import choose_threads, describe_machine
 from benchmarks.workers.progress import terminal
@@ -25,7 +26,7 @@ def measure_overhead(backends: list[str], model: str, steps: int, rounds: int, t
         BACKENDS[backend].module("bare")  # refuses a backend without a bare script
     threads = choose_threads(threads)
     pythons = {backend: find_environment(backend, {}).python for backend in backends}
-    checkpoint = resolve_model(model)
+    checkpoint = resolve_model(model, converter({}))
     architecture = read_architecture(checkpoint, RECIPE, num_labels=2)
     check_weights(checkpoint, architecture)
     check_bare(checkpoint, architecture)

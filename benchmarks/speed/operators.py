@@ -13,7 +13,8 @@ from msgspec import structs
 from backends import BACKENDS, check_precision
 from backends.operators import Profile
 from benchmarks.reporting.page import Table, write_csv
-from benchmarks.workers.environments import find_environments, torch_converter
+from benchmarks.workers.conversion import converter
+from benchmarks.workers.environments import find_environments
 from benchmarks.workers.launcher import run_script
 from benchmarks.workers.machine import choose_threads
 from benchmarks.workers.progress import terminal
@@ -53,7 +54,7 @@ def profile_step(
         check_precision(backend, "cpu", step.precision)
     threads = choose_threads(threads)
     environments = find_environments(backends, pythons)
-    checkpoint = resolve_model(model, torch_converter(pythons))
+    checkpoint = resolve_model(model, converter(pythons))
     read_architecture(checkpoint, Recipe(max_len=step.width, batch_size=step.batch_size), 2)
     console, found, code = terminal(), [], 0
     for backend in backends:

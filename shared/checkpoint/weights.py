@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 
 from shared.architecture import Architecture, Weights
+from shared.checkpoint.formats import check_content, shards
 from shared.checkpoint.tokenizer import ADDED_TOKENS, tokenizer_files, tokens_version
 from shared.errors import InputError
-from shared.files import hash_files, read_json
+from shared.files import hash_files
 from shared.recipe import Recipe
 
 WEIGHTS = "model.safetensors"
 SHARD_INDEX = "model.safetensors.index.json"
-TORCH_WEIGHTS = "pytorch_model.bin"
 
 ENCODER = {"bert": ("embeddings.", "encoder.", "pooler."), "distilbert": ("embeddings.", "transformer.")}
 """Parts of each encoder, as stored names begin after the model's own prefix (`bert.`) is taken off. A stored tensor of
@@ -139,20 +139,22 @@ def checkpoint_hash(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Lists the safetensors files of the folder's weights. Raises InputError naming one that is missing."""
+    """Lists the safetensors files of the folder's weights. Raises InputError naming one that is missing, is empty or
+    lies outside the folder."""
     if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
-    index = folder / SHARD_INDEX
-    if not index.is_file():
+        files = [folder / WEIGHTS]
+    elif (folder / SHARD_INDEX).is_file():
+        files = shards(folder / SHARD_INDEX)
+    else:
         raise InputError(f"{folder} has no {WEIGHTS}; add the checkpoint's weights")
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise InputError(f"{index} names no shards; restore the checkpoint's file")
-    shards = [folder / str(name) for name in sorted(set(weight_map.values()))]
-    for shard in shards:
-        if not shard.is_file():
-            raise InputError(f"{shard}, named in {index.name}, is missing; add it")
-    return shards
+    for file in files:
+        check_content(file)
+    return files
+
+
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Reads the shape of every stored tensor, by its name. Raises InputError if a file is missing or broken."""
+    return {tensor.name: tensor.shape for file in weight_files(folder) for tensor in _read_header(file)}
 
 
 def _locate(folder: Path, architecture: Architecture, head: bool, may_draw_pooler: bool = False) -> dict[str, _Tensor]:

@@ -1,0 +1,39 @@
+"""Converts checkpoints of other formats, each in the environment that can read it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from backends import convert as in_this_process
+from benchmarks.workers.environments import CHECKOUT, find_environment, worker_variables
+from shared.checkpoint.converted import Convert
+from shared.checkpoint.formats import find_format
+from shared.errors import InputError
+
+
+def converter(pythons: dict[str, Path]) -> Convert:
+    """A function for `resolve_model` that converts a folder's weights in the interpreter of their format."""
+
+    def convert(source: Path, target: Path) -> None:
+        format = find_format(source)
+        if format is None or format.environment is None:
+            in_this_process.convert(source, target)
+            return
+        found = format.found(file.name for file in source.iterdir())
+        try:
+            python = find_environment(format.environment, pythons).python
+        except InputError as error:
+            raise InputError(
+                f"{source} has only {found}, {format.title}, which is converted in {format.environment}'s environment; "
+                f"{error}"
+            ) from None
+        command = [str(python), "-m", "backends.convert", str(source), str(target)]
+        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
+        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
+        if run.returncode == 2:
+            raise InputError(reason)
+        if run.returncode:
+            raise InputError(f"{source / str(found)} could not be converted ({reason}); fetch it again")
+
+    return convert
