@@ -27,11 +27,11 @@ def mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """F1 of label 1, for tasks of two labels (GLUE's metric for MRPC). 0 if label 1 neither occurs nor is predicted.
-    Raises ValueError if there are labels besides 0 and 1."""
+    """F1 of label 1, for tasks of two labels (GLUE's metric for MRPC). 0 if label 1 neither occurs nor is predicted. A
+    head may have spare labels: to predict one is to miss label 1, if it is the row's."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(labels, predictions, pos_label=1, average="binary", zero_division=0.0))
+    return float(f1_score(labels == 1, predictions == 1, zero_division=0.0))
 
 
 def macro_f1(labels: np.ndarray, predictions: np.ndarray) -> float:

@@ -59,9 +59,13 @@ def test_f1_of_two_labels_is_that_of_label_one(columns: tuple[np.ndarray, np.nda
     assert METRICS["f1"](labels, predictions) == pytest.approx(expected)
 
 
-def test_f1_refuses_a_third_label() -> None:
-    with pytest.raises(ValueError, match="binary"):
-        METRICS["f1"](np.array([0, 1, 2]), np.array([0, 1, 1]))
+@given(TWO_COLUMNS)
+def test_f1_counts_a_spare_label_as_a_miss(columns: tuple[np.ndarray, np.ndarray]) -> None:
+    """A head may have more labels than its task."""
+    labels, predictions = columns
+    spare = np.where(predictions == 0, 2, predictions)
+    assert METRICS["f1"](labels, spare) == METRICS["f1"](labels, predictions)
+    assert METRICS["f1"](np.array([0, 1, 1, 0]), np.array([2, 1, 2, 1])) == pytest.approx(0.5)
 
 
 def test_macro_f1_weighs_each_label_the_same() -> None:
