@@ -9,12 +9,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 import benchmarks.cells.plan
 import shared.encoding
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.environments import Environment
+from shared.checkpoint.config import read_architecture
+from shared.checkpoint.saved import write_folder
+from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.start import Head, Start
+from shared.checkpoint.weights import first_weights
 from shared.encoding import read_encoded
 from shared.recipe import Recipe
 from shared.splits import CHOOSING, choose_splits, choosing
@@ -66,7 +72,10 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plan(
-    recipes: list[Recipe], limit: int | None = None, models: tuple[str, ...] = ("random:bert-tiny",)
+    recipes: list[Recipe],
+    limit: int | None = None,
+    models: tuple[str, ...] = ("random:bert-tiny",),
+    head: Head = "new",
 ) -> list[Cell]:
     return plan_cells(
         Request(
@@ -79,6 +88,7 @@ def plan(
             limit=limit,
             data_dir=None,
             pythons=dict.fromkeys(BACKENDS, Path(sys.executable)),
+            head=head,
         )
     )
 
@@ -108,6 +118,27 @@ def test_a_later_command_encodes_nothing() -> None:
     again = plan([Recipe(max_len=9, seed=2)])
     assert [cell.question.data for cell in again] == [cell.question.data for cell in first]
     assert counted["splits encoded"] == counted["tokenizers made"] == 0
+
+
+def test_an_ordinary_checkpoint_is_asked_for_as_before() -> None:
+    """Neither its head nor its tokens are part of the question, so that the cell keeps its id."""
+    known = {"kind", "backend", "revision", "versions", "task", "data", "checkpoint", "recipe", "device", "threads"}
+    for cell in plan([Recipe(max_len=8)]):
+        assert set(msgspec.to_builtins(cell.asked)) == known
+        assert cell.question.start == Start(head="new", pooler="stored")
+
+
+def test_a_head_that_is_kept_and_other_tokens_are_asked_for(tmp_path: Path) -> None:
+    source, recipe = resolve_model("random:bert-tiny"), Recipe(max_len=8)
+    architecture, folder = read_architecture(source, recipe, 2), tmp_path / "saved"
+    write_folder(folder, first_weights(source, architecture, recipe), architecture, source, "toy", ("yes", "no"), 8)
+    (plain, *_) = plan([recipe], models=(str(folder),))
+    (kept, *_) = plan([recipe], models=(str(folder),), head="auto")
+    (folder / "added_tokens.json").write_text('{"[E1]": 1632}')
+    (both, *_) = plan([recipe], models=(str(folder),), head="keep")
+    assert [(c.asked.head, c.asked.tokens) for c in (plain, kept, both)] == [("new", 1), ("kept", 1), ("kept", 2)]
+    assert len({plain.id, kept.id, both.id}) == 3
+    assert [c.job(None).head for c in (plain, kept, both)] == [(), (1, 0), (1, 0)]
 
 
 def test_another_length_or_other_rows_are_encoded_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from shared.records import Asked, cell_id
 from shared.tasks import get_task
 from tests.checkpoint_kinds import LOSS_WEIGHTS, wrapped
 from tests.checkpoints import BERT, DISTILBERT, RECIPE, encoder, write_checkpoint
+from tests.data import DATA
 from tests.factories import asked
 
 LABELS = ("negative", "positive")
@@ -249,6 +251,33 @@ def test_one_label_of_a_single_choice_is_refused(tmp_path: Path) -> None:
     config = {"id2label": {"0": "LABEL_0"}, "problem_type": "single_label_classification"}
     with pytest.raises(InputError, match="with one label; correct one of the two"):
         read_saved(write_checkpoint(tmp_path / "ck", BERT | CLASSIFIER | config))
+
+
+# --- folders that users reported
+
+CASES = DATA.parent / "cases"
+needs_cases = pytest.mark.skipif(
+    not CASES.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1", reason=f"{CASES} is no folder"
+)
+
+
+@needs_cases
+@pytest.mark.parametrize(
+    ("case", "labels", "remark"),
+    [
+        ("head-discarded", get_task("cola").labels, "the stored head is kept: its labels fit the task's by name"),
+        ("no-pooler", LABELS, "a pooler is drawn, as none is stored"),
+        ("class-weights", ("bad", "good"), "stored weights outside the network are ignored: loss_fct.weight"),
+        ("num-labels-config", ("a", "b", "c"), "the stored head is kept: its labels fit the task's by number"),
+        ("one-logit", LABELS, "a new head is drawn: the stored head has 1 labels, and 2 are wanted"),
+    ],
+)
+def test_a_case_starts_as_it_says(case: str, labels: tuple[str, ...], remark: str) -> None:
+    folder = CASES / case / "ck"
+    architecture = read_architecture(folder, RECIPE, len(labels))
+    start = choose_start(folder, architecture, labels, "auto")
+    assert remark in start.remarks()
+    assert set(first_weights(folder, architecture, RECIPE, start.rows)) == set(architecture.shapes())
 
 
 # --- ids of cells

@@ -165,6 +165,7 @@ KINDS: dict[str, Kind] = {
     "whole, with a decoder": Kind(WHOLE | {"added_tokens_decoder": {str(SIZE): plain("[E1]")}}, whole=True),
     "whole, with types": Kind(WHOLE | {"model_input_names": ["input_ids", "token_type_ids"]}, whole=True),
     "whole, of a later version": Kind({"tokenizer_class": "TokenizersBackend", **MAP}, whole=True),
+    "whole, by the slow class": Kind({"tokenizer_class": "PreTrainedTokenizer"}, whole=True),
     "whole, BPE": Kind(WHOLE, whole=True, change=_bpe),
 }
 """Folders that transformers opens and this project opens too, with the same ids."""

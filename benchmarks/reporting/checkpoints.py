@@ -96,9 +96,7 @@ def _tokenizers() -> Iterator[Taken]:
         yield Taken("tokenizer", f"`tokenizer_class` {_code(names)}, `Fast` or not", use)
     yield Taken("tokenizer", "any other `tokenizer_class`", "refused")
     yield Taken("tokenizer", "`vocab.txt`, or `tokenizer.json` over it", "read")
-    yield Taken(
-        "tokenizer", f"`{ADDED_TOKENS}`, `special_tokens_map.json`", "read, unless there is `added_tokens_decoder`"
-    )
+    yield Taken("tokenizer", f"`{ADDED_TOKENS}`, `special_tokens_map.json`", "read without `added_tokens_decoder`")
     fields = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "split_special_tokens")
     yield Taken("tokenizer", _code((*NORMALIZER, *NAMED, *fields, "model_input_names")), "honoured")
     yield Taken("tokenizer", _code(WITHOUT_EFFECT), "without effect, as in transformers 5")

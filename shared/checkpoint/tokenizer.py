@@ -6,7 +6,6 @@ transformers' BertTokenizer, or its PreTrainedTokenizerFast, builds of that.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from typing import Any, Literal
 from shared.checkpoint.former_tokenizer import former_tokenizer
 from shared.checkpoint.tokenizer_settings import NORMALIZER, TokenizerSettings, read_settings, text_of
 from shared.errors import InputError
-from shared.files import hash_files
+from shared.files import hash_files, read_json
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
 """Files of a checkpoint folder that belong to its tokenizer, but for ADDED_TOKENS."""
@@ -135,7 +134,7 @@ def gives_types(folder: Path) -> bool:
 def is_bert(folder: Path) -> bool:
     """Whether the folder's network has token types."""
     file = folder / "config.json"
-    return not file.is_file() or json.loads(file.read_text(encoding="utf-8")).get("model_type") == "bert"
+    return not file.is_file() or read_json(file).get("model_type") == "bert"
 
 
 def tokens_version(folder: Path, pairs: bool) -> Literal[1, 2]:
@@ -154,13 +153,18 @@ def _version(folder: Path, pairs: bool, digest: str) -> Literal[1, 2]:
 
 
 def _behaviour(tokenizer: Any) -> list[Any]:
-    """All that the ids of a text depend on."""
+    """All that the ids of a text depend on, but for the vocabulary's own file."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    content = json.loads(tokenizer.to_str())
-    if content["pre_tokenizer"] == {"type": "BertPreTokenizer"}:  # it drops all space, beside added tokens too
-        for token in content["added_tokens"]:
-            token |= {"lstrip": False, "rstrip": False}
-    parts = [content[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")]
-    framed = tokenizer.encode("", "")
-    return [*parts, framed.ids, framed.type_ids, tokenizer.encode_special_tokens]
+    model, framed = tokenizer.model, tokenizer.encode("", "")
+    word_pieces = [getattr(model, name, None) for name in ("unk_token", "continuing_subword_prefix", WORD)]
+    steps = [repr(step) for step in (tokenizer.normalizer, tokenizer.pre_tokenizer)]
+    # Space around an added token means nothing if all space is dropped.
+    around = [] if steps[1] == "BertPreTokenizer()" else ["lstrip", "rstrip"]
+    flags = ["content", "single_word", "normalized", "special", *around]
+    added = {id: [getattr(token, flag) for flag in flags] for id, token in tokenizer.get_added_tokens_decoder().items()}
+    return [*word_pieces, *steps, added, framed.ids, framed.type_ids, tokenizer.encode_special_tokens]
+
+
+WORD = "max_input_chars_per_word"
+"""The longest word that WordPiece splits."""

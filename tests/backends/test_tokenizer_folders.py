@@ -6,11 +6,14 @@ it there are few of both.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from shared.checkpoint.tokenizer import read_tokenizer
 from shared.encoding import read_encoded, write_encoded
 from shared.tasks import TASK_MODULES, Rows, get_task
 from tests.data import DATA, needs_data
@@ -33,6 +36,19 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         if "distilbert" not in (folder / "config.json").read_text():
             types = expected.get("token_type_ids", [[0] * len(row) for row in expected["input_ids"]])
             assert data.types.tolist() == [t for row in types for t in row]
+
+    def parts(tokenizer: Any) -> list[Any]:
+        """All that the ids of any text follow from."""
+        content = json.loads(tokenizer.to_str())
+        framed = tokenizer.encode("", "")
+        steps = [content[name] for name in ("added_tokens", "normalizer", "pre_tokenizer", "model")]
+        return [*steps, framed.ids, tokenizer.encode_special_tokens]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_tokenizer_is_transformers_own(kind: str, minilm: Path, tmp_path: Path) -> None:
+        """Part by part, so that the ids of every text are the same."""
+        folder = KINDS[kind].write(minilm, tmp_path / "ck")
+        assert parts(read_tokenizer(folder)) == parts(AutoTokenizer.from_pretrained(folder).backend_tokenizer)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_generated_strings_have_transformers_ids(kind: str, minilm: Path, tmp_path: Path) -> None:
