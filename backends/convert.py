@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     except Exception as error:  # each library has its own for a broken file
-        print((str(error).strip() or type(error).__name__).splitlines()[0], file=sys.stderr)
+        print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
         return 1
     return 0
 

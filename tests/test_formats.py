@@ -243,6 +243,7 @@ def test_a_bad_msgpack_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "half a file": (lambda content: content[: len(content) // 2], "is no msgpack of Flax (Input data was truncated)"),
     "more behind it": (lambda content: content + b"x", "is no msgpack of Flax (MessagePack data is malformed"),
+    "a key that is no text": (lambda content: b"\x81\xa1\xff\x01", "is no msgpack of Flax ('utf-8' codec"),
     "a web page": (lambda content: b"<!doctype html>", "is no msgpack of Flax"),
     "empty": (lambda content: b"", "is empty; fetch it again"),
     "a bottomless map": (lambda content: b"\x81\xa1a" * 100_000, "is no msgpack of Flax"),

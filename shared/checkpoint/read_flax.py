@@ -30,7 +30,7 @@ def read(files: list[Path]) -> Iterator[tuple[str, np.ndarray]]:
     for file in files:
         try:
             content = msgspec.msgpack.decode(file.read_bytes())
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise InputError(f"{file} is no msgpack of Flax ({error}); fetch it again") from None
         if isinstance(content, dict) and "params" in content:
             content = content["params"]
