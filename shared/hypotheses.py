@@ -197,6 +197,13 @@ HYPOTHESES = (
         "clipping",
         group="norm",
     ),
+    Hypothesis(
+        "norm-repeats-tokens",
+        "gradients of repeated words and token types are squared apart in the norm",
+        "norm",
+        "clipping",
+        group="norm",
+    ),
     Hypothesis("norm-after", "the norm is that after clipping", "norm", "clipping", group="norm"),
     Hypothesis("norm-no-words", "the norm leaves out the word embeddings", "norm", "clipping", group="norm"),
     Hypothesis("norm-largest", "the norm is the largest entry", "norm", "clipping", group="norm"),
@@ -263,9 +270,17 @@ HYPOTHESES = (
     Hypothesis("moments-reset", "moments start at zero at each step", "last step", "optimizer", group="moments"),
     Hypothesis(
         "repeats-squared",
-        "gradients of repeated rows are squared apart in the second moment",
+        "gradients of repeated rows of all embeddings are squared apart in the second moment",
         "first step",
         "optimizer",
+        group="repeats",
+    ),
+    Hypothesis(
+        "repeats-squared-tokens",
+        "gradients of repeated words and token types are squared apart in the second moment",
+        "first step",
+        "optimizer",
+        group="repeats",
     ),
     # The loop.
     Hypothesis("rate-late", "the rate is that of the step before", "first step", "loop", group="rate"),

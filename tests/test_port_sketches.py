@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.port.pack import LARGE, generated, make_pack
 from benchmarks.port.reference import Reference
+from benchmarks.port.whole import one_of_each_kind
 from benchmarks.workers.environments import find_python
 from recorder.concord_recorder import BLOCKS, SKETCH, sketch
 from shared.pack import Arrays, Pack, write_part
@@ -40,6 +41,12 @@ def sound(pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def states(recording: Path) -> dict[str, str]:
     found = json.loads((recording / "check.json").read_text())
     return {rung["rung"]: rung["state"] for rung in found["rungs"]}
+
+
+def told(recording: Path) -> list[list[list[str]]]:
+    """Ids of each cause."""
+    found = json.loads((recording / "check.json").read_text())
+    return [cause["ids"] for cause in found["diagnosis"]["causes"]]
 
 
 def test_a_sketch_keeps_what_a_comparison_needs() -> None:
@@ -128,11 +135,13 @@ def test_a_second_pass_tells_the_optimizers_mistake(
     found = states(recording)
     assert next(rung for rung, state in found.items() if state == "wrong") == "first step, steep"
     assert found["first step"] == "holds"
-    (whole,) = json.loads((recording / "recording.json").read_text())["whole"]
+    assert told(recording) == [[["decay-all"]]]
+    whole = json.loads((recording / "recording.json").read_text())["whole"]
+    assert set(one_of_each_kind(pack.wanted.parts["parameters"])) <= set(whole)
     with np.load(recording / "steep" / "1" / "parameters.npz") as file:
         kept = [name for name in file.files if not name.startswith(SKETCH)]
-        assert len(file.files) == len(pack.weights) + 1
-    assert kept == [whole.removeprefix("bert.")]
+        assert len(file.files) == len(pack.weights) + len(whole)
+    assert sorted(kept) == sorted(name.removeprefix("bert.") for name in whole)
 
 
 def test_a_cut_parameter_cannot_be_sketched(pack: Pack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

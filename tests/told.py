@@ -341,6 +341,20 @@ KERAS: dict[str, dict[str, str]] = {
     "eps-before": {"(tf.sqrt(v[n] / (1 - s.beta2**t)) + s.eps)": "((tf.sqrt(v[n]) + s.eps) / (1 - s.beta2**t) ** 0.5)"},
     "decay-none": {"s.decay * (n in s.decayed)": "0.0"},
     "rate-scaled": {"step.learning_rate *": "2 * step.learning_rate *"},
+    "repeats-squared": {
+        "            gradients = {n:": "            slices = tape.gradient(loss, p)\n            gradients = {n:",
+        "tape.gradient(loss, p).items()": "slices.items()",
+        "(1 - s.beta2) * g**2": "(1 - s.beta2) * squared(g, slices[n], tf.minimum(1.0, s.clip / (norm + 1e-6)))",
+        "pack, record = Pack(), Recorder()": """\
+def squared(g, s, by):
+    if not isinstance(s, tf.IndexedSlices):
+        return g**2
+    apart = tf.convert_to_tensor(tf.IndexedSlices((by * s.values) ** 2, s.indices, s.dense_shape))
+    return tf.where(g == 0, 0.0, apart)
+
+
+pack, record = Pack(), Recorder()""",
+    },
 }
 """Changes of ports/keras_plain/train.py."""
 
@@ -352,7 +366,5 @@ OTHERS = [
 
 LACKING = {
     "clip-always": "the default pack clips at every step, so that it moves nothing",
-    "norm-repeats-words": "no port has gradients by row for words alone",
-    "repeats-squared": "no port keeps gradients by row in its second moment",
 }
-"""Rows of the table that no port has planted, and why."""
+"""Rows of the table that no port has, planted or as it comes (benchmarks/port/gallery.py), and why."""

@@ -86,7 +86,7 @@ class Changed:
         self.network.find_places(self.pack.batch(run.steps[0]))
         self._write(run, "0", "parameters", self.network.weights())
         moments = {name: Moments(rule) for name in self.network.parameters}
-        apart = rule.apart or "apart" in clipping.norm
+        apart = rule.apart != "none" or "apart" in clipping.norm
         for number, step in enumerate(run.steps):
             forward, loss, gradients = self.replaying.step(run, number, self.adopted, apart)
             write_forward(self.pack, self.out, run, step, forward, loss)
@@ -110,7 +110,8 @@ class Changed:
         after: Weights = {}
         for name, weight in self.network.weights().items():
             decay = rule.decay if rule.decayed(name) else 0.0
-            stepped = moments[name].step(weight, clipped[name], decay, apart.get(name))
+            squares = apart.get(name) if rule.takes_apart(name) else None
+            stepped = moments[name].step(weight, clipped[name], decay, squares)
             assert stepped is not None
             after[name] = stepped
         self.network.load(after)

@@ -22,6 +22,7 @@ from shared.reference import Adopted, Explain, Explained, Limit, Reason
 from shared.rules.gradients import Gradients
 from shared.rules.loss import CHANGES as LOSS
 from shared.search import Explanation, Search, Term, Terms, Trial
+from shared.sketches import sketches_of, unsketched
 
 FORWARD = ("embeddings", "layers", "pooled", "logits")
 STEPS = 3
@@ -321,10 +322,16 @@ class GradientTries:
                 return None
             given = [*self.replaying.adopted, *(Adopted(term) for term in through)]
             _, _, gradients = self.replaying.step(self.run, number, given)
-            self.right[through, number] = gradients
+            self.right[through, number] = self._sketched(gradients, number)
         with self.replaying.mistaken([Adopted(term) for term in terms if term not in through]) as rules:
             made: Gradients = rules.gradients
         return made(self.right[through, number], self.replaying.kept(self.run, number))
+
+    def _sketched(self, gradients: Arrays, number: int) -> Arrays:
+        """Sketches if the pack wants them: what is made of gradients scales them, and a sketch with them."""
+        if not self.replaying.pack.wanted.sketches:
+            return gradients
+        return sketches_of(gradients, unsketched(self.mine[self.run.steps[number].name]))
 
 
 def largest(array: np.ndarray) -> float:

@@ -205,4 +205,5 @@ def _apart(network: Classifier, words: torch.Tensor, batch: Arrays) -> Arrays:
         if table and parameter.shape[1] == squares.shape[2]:
             found[f"apart/{name}"] = np.zeros(tuple(parameter.shape))
             np.add.at(found[f"apart/{name}"], ids[table].ravel(), squares.reshape(-1, squares.shape[2]))
+            found[f"apart/{name}"][~parameter.grad.numpy().any(1)] = 0.0  # the pad token's row, if it is not trained
     return found

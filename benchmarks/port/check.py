@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,7 +110,7 @@ class Check:
         """Every rung, from the ground up. Those that go through a network that is wrong follow from that."""
         found = self.by_themselves()
         if all(one.state in ("holds", "not seen") for one in found if one.rung in FORWARD):
-            return found
+            return parting(found)
         return [
             structs.replace(one, state="follows") if one.rung in THROUGH and one.state in ("wrong", "parts") else one
             for one in found
@@ -218,6 +218,24 @@ def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
     if from_pack.holds:
         return "holds"
     return "parts" if by_itself is None else "follows"
+
+
+def parting(found: list[RungFound], explained: Collection[str] = ()) -> list[RungFound]:
+    """The rungs; those that go through a network of which nothing was seen, and are not explained, may be wrong because
+    of it."""
+    below = (one for one in found if one.rung in FORWARD or (one.rung == "losses" and one.state == "holds"))
+    if any(one.from_pack is not None for one in below):
+        return found
+    return [
+        structs.replace(one, state="parts")
+        if one.rung in THROUGH and one.state == "wrong" and _fails(one.from_pack) and one.rung not in explained
+        else one
+        for one in found
+    ]
+
+
+def _fails(finding: Finding | None) -> bool:
+    return finding is not None and not finding.holds
 
 
 def _missing(required: tuple[str, ...], rungs: list[RungFound]) -> list[str]:

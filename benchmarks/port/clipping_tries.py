@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
 from benchmarks.port.own_values import OwnValues
 from shared.fitting import fit_linear
 from shared.hypotheses import Hypothesis
-from shared.pack import VALUE, Arrays, PackRun
+from shared.pack import VALUE, Arrays, Pack, PackRun
 from shared.rules.clipping import CHANGES, Clipping, Sizes
 from shared.search import Term, Terms, Trial
+from shared.sketches import BLOCKS, SKETCH
 
 SAMPLE = 1024
 """Entries of each array that are looked at: clipping scales an array, or treats its entries alike."""
@@ -22,7 +24,8 @@ TINY = 1e-300
 
 @dataclass(frozen=True)
 class Clipped:
-    """Gradients of one step before and after clipping: some entries of each array, and sizes of the whole."""
+    """Gradients of one step before and after clipping: some entries of each array or its sketch, which clipping scales
+    alike, and sizes of the whole."""
 
     sizes: Sizes
     norm: float | None
@@ -55,10 +58,12 @@ class ClippingTries:
         for name, steps in self.steps.items():
             run = self.own.values.pack.run(name)
             rule, usual = self._rule(run, terms), self._rule(run, ())
-            if "apart" in rule.norm and steps and not steps[0].sizes.apart:
+            if steps and not (_known_apart(rule, steps[0]) and _known_by_entry(rule, steps[0])):
                 return None
             shares[name], moved[name] = {}, 0.0
             for step in steps:
+                if not _known_apart(rule, step):  # the parameters before it are sketches
+                    continue
                 for key, limit, mine, ours, base in self._compared(run, step, rule, usual):
                     share = float(np.abs(mine - ours).max(initial=0.0)) / limit
                     shares[name][key] = max(shares[name].get(key, 0.0), share)
@@ -102,9 +107,9 @@ class ClippingTries:
             ours, base = (np.asarray(each.norm_of(step.sizes)) for each in (rule, usual))
             yield f"norm{after}/{VALUE}", max(norms[VALUE], TINY), np.asarray(step.norm), ours, base
         for name, limit in self.limits.get(f"clipped{after}", {}).items():
-            if name in step.after:
-                gradient = step.gradients[name]
-                ours, base = (each(name, gradient, step.sizes) for each in (rule, usual))
+            if name in step.after and not (rule.by_entry and name.startswith(SKETCH)):
+                gradient, own = step.gradients[name], name.removeprefix(SKETCH)
+                ours, base = (each(own, gradient, step.sizes) for each in (rule, usual))
                 yield f"clipped{after}/{name}", max(limit, TINY), step.after[name], ours, base
 
     def _read(self, run: PackRun) -> Iterator[Clipped]:
@@ -115,23 +120,41 @@ class ClippingTries:
                 continue
             norm, after = values.part(run.name, step.name, "norm"), values.part(run.name, step.name, "clipped") or {}
             apart = self.apart(run.name, step.name) or {}
-            sizes = Sizes(
-                squares={name: float(np.square(array).sum()) for name, array in gradients.items()},
-                largest=max(float(np.abs(array).max(initial=0.0)) for array in gradients.values()),
-                entries=sum(array.size for array in gradients.values()),
-                apart={name: float(array.sum()) for name, array in apart.items() if name in gradients},
-            )
             some = {name: _some(random, array) for name, array in gradients.items()}
             yield Clipped(
-                sizes,
+                _sizes(gradients, apart, values.pack),
                 None if norm is None else float(norm[VALUE]),
                 {name: gradients[name].ravel()[entries] for name, entries in some.items()},
                 {name: after[name].ravel()[entries] for name, entries in some.items() if name in after},
             )
 
 
+def _known_apart(rule: Clipping, step: Clipped) -> bool:
+    return "apart" not in rule.norm or bool(step.sizes.apart)
+
+
+def _known_by_entry(rule: Clipping, step: Clipped) -> bool:
+    return not rule.by_entry or any(not name.startswith(SKETCH) for name in step.gradients)
+
+
 SMALLEST = 1e-9
 """A clip below every norm: what is left of the gradients is linear in it."""
+
+
+def _sizes(gradients: Arrays, apart: Arrays, pack: Pack) -> Sizes:
+    """The sizes of all gradients: by their sketches, if there are any."""
+    sketches = {name: array for name, array in gradients.items() if name.startswith(SKETCH)}
+    if sketches:
+        squares = {name.removeprefix(SKETCH): float(array[BLOCKS]) ** 2 for name, array in sketches.items()}
+        largest = max(float(array[BLOCKS + 1]) for array in sketches.values())
+        entries = sum(prod(shape) for shape in pack.wanted.parts["gradients"].values())
+    else:
+        squares = {name: float(np.square(array).sum()) for name, array in gradients.items()}
+        largest = max(float(np.abs(array).max(initial=0.0)) for array in gradients.values())
+        entries = sum(array.size for array in gradients.values())
+    return Sizes(
+        squares, largest, entries, {name: float(array.sum()) for name, array in apart.items() if name in squares}
+    )
 
 
 def _some(random: np.random.Generator, gradient: np.ndarray) -> np.ndarray:

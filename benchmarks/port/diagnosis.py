@@ -17,7 +17,7 @@ from msgspec import structs
 from benchmarks.parity.ladder import bounds
 from benchmarks.parity.rungs import RUNG
 from benchmarks.port.causes import Cause, Diagnosis
-from benchmarks.port.check import FORWARD, THROUGH, Check, RungFound
+from benchmarks.port.check import FORWARD, THROUGH, Check, RungFound, parting
 from benchmarks.port.clipping_tries import ClippingTries
 from benchmarks.port.dropout_tries import Dropped, dropped
 from benchmarks.port.loss_tries import LossTries
@@ -34,11 +34,6 @@ from shared.search import Explanation, Found, Search, Term, Tries
 NETWORK = ("embeddings", "layers", "pooled", "logits")
 CLIPPING = ("norm", "clipped", "norm, steep", "clipped, steep")
 STEPS = ("first step", "first step, steep", "last step", "last step, steep")
-NEED_WHOLE = ("gradients", *CLIPPING, *STEPS)
-"""Rungs whose mistakes cannot be tried on sketches."""
-
-APART = ("norm-repeats", "norm-repeats-words", "repeats-squared")
-"""Mistakes that need the gradients of repeated rows apart, which the reference computes if asked."""
 
 
 def diagnose(check: Check, reference: Reference, replay: Replay, scratch: Path) -> tuple[list[RungFound], Diagnosis]:
@@ -66,8 +61,6 @@ class Diagnosing:
         before = {found.rung: found for found in self.check.by_themselves()}
         wrong = [name for name, found in before.items() if found.state == "wrong" and _subtracted(found)]
         wrong += [name for name in ("parameters", "embeddings", "dropout") if before[name].state == "parts"]
-        if self.check.pack.wanted.sketches:
-            wrong = [name for name in wrong if name not in NEED_WHOLE]
         if self.check.mine.not_finite() is not None:
             wrong = [name for name in wrong if name not in NETWORK]
         if not wrong:
@@ -80,8 +73,11 @@ class Diagnosing:
             self._dropout()
         self._clipping([name for name in CLIPPING if name in wrong])
         self._steps([name for name in STEPS if name in wrong])
-        found = [self._state(before[name], after[name], followed) for name in before]
-        return found, Diagnosis(causes=sorted(self.causes, key=lambda cause: list(RUNG).index(cause.rungs[0])))
+        explained = [rung for cause in self.causes if cause.ids for rung in cause.rungs]
+        found = parting([self._state(before[name], after[name], followed) for name in before], explained)
+        parted = {one.rung for one in found if one.rung in THROUGH and one.state == "parts"}
+        causes = [cause for cause in self.causes if cause.ids or not parted.issuperset(cause.rungs)]
+        return found, Diagnosis(causes=sorted(causes, key=lambda cause: list(RUNG).index(cause.rungs[0])))
 
     def _state(self, before: RungFound, after: RungFound, followed: bool) -> RungFound:
         """A rung that goes through the network, judged with what explains the network."""
@@ -107,8 +103,7 @@ class Diagnosing:
         through = [name for name in ("losses", "gradients") if name in wrong]
         if not forward and not through and not loss:
             return True
-        above = ("losses",) if self.check.pack.wanted.sketches else ("losses", "gradients")
-        limits = {name: self._limits(name) for name in (*forward, *above)}
+        limits = {name: self._limits(name) for name in (*forward, "losses", "gradients")}
         question = Explain(
             replay=structs.replace(self.replay, out=str(self.scratch / "explained")),
             limits={name: found for name, found in limits.items() if found},

@@ -8,28 +8,32 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.port.check import Asked, Checked
+from benchmarks.port.check import Asked
 from benchmarks.port.checking import check_recording
+from benchmarks.port.whole import failing_parameters, one_of_each_kind
 from shared.errors import InputError
 from shared.pack import Pack
-from shared.sketches import SKETCH
 
 
 def run_and_check(
     command: list[str], pack: Path, recording: Path, out: Path, asked: Asked, pythons: dict[str, Path], threads: int
 ) -> int:
-    """Runs the command, then checks. If the pack wants sketches and rungs fail, runs it again with the arrays that fail
-    kept whole, which tells whether an optimizer's step is wrong by itself. Returns the exit code. Raises InputError and
-    ProcessFailed."""
-    sketches = Pack.read(pack).wanted.sketches
+    """Runs the command, then checks. If the pack wants sketches and rungs fail, runs it again with some arrays kept
+    whole, which tell whether an optimizer's step is wrong by itself, and why. Returns the exit code. Raises InputError
+    and ProcessFailed."""
+    read = Pack.read(pack)
     if not run_command(command, pack, recording, ()):
         return 1
     checked = check_recording(pack, recording, out, asked, pythons, threads)
     failing = failing_parameters(checked)
-    if sketches and failing:
-        print(f"\nbenchmarks.port: again, with {', '.join(failing)} whole", file=sys.stderr)
+    if read.wanted.sketches and failing:
+        others = [name for name in one_of_each_kind(read.wanted.parts["parameters"]) if name not in failing]
+        print(
+            f"\nbenchmarks.port: again, with {', '.join(failing)} whole, and {len(others)} small parameters",
+            file=sys.stderr,
+        )
         shutil.rmtree(recording)
-        if not run_command(command, pack, recording, failing):
+        if not run_command(command, pack, recording, (*failing, *others)):
             return 1
         checked = check_recording(pack, recording, out, asked, pythons, threads)
     return 0 if checked.holds else 1
@@ -50,9 +54,3 @@ def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[st
     if code:
         print(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked", file=sys.stderr)
     return not code
-
-
-def failing_parameters(checked: Checked) -> tuple[str, ...]:
-    """The parameter that is farthest beyond its bound at each rung that fails, as far as rungs are of parameters."""
-    worst = (found.from_pack.worst for found in checked.rungs if found.from_pack and not found.from_pack.holds)
-    return tuple(dict.fromkeys(name.removeprefix(SKETCH) for name in worst if name.startswith(SKETCH)))

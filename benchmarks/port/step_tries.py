@@ -47,6 +47,13 @@ class Sample:
     sizes: list[int]
     steps: list[Moved]
 
+    def squares(self, step: Moved, rule: Rule) -> np.ndarray | None:
+        """The gradient's squares, as the rule takes them; None if as they are."""
+        if step.squares is None or rule.apart == "none":
+            return None
+        apart = np.repeat([rule.takes_apart(name) for name in self.names], self.sizes)
+        return np.where(apart, step.squares, np.square(step.gradient))
+
     def decay(self, rule: Rule) -> np.ndarray:
         """The decay of each entry."""
         return np.repeat([rule.decay if rule.decayed(name) else 0.0 for name in self.names], self.sizes)
@@ -86,7 +93,7 @@ class StepTries:
         moved: dict[str, float] = {}
         for run in self.runs:
             rule = self._rule(run, terms)
-            if rule.apart and self.apart(run.name, "1") is None:
+            if rule.apart != "none" and self.apart(run.name, "1") is None:
                 return None
             if rule.whole:
                 shares[run.name] = self.whole(run, terms)
@@ -95,6 +102,8 @@ class StepTries:
             sample, base = self.sampled[run.name], self.base[run.name]
             shares[run.name], moved[run.name] = {}, 0.0
             for step, one, usual, after in zip(run.steps, sample.steps, base, self._afters(run, rule), strict=False):
+                if rule.apart != "none" and one.squares is None:  # from here on the moments are unknown
+                    break
                 if one.before is None or one.after is None:
                     continue
                 rung = self._rung(run, step.name)
@@ -108,10 +117,13 @@ class StepTries:
         rule, shares, moments = self._rule(run, terms), dict[str, float](), dict[str, Moments]()
         for step, before, gradients, after, apart in self._steps(run):
             limits, rung = self.limits.get(self._rung(run, step), {}), self._rung(run, step)
+            if rule.apart != "none" and not apart:
+                break
             for name, gradient in gradients.items():
                 decay = rule.decay if rule.decayed(name) else 0.0
                 own = moments.setdefault(name, Moments(rule))
-                right = own.step(before.get(name), gradient, decay, apart.get(name))
+                squares = apart.get(name) if rule.takes_apart(name) else None
+                right = own.step(before.get(name), gradient, decay, squares)
                 if right is None or name not in after or name not in limits:
                     continue
                 error = float(np.abs(after[name] - right).max(initial=0.0)) / max(limits[name], TINY)
@@ -173,7 +185,7 @@ class StepTries:
         sample = self.sampled[run.name]
         moments, decay = Moments(rule), sample.decay(rule)
         for one in sample.steps:
-            after = moments.step(one.before, one.gradient, decay, one.squares)
+            after = moments.step(one.before, one.gradient, decay, sample.squares(one, rule))
             yield np.zeros_like(one.gradient) if after is None else after
 
     def _shares(self, rung: str, sample: Sample, errors: np.ndarray) -> dict[str, float]:

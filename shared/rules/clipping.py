@@ -34,7 +34,12 @@ class Clipping:
 
     clip: float | None
     kind: Literal["global", "none", "each", "value", "always", "average"] = "global"
-    norm: Literal["all", "apart", "words apart", "after", "no words", "largest", "squared"] = "all"
+    norm: Literal["all", "apart", "words apart", "tokens apart", "after", "no words", "largest", "squared"] = "all"
+
+    @property
+    def by_entry(self) -> bool:
+        """Whether an array is not scaled as a whole, so that no sketch tells what becomes of it."""
+        return self.kind == "value"
 
     def norm_of(self, sizes: Sizes) -> float:
         """The norm that is recorded, and that clips unless it is the one after clipping."""
@@ -48,6 +53,8 @@ class Clipping:
             squares = squares | sizes.apart
         if self.norm == "words apart":
             squares = squares | {name: square for name, square in sizes.apart.items() if "word_embeddings" in name}
+        if self.norm == "tokens apart":
+            squares = squares | {name: square for name, square in sizes.apart.items() if "position" not in name}
         if self.norm == "no words":
             squares = {name: square for name, square in squares.items() if "word_embeddings" not in name}
         norm = float(np.sqrt(sum(squares.values())))
@@ -81,6 +88,7 @@ CHANGES: dict[str, Callable[[Clipping, float], Clipping]] = {
     "clip-other": lambda rule, number: replace(rule, clip=number),
     "norm-repeats": lambda rule, _: replace(rule, norm="apart"),
     "norm-repeats-words": lambda rule, _: replace(rule, norm="words apart"),
+    "norm-repeats-tokens": lambda rule, _: replace(rule, norm="tokens apart"),
     "norm-after": lambda rule, _: replace(rule, norm="after"),
     "norm-no-words": lambda rule, _: replace(rule, norm="no words"),
     "norm-largest": lambda rule, _: replace(rule, norm="largest"),

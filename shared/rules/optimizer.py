@@ -36,8 +36,9 @@ class Rule:
     decay_place: Literal["weights", "gradient", "without rate", "corrected", "of peak", "after"] = "weights"
     keeps: bool = True
     """Moments go on from step to step. If not, each step is a first one."""
-    apart: bool = False
-    """The second moment takes squares of the gradients of repeated rows, summed after they are squared."""
+    apart: Literal["none", "all", "tokens"] = "none"
+    """Embeddings of which the second moment takes squares of the gradients of repeated rows, summed after they are
+    squared; `tokens` for all but those of positions."""
 
     @classmethod
     def of(cls, run: PackRun) -> Rule:
@@ -55,6 +56,10 @@ class Rule:
             correction="both" if s.bias_correction else "none",
             decay_place="gradient" if s.optimizer == "adam" else "weights",
         )
+
+    def takes_apart(self, name: str) -> bool:
+        """Whether the second moment of an embedding of this name takes squares of repeated rows apart."""
+        return self.apart == "all" or (self.apart == "tokens" and "position" not in name)
 
     @property
     def whole(self) -> bool:
@@ -79,13 +84,13 @@ class Moments:
     ) -> np.ndarray | None:
         """The array after the next step from this weight, with this gradient; None without a weight, if the moments
         alone go on. `decay` is the array's, or each entry's; `squares` are the gradient's squares if those of repeated
-        rows are summed apart."""
+        rows are summed apart, as the rule may ask."""
         r, rate = self.rule, self.rule.rates[self.steps]
         self.steps += 1
         at_zero = np.zeros_like(gradient) if weight is None else weight
         if r.decay_place == "gradient" or r.method == "sgd":
             gradient = gradient + decay * at_zero
-        update = _UPDATE[r.method](self, gradient, squares if r.apart and squares is not None else np.square(gradient))
+        update = _UPDATE[r.method](self, gradient, np.square(gradient) if squares is None else squares)
         if weight is None:
             return None
         if r.decay_place == "gradient" or r.method == "sgd":
@@ -205,7 +210,8 @@ CHANGES: dict[str, Change] = {
     "lamb": lambda r, _, s: replace(r, method="lamb"),
     "adafactor": lambda r, _, s: replace(r, method="adafactor"),
     "moments-reset": lambda r, _, s: replace(r, keeps=False),
-    "repeats-squared": lambda r, _, s: replace(r, apart=True),
+    "repeats-squared": lambda r, _, s: replace(r, apart="all"),
+    "repeats-squared-tokens": lambda r, _, s: replace(r, apart="tokens"),
     "rate-late": lambda r, _, s: replace(r, rates=(r.peak, *r.rates[:-1])),
     "rate-early": lambda r, _, s: replace(r, rates=(*r.rates[1:], 0.0)),
     "rate-of-peak": lambda r, _, s: replace(r, rates=(r.peak,) * len(r.rates)),
