@@ -59,8 +59,12 @@ def test_a_pack_is_small_and_made_the_same_again(
     assert Pack.read(tmp_path / "again").contents.id == Pack.read(folder).contents.id
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 5e6
     printed = capsys.readouterr().out
-    assert "GELU is its tanh approximation" in printed
-    assert "this pack cannot show" in printed or "this pack shows all" in printed
+    table = printed[printed.index("Known mistakes") : printed.index("\n- ")].splitlines()
+    assert any(line.split()[:3] == ["gelu-tanh", "layers", "70.2×"] for line in table)
+    assert max(map(len, table)) <= 80
+    assert "this pack cannot show: clip-always" in printed
+    assert "make a pack with a clip above the gradients' norm (--clip)" in printed
+    assert "record `norm`, which alone tells norm-after from no mistake" in printed
 
 
 def test_a_pack_needs_nothing_but_numpy_and_json(folder: Path) -> None:
@@ -74,6 +78,22 @@ def test_a_pack_needs_nothing_but_numpy_and_json(folder: Path) -> None:
     steep = contents["runs"][4]
     assert len({step["learning_rate"] for step in steep["steps"]}) == 6
     assert f"{steep['settings']['clip']:.2g}" == str(steep["settings"]["clip"])
+
+
+def test_gradients_alone_may_be_wrong_by_the_network(recording: Path, folder: Path) -> None:
+    for file in recording.glob("*/*/*.npz"):
+        if (file.parts[-3], file.stem) not in (("train", "gradients"), ("eval", "parameters")):
+            file.unlink()
+    change_all(
+        recording,
+        "gradients",
+        lambda arrays: {name: array * (1 + 1e-3 * (array > 0)) for name, array in arrays.items()},
+    )
+    assert check(recording, folder) == 1
+    assert {rung: state for rung, state in states(recording).items() if state != "not seen"} == {
+        "parameters": "holds",
+        "gradients": "parts",
+    }
 
 
 def test_a_sound_port_holds_under_its_own_names(recording: Path, folder: Path) -> None:

@@ -45,6 +45,9 @@ from shared.pack import (
 from shared.recipe import Recipe, learning_rate_at
 from shared.reference import Describe, Described
 
+DEFAULT = "a small BERT with generated ids"
+"""What the default pack is about."""
+
 USUAL = Recipe(epochs=1)
 STEEP_RATES = (1.0, 0.7, 1.3, 0.5, 1.1, 0.8)
 """The steep rates, by 1e-3: another one at each step, so that decay times the rate differs from decay alone."""
@@ -115,8 +118,8 @@ def generated(config: dict[str, Any] | None = None, recipe: Recipe = USUAL) -> I
     chosen = CONFIG | {} if config is None else config
     with tempfile.TemporaryDirectory() as scratch:
         write_source(Path(scratch), chosen, GENERATED)
-        name = "a small BERT" if config is None else f"a {chosen.get('model_type')}"
-        yield Source(Path(scratch), f"{name} with generated ids", _warming(recipe), PERTURB)
+        about = DEFAULT if config is None else f"a {chosen.get('model_type')} with generated ids"
+        yield Source(Path(scratch), about, _warming(recipe), PERTURB)
 
 
 @contextmanager

@@ -21,6 +21,9 @@ from shared.files import read_json
 from shared.pack import OF_RECIPE
 from shared.recipe import Recipe
 
+WIDTH = 80
+"""Columns of output that does not go to a terminal."""
+
 OPTIMIZER = (*OF_RECIPE, "schedule", "warm_up", "decay_exempt")
 """Fields of the recipe that a pack of generated ids keeps."""
 
@@ -32,7 +35,7 @@ def pack_for(options: argparse.Namespace, recipe: Recipe, pythons: dict[str, Pat
     with _source(options, recipe, pythons, threads) as source:
         sketches = None if options.sketches is None else options.sketches == "yes"
         pack = make_pack(replace(source, sketches=sketches), options.out, reference)
-    console = terminal()
+    console = terminal(width=WIDTH)
     size = sum(file.stat().st_size for file in pack.folder.rglob("*") if file.is_file())
     console.print(
         f"{options.out}: pack {pack.contents.id}, {pack.contents.about}, {size / 2**20:.1f} MiB; its README.md says "

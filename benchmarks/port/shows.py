@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.parity.ladder import Finding, compare_by, with_gradient
+from benchmarks.parity.ladder import compare_by, with_gradient
 from benchmarks.parity.rungs import RUNGS
+from benchmarks.port.alike import Made, advice
 from benchmarks.port.answers import Answers
+from benchmarks.port.pack import DEFAULT
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values
 from benchmarks.reporting.numbers import short
@@ -25,41 +27,35 @@ def show_page(pack: Pack, reference: Reference) -> Page:
     with tempfile.TemporaryDirectory() as scratch:
         question = RecordChanged(pack=str(pack.folder.absolute()), out=scratch, threads=reference.threads)
         made = reference.ask(question, Done).made
-        found = {name: _findings(Values(Path(scratch) / name, pack), answers) for name in made}
+        gradients = answers.exact.of_rung("gradients")
+        assert gradients is not None
+        moving = with_gradient(gradients)
+        found = {name: _made(Values(Path(scratch) / name, pack), answers, moving) for name in made}
+        advised = list(advice(found, answers, moving, pack.contents.about == DEFAULT))
     rows, hidden = [], []
-    for name, findings in found.items():
-        first = next((finding for finding in findings if not finding.holds), None)
-        most = max(findings, key=lambda finding: finding.share)
-        rows.append(
-            {
-                "known mistake": HYPOTHESIS[name].says_shown(),
-                "id": name,
-                "first seen at": first.rung if first else "–",
-                "× its bound": _times(first) if first else "–",
-                "most": _times(most),
-            }
-        )
-        if most.share <= CLEAR:
-            hidden.append(f"{name} ({_times(most)} of a bound at most)")
+    for name, one in found.items():
+        first = next((finding.rung for finding in one.findings.values() if not finding.holds), "–")
+        most = f"{_times(one.most)}×"
+        rows.append({"id": name, "first seen at": first, "most": most, "in words": HYPOTHESIS[name].says_shown()})
+        if one.most <= CLEAR:
+            hidden.append(f"{name} ({_times(one.most)} of a bound at most)")
     note = f"this pack cannot show: {'; '.join(hidden)}" if hidden else f"this pack shows all {len(found)}"
     return Page(
         [
-            Table(pd.DataFrame(rows), "Known mistakes on this pack", names=2),
-            Notes(["most: the largest of all rungs", note]),
+            Table(pd.DataFrame(rows), "Known mistakes on this pack", names=1),
+            Notes(["most: the largest error of all rungs, ×: by its bound", note, *advised]),
         ]
     )
 
 
-def _times(finding: Finding) -> str:
-    return f"{finding.share:.1e}" if finding.share < 0.1 else short(finding.share)
+def _times(share: float) -> str:
+    return f"{share:.1e}" if share < 0.1 else short(share)
 
 
-def _findings(mine: Values, answers: Answers) -> list[Finding]:
-    gradients = answers.exact.of_rung("gradients")
-    assert gradients is not None
-    moving, found = with_gradient(gradients), []
+def _made(mine: Values, answers: Answers, moving: frozenset[str]) -> Made:
+    found = {}
     for rung in RUNGS:
         right, changed = answers.exact.of_rung(rung.name), mine.of_rung(rung.name)
         if right and changed:
-            found.append(compare_by(rung, right, answers.noises.from_pack[rung.name], changed, moving))
-    return found
+            found[rung.name] = compare_by(rung, right, answers.noises.from_pack[rung.name], changed, moving)
+    return Made(mine, found)

@@ -23,10 +23,10 @@ WIDTH = 140
 """Columns of output that does not go to a terminal."""
 
 
-def terminal(stderr: bool = False) -> Console:
-    """Standard output, or error, as wide as its terminal."""
+def terminal(stderr: bool = False, width: int = WIDTH) -> Console:
+    """Standard output, or error, as wide as its terminal; of this width if it does not go to one."""
     console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=WIDTH)
+    return console if console.is_terminal else Console(stderr=stderr, width=width)
 
 
 class RunProgress:
