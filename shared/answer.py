@@ -176,4 +176,14 @@ class EpochEnded(Struct, frozen=True, tag_field="event", tag="epoch"):
     epoch: Epoch
 
 
-Event = Loaded | DevScored | Stepped | EpochEnded
+class Tried(Struct, frozen=True, tag_field="event", tag="tried"):
+    """One of the known mistakes was tried."""
+
+    number: int
+    """Counted from 1."""
+    of: int
+    what: str
+    """Its id, or `pairs`."""
+
+
+Event = Loaded | DevScored | Stepped | EpochEnded | Tried

@@ -13,7 +13,8 @@ from msgspec import Struct
 from shared.files import to_json, write_whole
 from shared.job import JOB
 from shared.pack import Shapes
-from shared.search import Explanation, Term
+from shared.recipe import Recipe
+from shared.search import Explanation, Term, Terms
 
 
 class Describe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="describe"):
@@ -168,6 +169,69 @@ class Explained(Struct, frozen=True, forbid_unknown_fields=True):
     """Mistakes that the reference makes too, those from the start included."""
 
 
+class ExplainLosses(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="losses"):
+    """Searches the mistakes with which the reference's losses, step by step, are a port's."""
+
+    pack: str
+    losses: dict[str, list[float]]
+    """The port's, by run: one at each step."""
+    limits: dict[str, list[float]]
+    """The bound on each difference."""
+    threads: int
+
+
+class Ranked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Mistakes, and how well the reference's losses with them are a port's."""
+
+    terms: Terms
+    share: float
+    """The largest difference of the losses that were computed, as a share of its bound."""
+    explained: int
+    """Losses that lie within their bound, from the first on."""
+    confirmed: bool = True
+    """Without fitted numbers, or more losses move than numbers were fitted."""
+
+    def says(self) -> str:
+        """The mistakes in plain words."""
+        return " and ".join(term.says() for term in self.terms)
+
+    @property
+    def ids(self) -> list[str]:
+        """The mistakes' ids."""
+        return [term.id for term in self.terms]
+
+
+class LossesExplained(Struct, frozen=True, forbid_unknown_fields=True):
+    """The answer to `ExplainLosses`."""
+
+    within: list[Ranked]
+    """Those that bring every loss within its bound, the plainest and nearest first."""
+    nearest: list[Ranked]
+    """The others that come nearest."""
+    unmoved: list[str]
+    """Ids of mistakes that move no loss by more than three bounds, so that losses cannot tell them."""
+    tried: int
+    """Combinations of mistakes."""
+
+
+class Train(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="train"):
+    """Fine-tunes the reference, with mistakes or without. The answer is a `shared.answer.Fit`."""
+
+    checkpoint: str
+    """A folder in HuggingFace's layout."""
+    data: str
+    """An encoded folder (shared.encoding) with the splits train and dev."""
+    labels: tuple[str, ...]
+    metrics: tuple[str, ...]
+    recipe: Recipe
+    adopted: list[Adopted]
+    """The mistakes."""
+    by_rules: bool
+    """Updates are computed by shared/rules, which mistakes of gradients, clipping and optimizer need; without them by
+    torch. What is compared is computed alike."""
+    threads: int
+
+
 class Done(Struct, frozen=True, forbid_unknown_fields=True):
     """The answer to the others: the files lie in `out`."""
 
@@ -175,7 +239,7 @@ class Done(Struct, frozen=True, forbid_unknown_fields=True):
     """Ids of the recordings of `RecordChanged`."""
 
 
-Question = Describe | Record | RecordRounded | RecordChanged | Replay | Explain
+Question = Describe | Record | RecordRounded | RecordChanged | Replay | Explain | ExplainLosses | Train
 
 
 def write_question(question: Question, folder: Path) -> None:

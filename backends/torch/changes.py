@@ -12,16 +12,15 @@ from backends.torch.network_changes import CHANGES as NETWORK
 from backends.torch.network_changes import NotHereError
 from backends.torch.replaying import Replaying, write_forward, write_wanted
 from backends.torch.rounding import FLOAT64
+from backends.torch.updates import Updates, split_apart
 from shared.architecture import Weights
 from shared.hypotheses import HYPOTHESES, Hypothesis
 from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun
 from shared.reference import Adopted
 from shared.rules.clipping import CHANGES as CLIPPING
-from shared.rules.clipping import Clipping, Sizes
 from shared.rules.gradients import CHANGES as GRADIENTS
 from shared.rules.loss import CHANGES as LOSS
 from shared.rules.optimizer import CHANGES as OPTIMIZER
-from shared.rules.optimizer import Moments, Rule
 from shared.search import Term, Terms
 
 MADE = (*NETWORK, *LOSS, *GRADIENTS, *CLIPPING, *OPTIMIZER, "batches-swapped")
@@ -76,58 +75,31 @@ class Changed:
                 kept[run.name] = self._run(run, kept[run.weights])
 
     def _run(self, run: PackRun, weights: Weights) -> Weights:
-        rule, clipping = Rule.of(run), Clipping(run.settings.clip)
-        for term in self.terms:
-            if term.id in OPTIMIZER:
-                rule = OPTIMIZER[term.id](rule, term.number, run.settings)
-            if term.id in CLIPPING:
-                clipping = CLIPPING[term.id](clipping, term.number)
+        updates = Updates.of(run, self.terms)
         self.network.load(weights)
         self.network.find_places(self.pack.batch(run.steps[0]))
         self._write(run, "0", "parameters", self.network.weights())
-        moments = {name: Moments(rule) for name in self.network.parameters}
-        apart = rule.apart != "none" or "apart" in clipping.norm
         for number, step in enumerate(run.steps):
-            forward, loss, gradients = self.replaying.step(run, number, self.adopted, apart)
+            forward, loss, gradients = self.replaying.step(run, number, self.adopted, updates.apart)
             write_forward(self.pack, self.out, run, step, forward, loss)
             if run.trains:
-                self._update(run, number, gradients, clipping, rule, moments)
+                self._update(run, number, gradients, updates)
         return {name: weight.copy() for name, weight in self.network.weights().items()}
 
-    def _update(
-        self, run: PackRun, number: int, made: Arrays, clipping: Clipping, rule: Rule, moments: dict[str, Moments]
-    ) -> None:
+    def _update(self, run: PackRun, number: int, made: Arrays, updates: Updates) -> None:
         """Takes a step. Writes what rungs compare: gradients of the first step, and weights after the first that moves
         them and after the last."""
-        gradients = {name: array for name, array in made.items() if not name.startswith("apart/")}
-        apart = {name.removeprefix("apart/"): made[name] for name in made.keys() - gradients.keys()}
-        sizes, at = sizes_of(gradients, apart), run.steps[number].name
-        clipped = {name: clipping(name, gradient, sizes) for name, gradient in gradients.items()}
+        gradients, apart = split_apart(made)
+        norm, clipped = updates.clip(gradients, apart)
+        at = run.steps[number].name
         if number == 0 or self.whole:
             self._write(run, at, "gradients", gradients)
-            self._write(run, at, "norm", {VALUE: np.asarray(clipping.norm_of(sizes))})
+            self._write(run, at, "norm", {VALUE: np.asarray(norm)})
             self._write(run, at, "clipped", clipped)
-        after: Weights = {}
-        for name, weight in self.network.weights().items():
-            decay = rule.decay if rule.decayed(name) else 0.0
-            squares = apart.get(name) if rule.takes_apart(name) else None
-            stepped = moments[name].step(weight, clipped[name], decay, squares)
-            assert stepped is not None
-            after[name] = stepped
-        self.network.load(after)
+        self.network.load(updates.step(self.network.weights(), clipped, apart))
         moving = [n for n, step in enumerate(run.steps) if step.learning_rate > 0]
         if number in (*moving[:1], len(run.steps) - 1) or self.whole:
             self._write(run, at, "parameters", self.network.weights())
 
     def _write(self, run: PackRun, step: str, part: str, arrays: Arrays) -> None:
         write_wanted(self.pack, self.out, run.name, step, part, partial(dict, arrays))
-
-
-def sizes_of(gradients: Arrays, apart: Arrays) -> Sizes:
-    """The sizes that clipping needs."""
-    return Sizes(
-        squares={name: float(np.square(array).sum()) for name, array in gradients.items()},
-        largest=max(float(np.abs(array).max(initial=0.0)) for array in gradients.values()),
-        entries=sum(array.size for array in gradients.values()),
-        apart={name: float(array.sum()) for name, array in apart.items()},
-    )

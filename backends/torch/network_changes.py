@@ -211,8 +211,9 @@ def _normed_before(layer: Any) -> Callable[..., Tensor]:
     first, second = layer.attention.output, layer.output
 
     def forward(x: Tensor, attention_mask: Any = None, *_: Any, **kwargs: Any) -> Tensor:
-        x = x + first.dense(layer.attention.self(first.LayerNorm(x), attention_mask=attention_mask)[0])
-        return x + second.dense(layer.intermediate(second.LayerNorm(x)))
+        attended = layer.attention.self(first.LayerNorm(x), attention_mask=attention_mask)[0]
+        x = x + first.dropout(first.dense(attended))
+        return x + second.dropout(second.dense(layer.intermediate(second.LayerNorm(x))))
 
     return forward
 
@@ -223,12 +224,12 @@ def _is_sum(_: str, module: Any) -> bool:
 
 def _norm_before_sum(site: Site) -> None:
     for _, module in site.modules(_is_sum):
-        site.computes(module, lambda hidden, x, m=module: x + m.LayerNorm(m.dense(hidden)))
+        site.computes(module, lambda hidden, x, m=module: x + m.LayerNorm(m.dropout(m.dense(hidden))))
 
 
 def _no_residual(site: Site) -> None:
     for _, module in site.modules(_is_sum):
-        site.computes(module, lambda hidden, x, m=module: m.LayerNorm(m.dense(hidden)))
+        site.computes(module, lambda hidden, x, m=module: m.LayerNorm(m.dropout(m.dense(hidden))))
 
 
 def _activation(function: Callable[[Tensor], Tensor]) -> Callable[[Site], None]:

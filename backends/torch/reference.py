@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -20,14 +20,17 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from backends.torch.changes import record_changed
 from backends.torch.classifier import SEED, Classifier, as_numpy
 from backends.torch.explain import explain
+from backends.torch.losses import explain_losses
+from backends.torch.mistaken import train
 from backends.torch.optimizer import Optimizer
 from backends.torch.replaying import replay, write_forward, write_wanted
 from backends.torch.rounding import FLOAT32, FLOAT64, Arithmetic, arithmetic
 from backends.worker import end_with_the_launcher
+from shared.answer import Event, Fit
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
-from shared.job import ANSWER, ERROR, JOB
+from shared.job import ANSWER, ERROR, EVENTS, JOB
 from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun
 from shared.reference import (
     Describe,
@@ -35,12 +38,17 @@ from shared.reference import (
     Done,
     Explain,
     Explained,
+    ExplainLosses,
+    LossesExplained,
     Question,
     Record,
     RecordChanged,
     RecordRounded,
     Replay,
+    Train,
 )
+
+Answer = Described | Done | Explained | LossesExplained | Fit
 
 
 def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str] = ()) -> None:
@@ -126,12 +134,17 @@ def describe(question: Describe) -> Described:
     )
 
 
-def answer(question: Question) -> Described | Done | Explained:
+def answer(question: Question, on_event: Callable[[Event], None] = lambda _: None) -> Answer:
+    """The answer to a question; `on_event` receives the progress."""
     torch.set_num_threads(question.threads)
     if isinstance(question, Describe):
         return describe(question)
     if isinstance(question, Explain):
         return explain(question)
+    if isinstance(question, ExplainLosses):
+        return explain_losses(question, on_event)
+    if isinstance(question, Train):
+        return train(question, on_event)
     pack = Pack.read(Path(question.pack))
     if isinstance(question, Replay):
         replay(pack, question)
@@ -161,7 +174,12 @@ def main() -> int:
     folder = Path(sys.argv[1])
     end_with_the_launcher()
     try:
-        answered = answer(from_json((folder / JOB).read_bytes(), Question))  # type: ignore[arg-type]
+        with (folder / EVENTS).open("a", encoding="utf-8", buffering=1) as events:
+
+            def on_event(event: Event) -> None:
+                events.write(to_json(event) + "\n")
+
+            answered = answer(from_json((folder / JOB).read_bytes(), Question), on_event)  # type: ignore[arg-type]
     except InputError as refusal:
         write_whole(folder / ERROR, str(refusal))
         return 2

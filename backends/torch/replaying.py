@@ -88,7 +88,7 @@ class Replaying:
         with self.mistaken(adopted) as rules, ExitStack() as hooks:
             kept: dict[str, torch.Tensor] = {}
             if apart:
-                _keep_words(self.network, kept, hooks)
+                keep_words(self.network, kept, hooks)
             self.network.model.zero_grad(set_to_none=True)
             forward = self.network.forward(batch)
             given = forward.logits.detach().double().numpy(), batch["labels"]
@@ -98,7 +98,7 @@ class Replaying:
             slope = torch.from_numpy(rules.slope(*given)[1]).to(forward.logits.dtype)
             forward.logits.backward(slope)
             made = rules.gradients(self.network.gradients(), self.kept(run, number))
-            return forward, loss, made | (_apart(self.network, kept["words"], batch) if apart else {})
+            return forward, loss, made | (squares_apart(self.network, kept["words"], batch) if apart else {})
 
     def batch(self, run: PackRun, number: int, adopted: list[Adopted]) -> Arrays:
         """The batch of a step; another one's if the order is mistaken."""
@@ -180,7 +180,7 @@ def write_wanted(
         write_part(out, run, step, part, sketches_of(arrays(), whole) if sketches else arrays())
 
 
-def _keep_words(network: Classifier, kept: dict[str, torch.Tensor], hooks: ExitStack) -> None:
+def keep_words(network: Classifier, kept: dict[str, torch.Tensor], hooks: ExitStack) -> None:
     """Keeps the word embeddings of the batch, with their gradient."""
     for name, module in network.model.named_modules():
         if name.endswith("word_embeddings"):
@@ -192,7 +192,7 @@ def _keep_words(network: Classifier, kept: dict[str, torch.Tensor], hooks: ExitS
             hooks.enter_context(module.register_forward_hook(keep))
 
 
-def _apart(network: Classifier, words: torch.Tensor, batch: Arrays) -> Arrays:
+def squares_apart(network: Classifier, words: torch.Tensor, batch: Arrays) -> Arrays:
     """For each table of embeddings, squares of the gradients of its rows, [rows, width], each look-up squared apart.
     What flows back into a word, its type and its position is the same."""
     assert words.grad is not None

@@ -88,7 +88,7 @@ def compare(variants: Variants, margin: float | None = None) -> list[Comparison]
                 if not np.isfinite(value)
             ]
             bound = deviation(found[yardstick][split, metric]) if margin is None else margin
-            one = _comparison(first, second, split, metric, theirs - ours, bound, not_finite)
+            one = compare_differences(first, second, split, metric, theirs - ours, bound, not_finite)
             if bound == 0:
                 flat = f"{yardstick} scored the same at every seed, which gives no margin; pass --margin"
                 one = structs.replace(one, note="; ".join(filter(None, (flat, one.note))))
@@ -161,9 +161,11 @@ def mean_interval(differences: np.ndarray) -> tuple[float, float]:
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
-def _comparison(
+def compare_differences(
     first: str, second: str, split: str, metric: str, differences: np.ndarray, margin: float, not_finite: list[str]
 ) -> Comparison:
+    """Tests paired differences of one metric, second minus first, by rising seed. `not_finite` names scores that are
+    not finite, with which nothing is decided."""
     values = tuple(float(value) for value in differences)
     undecided = Comparison(first, second, split, metric, values, margin, note=", ".join(not_finite))
     if not_finite:

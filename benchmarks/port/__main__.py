@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.cli.options import add_interpreter_options, chosen_pythons
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
+from benchmarks.port.check_options import DESCRIPTION, add_check_forms, form_of
 from benchmarks.port.generated import STEPS
 from benchmarks.workers.machine import choose_threads
 from shared.errors import InputError
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 EXAMPLES = """examples:
   python -m benchmarks.port pack --out pack
   python -m benchmarks.port run --pack pack --out recording -- python my_train.py
-  python -m benchmarks.port check recording --pack pack
+  python -m benchmarks.port check recording --pack pack --cost
+  python -m benchmarks.port check losses.csv --pack pack
+  python -m benchmarks.port check --scores mine.csv --records runs --task mrpc --model minilm
   python -m benchmarks.port gallery pytorch_transformers
   python -m benchmarks.port pack --task mrpc --data-dir DATA --model minilm --steps 5 --out pack-minilm
 
@@ -55,10 +58,32 @@ def pack(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Checks a recording. Returns the exit code. Raises InputError and ProcessFailed."""
-    from benchmarks.port.checking import check_recording
+    """Checks a recording, or losses or scores alone. Returns the exit code. Raises InputError and ProcessFailed."""
+    form = form_of(options)
+    if form == "losses":
+        from benchmarks.port.alone import by_losses
 
-    return 0 if check_recording(options.pack, *_check_options(options)).holds else 1
+        pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
+        return 0 if by_losses(options.recording, options.pack, options.report, pythons, threads) else 1
+    if form == "scores":
+        from benchmarks.port.alone import by_scores
+        from benchmarks.port.scores import Wanted
+
+        wanted = Wanted(options.records or Path("runs"), options.split or "dev", options.task, options.model)
+        return 0 if by_scores(options.scores, wanted, options.margin, options.report) else 1
+    from benchmarks.port.checking import check_recording
+    from benchmarks.port.cost import CostAsked
+    from benchmarks.port.costing import add_cost
+
+    names = ("seeds", "task", "model", "data_dir", "rows", "epochs")
+    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    cost = CostAsked(**given)
+    cost.check()
+    recording, out, asked, pythons, threads = _check_options(options)
+    checked = check_recording(options.pack, recording, out, asked, pythons, threads)
+    if options.cost:
+        checked = add_cost(checked, options.pack, cost, out, pythons, threads)
+    return 0 if checked.holds else 1
 
 
 def run(options: argparse.Namespace) -> int:
@@ -113,8 +138,10 @@ def _parser() -> Parser:
     parser = Parser(prog="benchmarks.port", description=__doc__, epilog=EXAMPLES)
     commands = parser.add_subparsers(dest="what", required=True, metavar="pack|check|run|gallery", parser_class=Parser)
     _add_pack_options(commands.add_parser("pack", help="make a pack", description="Makes a pack."))
-    checking = commands.add_parser("check", help="check a recording", description="Checks a recording of a pack.")
-    checking.add_argument("recording", type=Path, metavar="RECORDING", help="folder that your script recorded into")
+    checking = commands.add_parser(
+        "check", help="check a recording, or losses or scores alone", description=DESCRIPTION
+    )
+    add_check_forms(checking)
     _add_check_options(checking)
     checking.set_defaults(run=check)
     running = commands.add_parser("run", help="run a command, then check", description="Runs a command, then checks.")

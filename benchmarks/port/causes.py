@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from shared.reference import Adopted
+from shared.search import Term
+
 
 class Cause(Struct, frozen=True, kw_only=True):
     """Mistakes that explain rungs of one kind of arithmetic."""
@@ -14,6 +17,8 @@ class Cause(Struct, frozen=True, kw_only=True):
     """Mistakes that explain them, those of an entry together. Several entries compute the same on this pack."""
     says: list[str] = []
     """The same in plain words."""
+    terms: tuple[Term, ...] = ()
+    """The first entry's mistakes, with their numbers."""
     share: float | None = None
     """The largest error that the first entry leaves, as a share of its bound; None if told by statistics."""
     tried: int = 0
@@ -29,6 +34,8 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     """The causes that were found."""
 
     causes: list[Cause] = []
+    made: list[Adopted] = []
+    """Mistakes that were found, with their numbers and places; of those that compute the same, the first."""
 
     def of_rung(self, rung: str) -> Cause | None:
         """The cause of a rung; None if it has none."""

@@ -24,6 +24,7 @@ from benchmarks.parity.ladder import (
 from benchmarks.parity.rungs import RUNG, RUNGS, Rung
 from benchmarks.port.answers import Answers
 from benchmarks.port.causes import Diagnosis
+from benchmarks.port.effects import Cost
 from benchmarks.port.map_file import write_map
 from benchmarks.port.mapping import Names, find_names
 from benchmarks.port.own_values import OwnValues
@@ -82,6 +83,8 @@ class Checked(Struct, frozen=True, kw_only=True):
     """The lower precision that the port's own weights are of, if they are."""
     diagnosis: Diagnosis = Diagnosis()
     """Causes of the rungs that are wrong."""
+    cost: Cost | None = None
+    """The cost of the differences that were found; None unless asked for."""
 
 
 @dataclass(frozen=True)

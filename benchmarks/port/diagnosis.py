@@ -29,6 +29,7 @@ from benchmarks.port.values import Values
 from shared.hypotheses import HYPOTHESES, HYPOTHESIS, Hypothesis, Kind
 from shared.pack import VALUE, Arrays
 from shared.reference import Adopted, Done, Explain, Explained, Limit, Reason, Replay
+from shared.rules.parameters import CHANGES as ROUNDED
 from shared.search import Explanation, Found, Search, Term, Tries
 
 NETWORK = ("embeddings", "layers", "pooled", "logits")
@@ -76,8 +77,15 @@ class Diagnosing:
         explained = [rung for cause in self.causes if cause.ids for rung in cause.rungs]
         found = parting([self._state(before[name], after[name], followed) for name in before], explained)
         parted = {one.rung for one in found if one.rung in THROUGH and one.state == "parts"}
-        causes = [cause for cause in self.causes if cause.ids or not parted.issuperset(cause.rungs)]
-        return found, Diagnosis(causes=sorted(causes, key=lambda cause: list(RUNG).index(cause.rungs[0])))
+        left = [cause for cause in self.causes if cause.ids or not parted.issuperset(cause.rungs)]
+        causes = sorted(left, key=lambda cause: list(RUNG).index(cause.rungs[0]))
+        return found, Diagnosis(causes=causes, made=self._made(causes))
+
+    def _made(self, causes: list[Cause]) -> list[Adopted]:
+        """The mistakes of all causes, each once: as adopted, or everywhere."""
+        known = {one.term.id for one in self.adopted}
+        others = {term.id: Adopted(term) for cause in causes for term in cause.terms if term.id not in known}
+        return [*self.adopted, *others.values()]
 
     def _state(self, before: RungFound, after: RungFound, followed: bool) -> RungFound:
         """A rung that goes through the network, judged with what explains the network."""
@@ -167,7 +175,15 @@ class Diagnosing:
         mine, exact = (values.of_rung("parameters") or {} for values in (self.check.mine, self.check.answers.exact))
         for name, rounded in ROUNDED.items():
             if mine and all(np.array_equal(mine[key], rounded(exact[key])) for key in mine.keys() & exact.keys()):
-                self.causes.append(Cause(rungs=["parameters"], ids=[[name]], says=[HYPOTHESIS[name].words], share=0.0))
+                self.causes.append(
+                    Cause(
+                        rungs=["parameters"],
+                        ids=[[name]],
+                        says=[HYPOTHESIS[name].words],
+                        terms=(Term(name),),
+                        share=0.0,
+                    )
+                )
 
     def _dropout(self) -> None:
         random = dropped(self.check.own, "dropout")
@@ -178,7 +194,9 @@ class Diagnosing:
 
     def _random(self, rungs: list[str], found: Dropped) -> None:
         words = HYPOTHESIS[found.id].says(found.rate)
-        self.causes.append(Cause(rungs=rungs, ids=[[found.id]], says=[f"{words} ({found.note})"], tried=1))
+        terms = (Term(found.id, () if found.rate is None else (found.rate,)),)
+        cause = Cause(rungs=rungs, ids=[[found.id]], says=[f"{words} ({found.note})"], terms=terms, tried=1)
+        self.causes.append(cause)
 
     def _reason(self, rungs: list[str], reason: Reason) -> None:
         found = Found(reason.explanations, reason.tried, tuple(reason.best), reason.best_share)
@@ -192,6 +210,7 @@ class Diagnosing:
                     rungs=rungs,
                     ids=[[term.id for term in one.terms] for one in found.explanations],
                     says=[_says(one) for one in found.explanations],
+                    terms=found.explanations[0].terms,
                     share=found.explanations[0].share,
                     tried=found.tried,
                 )
@@ -234,18 +253,6 @@ class Diagnosing:
             self.squares = Values(folder, self.check.own.values.pack)
         squares = self.squares
         return lambda run, step: squares.part(run, step, "apart")
-
-
-def _to_bfloat16(array: np.ndarray) -> np.ndarray:
-    """The array rounded to bfloat16, to the even neighbour if between two."""
-    bits = array.astype(np.float32).view(np.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
-
-
-ROUNDED = {
-    "weights-float16": lambda array: array.astype(np.float32).astype(np.float16).astype(np.float32),
-    "weights-bfloat16": _to_bfloat16,
-}
 
 
 def _subtracted(found: RungFound) -> bool:

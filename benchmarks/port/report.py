@@ -11,6 +11,7 @@ from benchmarks.parity.ladder import Finding, likely_causes
 from benchmarks.parity.rungs import NOISE_FACTOR
 from benchmarks.port.causes import Cause
 from benchmarks.port.check import Checked, RungFound, seen_in_part
+from benchmarks.port.cost_report import cost_blocks
 from benchmarks.port.precision import FACTOR
 from benchmarks.reporting.numbers import short
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
@@ -46,6 +47,7 @@ def check_page(checked: Checked) -> Page:
             Table(_frame(checked), "Port check", heading=False, styles=STYLES, names=2),
             Notes(_notes(checked)),
             Text(verdict(checked)),
+            *(cost_blocks(checked.cost) if checked.cost else []),
             Picture("errors by rung", "check.png"),
         ]
     )
@@ -70,7 +72,7 @@ def _explained(cause: Cause | None) -> str:
         return ""
     if not cause.ids:
         return "nothing known"
-    left = "" if cause.share is None else f" → {_share(cause.share)}×"
+    left = "" if cause.share is None else f" → {shown_share(cause.share)}×"
     return f"{' + '.join(cause.ids[0])}{left}"
 
 
@@ -79,10 +81,10 @@ def _cell(finding: Finding | None) -> str:
         return "–"
     if finding.error is None:
         return "equal" if finding.holds else "differs"
-    return f"{finding.error:.1e} ({_share(finding.share)}×)"
+    return f"{finding.error:.1e} ({shown_share(finding.share)}×)"
 
 
-def _share(share: float) -> str:
+def shown_share(share: float) -> str:
     return f"{share:.2f}" if share < 1 else short(share)
 
 
@@ -161,7 +163,7 @@ def _cause(cause: Cause, checked: Checked) -> str:
     finding = _finding(next(found for found in checked.rungs if found.rung == cause.rungs[0]))
     size = f", {short(finding.share)} times its bound" if finding and finding.error is not None else ""
     if cause.ids:
-        left = "" if cause.share is None else f", which leaves {_share(cause.share)} of a bound"
+        left = "" if cause.share is None else f", which leaves {shown_share(cause.share)} of a bound"
         line = f"{rungs} {verb} wrong by {own}{size}. Explained by: {cause.says[0]}{left}."
         if len(cause.says) > 1:
             line += f" On this pack the same: {'; or '.join(cause.says[1:])}."

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from shared.answer import EpochEnded, Event, Loaded, Stepped
+from shared.answer import EpochEnded, Event, Loaded, Stepped, Tried
 from shared.errors import ProcessFailed
 
 WIDTH = 140
@@ -80,6 +80,8 @@ class RunProgress:
                     total=event.of,
                     note=f"loss {event.loss:.3f}",
                 )
+            case Tried():
+                self.bars.update(self.current, description=f"  {event.what}", completed=event.number, total=event.of)
             case EpochEnded(number, of, epoch):
                 dev = ", ".join(f"{name} {value:.3f}" for name, value in (epoch.dev or {}).items())
                 self.line(

@@ -150,7 +150,7 @@ class Here(Reference):
     def __init__(self) -> None:
         super().__init__(mock.Mock(), threads=1)
 
-    def ask(self, question: Any, answer: Any) -> Any:
+    def ask(self, question: Any, answer: Any, on_event: Any = None) -> Any:
         from backends.torch.reference import describe
 
         return describe(question)
