@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def test_a_part_that_alone_tells_is_named(default_pack: Pack, tmp_path: Path) ->
 
 
 def test_what_is_alike_is_one_class(default_pack: Pack, tmp_path: Path) -> None:
-    same = {"loss_sum": (3.0, 4.0), "clip_none": (3.0, 4.0 + 1e-7), "decay_all": (3.0, 4.0)}
+    same: dict[str, Any] = {"loss_sum": (3.0, 4.0), "clip_none": (3.0, 4.0 + 1e-7), "decay_all": (3.0, 4.0)}
     found = advised(default_pack, tmp_path, **same, lamb=(9.0, 9.0))
     assert found == ["the same on this pack: loss-sum, clip-none, decay-all; no pack of this project tells them"]
 
