@@ -170,6 +170,27 @@ KINDS: dict[str, Kind] = {
 }
 """Folders that transformers opens and this project opens too, with the same ids."""
 
+
+def _unigram(content: dict[str, Any]) -> None:
+    """The tokenizer of a multilingual MiniLM, which is a BERT with XLM-RoBERTa's."""
+    words = [["\u2581", -2.0], ["\u2581the", -3.0], ["s", -4.0], ["a", -4.0], ["\u2581goose", -5.0], ["文", -6.0]]
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    content["model"] = {"type": "Unigram", "unk_id": 3, "vocab": [[name, 0.0] for name in special] + words}
+    content["added_tokens"] = [{"id": n} | plain(name) for n, name in enumerate(special)]
+    content["normalizer"], content["decoder"] = {"type": "NFKC"}, None
+    content["pre_tokenizer"] = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always"}
+    frame = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0]}
+    content["post_processor"] = frame | {"trim_offsets": True, "add_prefix_space": True}
+
+
+BUILT: dict[str, Kind] = {
+    "XLM-RoBERTa's": Kind({"tokenizer_class": "XLMRobertaTokenizer"}, whole=True, change=_unigram),
+    "ConvBERT's": Kind({"tokenizer_class": "ConvBertTokenizer", "do_lower_case": False}),
+    "MPNet's": Kind({"tokenizer_class": "MPNetTokenizerFast"}, whole=True),
+    "a class that nobody has": Kind({"tokenizer_class": "KoBertTokenizer"}, whole=True),
+}
+"""Folders whose class this project does not have, and whose tokenizer transformers builds."""
+
 REFUSED: dict[str, tuple[Kind, str]] = {
     "Japanese": (Kind({"tokenizer_class": "BertJapaneseTokenizer"}), "tokenizer_class 'BertJapaneseTokenizer'"),
     "multilingual MiniLM": (Kind({"tokenizer_class": "XLMRobertaTokenizer"}), "tokenizer_class 'XLMRobertaTokenizer'"),

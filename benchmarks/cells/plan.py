@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from backends import BACKENDS, check_compile, check_precision
-from benchmarks.workers.conversion import converter
+from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.environments import Environment, find_environments, find_python
 from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
@@ -171,7 +171,8 @@ def plan_questions(request: Request) -> list[Question]:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:
         find_python(backend, request.pythons)
-    checkpoints = {name: resolve_model(name, converter(request.pythons)) for name in request.models}
+    convert, build = converter(request.pythons), tokenizer_builder(request.pythons)
+    checkpoints = {name: resolve_model(name, convert, build) for name in request.models}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
 
     @cache

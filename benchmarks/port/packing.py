@@ -13,7 +13,7 @@ from benchmarks.port.pack import USUAL, Source, generated, make_pack, of_checkpo
 from benchmarks.port.reference import Reference
 from benchmarks.port.shows import show_page
 from benchmarks.port.task_rows import of_task
-from benchmarks.workers.conversion import converter
+from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import resolve_model, shown_model
 from shared.errors import InputError
@@ -60,7 +60,7 @@ def _source(
     if options.model is None:
         return generated(None if options.config is None else read_json(options.config), recipe)
     if options.task is None:
-        checkpoint = resolve_model(options.model, converter(pythons))
+        checkpoint = resolve_model(options.model, converter(pythons), tokenizer_builder(pythons))
         return of_checkpoint(checkpoint, shown_model(options.model), recipe)
     request = Request(
         backends=["torch"],

@@ -15,7 +15,7 @@ from benchmarks.cells.plan import check_pairs, check_token_ids
 from benchmarks.cli.options import chosen_backends, chosen_pythons
 from benchmarks.predict.output import Shown, largest_difference, predictions, print_predictions
 from benchmarks.predict.texts import read_texts
-from benchmarks.workers.conversion import converter
+from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.environments import Environment, find_environments, find_python
 from benchmarks.workers.launcher import ask
 from benchmarks.workers.machine import choose_device, choose_threads
@@ -77,7 +77,7 @@ def _plan(
     device, threads = choose_device(options.device), choose_threads(options.threads)
     for backend in backends:
         find_python(backend, pythons)
-    checkpoint = resolve_model(options.model, converter(pythons))
+    checkpoint = resolve_model(options.model, converter(pythons), tokenizer_builder(pythons))
     _refuse_a_folder_of_models(checkpoint)
     saved = read_saved(checkpoint)
     max_len = saved.max_len if options.max_len is None else options.max_len

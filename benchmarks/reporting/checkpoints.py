@@ -94,7 +94,7 @@ def _tokenizers() -> Iterator[Taken]:
         names = (name for name, of in CLASSES.items() if of == (kind, types))
         use = kinds[kind] + ("" if types else "; a BERT gets no token types of it")
         yield Taken("tokenizer", f"`tokenizer_class` {_code(names)}, `Fast` or not", use)
-    yield Taken("tokenizer", "any other `tokenizer_class`", "refused")
+    yield Taken("tokenizer", "any other `tokenizer_class`", BUILT)
     yield Taken("tokenizer", "`vocab.txt`, or `tokenizer.json` over it", "read")
     yield Taken("tokenizer", f"`{ADDED_TOKENS}`, `special_tokens_map.json`", "read without `added_tokens_decoder`")
     fields = ("added_tokens_decoder", "additional_special_tokens", "extra_special_tokens", "split_special_tokens")
@@ -102,6 +102,10 @@ def _tokenizers() -> Iterator[Taken]:
     yield Taken("tokenizer", _code(WITHOUT_EFFECT), "without effect, as in transformers 5")
     yield Taken("tokenizer", _code(REFUSED), "refused")
     yield Taken("tokenizer", "`truncation_side`, `padding_side`", 'taken if `"right"`; else refused')
+
+
+BUILT = "built once by transformers, in torch's environment; refused if it runs in Python, as `BertJapaneseTokenizer`"
+"""The use of a tokenizer whose class this project does not have."""
 
 
 def _heads() -> Iterator[Taken]:

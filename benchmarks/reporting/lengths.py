@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmarks.reporting.page import Page, Table
 from benchmarks.reporting.pictures import draw_lengths
-from benchmarks.workers.conversion import converter
+from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import resolve_model, shown_model
 from shared.encoding import token_lengths
@@ -22,7 +22,7 @@ SHARES = (50, 95, 99)
 
 def show_lengths(tasks: Sequence[Task], model: str, data_dir: Path | None, max_lens: list[int], out: Path) -> None:
     """Prints a table and draws a picture for each task. Raises InputError."""
-    folder = resolve_model(model, converter({}))
+    folder = resolve_model(model, converter({}), tokenizer_builder({}))
     rows, pictures = [], []
     for task in tasks:
         lengths = token_lengths(task.load(data_dir)["train"], folder)

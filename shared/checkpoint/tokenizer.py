@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.checkpoint.built_tokenizer import tokenizer_folder
 from shared.checkpoint.former_tokenizer import former_tokenizer
 from shared.checkpoint.tokenizer_settings import NORMALIZER, TokenizerSettings, read_settings, text_of
 from shared.errors import InputError
@@ -25,8 +26,20 @@ ADDED_TOKENS = "added_tokens.json"
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Lists the files of the folder's tokenizer, in the order of TOKENIZER_FILES. Raises InputError if it has neither
-    tokenizer.json nor vocab.txt."""
+    """Lists the files of the folder's tokenizer, in the order of TOKENIZER_FILES. They lie in the cache if transformers
+    built it. Raises InputError if there is neither tokenizer.json nor vocab.txt, or the class is not supported."""
+    return _listed(tokenizer_folder(folder))
+
+
+def files_to_hash(folder: Path) -> list[Path]:
+    """Lists the files of the folder's tokenizer that a checkpoint is known by: added_tokens.json only if it makes a
+    difference. Raises InputError as `tokenizer_files` does."""
+    if tokens_version(folder, pairs=False) == 2:
+        return tokenizer_files(folder)
+    return [file for file in _listed(folder) if file.name != ADDED_TOKENS]
+
+
+def _listed(folder: Path) -> list[Path]:
     found = [folder / name for name in (*TOKENIZER_FILES, ADDED_TOKENS) if (folder / name).is_file()]
     if not found or found[0].name not in TOKENIZER_FILES[:2]:
         raise InputError(f"{folder} has no tokenizer.json and no vocab.txt; add the checkpoint's tokenizer files")
@@ -37,7 +50,7 @@ def read_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
     """Builds the tokenizer that transformers builds from the folder. Raises InputError naming a file that cannot be
     read, or a setting that is not supported."""
     file = tokenizer_files(folder)[0]
-    settings = read_settings(folder)
+    settings = read_settings(tokenizer_folder(folder))
     try:
         return _whole(settings) if settings.kind == "whole" else _bert(settings)
     except InputError:
@@ -127,8 +140,7 @@ def _add_tokens(tokenizer: Any, settings: TokenizerSettings) -> None:
 def gives_types(folder: Path) -> bool:
     """Whether the second text of a pair has token type 1 in a BERT network. A DistilBERT has no token types, and those
     that it is given mean nothing. Raises InputError as `read_tokenizer` does."""
-    settings = read_settings(folder)
-    return settings.gives_types() or not is_bert(folder)
+    return read_settings(tokenizer_folder(folder)).gives_types() or not is_bert(folder)
 
 
 def is_bert(folder: Path) -> bool:

@@ -90,10 +90,11 @@ class TokenizerSettings:
 
 
 def read_settings(folder: Path) -> TokenizerSettings:
-    """Gathers the settings. Raises InputError naming a file that cannot be read, or a setting that is not supported."""
+    """Gathers the settings of a folder whose class is in CLASSES. Raises InputError naming a file that cannot be read,
+    or a setting that is not supported."""
     config_file = folder / "tokenizer_config.json"
     fields = _json(config_file)
-    name = _class(folder, fields)
+    name = class_name(folder)
     for refused in REFUSED:
         if fields.get(refused):
             raise InputError(f"{config_file}: {refused} is not supported; pass a checkpoint without it")
@@ -108,18 +109,12 @@ def read_settings(folder: Path) -> TokenizerSettings:
     return settings
 
 
-def _class(folder: Path, fields: dict[str, Any]) -> str:
-    """The class that the folder names, without `Fast`. Raises InputError if CLASSES lacks it."""
-    named = fields.get("tokenizer_class") or _json(folder / "config.json").get("tokenizer_class") or "BertTokenizer"
-    name = {"PreTrainedTokenizerFast": "TokenizersBackend", "PythonBackend": "PreTrainedTokenizer"}.get(
-        str(named), str(named).removesuffix("Fast")
-    )
-    if name not in CLASSES:
-        raise InputError(
-            f"{folder}: tokenizer_class {named!r} is not supported; save the tokenizer as tokenizer.json with "
-            f"tokenizer_class PreTrainedTokenizerFast, or pass a checkpoint with one of {', '.join(CLASSES)}"
-        )
-    return name
+def class_name(folder: Path) -> str:
+    """The class that the folder names, without `Fast`. Raises InputError for a file that cannot be read."""
+    named = _json(folder / "tokenizer_config.json").get("tokenizer_class")
+    named = str(named or _json(folder / "config.json").get("tokenizer_class") or "BertTokenizer")
+    others = {"PreTrainedTokenizerFast": "TokenizersBackend", "PythonBackend": "PreTrainedTokenizer"}
+    return others.get(named, named.removesuffix("Fast"))
 
 
 def _gathered(folder: Path, name: str, fields: dict[str, Any], content: dict[str, Any] | None) -> TokenizerSettings:

@@ -14,7 +14,7 @@ import numpy as np
 
 from shared.architecture import Architecture, Weights
 from shared.checkpoint.formats import check_content, shards
-from shared.checkpoint.tokenizer import ADDED_TOKENS, tokenizer_files, tokens_version
+from shared.checkpoint.tokenizer import files_to_hash
 from shared.errors import InputError
 from shared.files import hash_files
 from shared.recipe import Recipe
@@ -132,10 +132,7 @@ def saved_weights(folder: Path, architecture: Architecture) -> Weights:
 def checkpoint_hash(folder: Path) -> str:
     """sha256, hex, over all files that a run reads from the folder: config.json, weights and tokenizer; of
     added_tokens.json only if it makes a difference."""
-    files = tokenizer_files(folder)
-    if tokens_version(folder, pairs=False) == 1:
-        files = [file for file in files if file.name != ADDED_TOKENS]
-    return hash_files([folder / "config.json", *weight_files(folder), *files])
+    return hash_files([folder / "config.json", *weight_files(folder), *files_to_hash(folder)])
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -13,16 +13,22 @@ from typing import Any
 
 import pytest
 
+from shared.checkpoint.built_tokenizer import build_once
+from shared.checkpoint.saved import write_folder
 from shared.checkpoint.tokenizer import read_tokenizer
 from shared.encoding import read_encoded, write_encoded
+from shared.errors import InputError
 from shared.tasks import TASK_MODULES, Rows, get_task
+from tests.checkpoints import TOY
 from tests.data import DATA, needs_data
-from tests.token_folders import COUNT, ENTITIES, KINDS, strings
+from tests.token_folders import BUILT, COUNT, ENTITIES, KINDS, Kind, strings
 
 TEXTS = strings(COUNT or 150)
 
 if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     from transformers import AutoTokenizer
+
+    from backends.torch.build_tokenizer import build
 
     def assert_equal_to_transformers(rows: Rows, folder: Path, target: Path, max_len: int = 64) -> None:
         """Fails unless ids, types and lengths of all rows are those of AutoTokenizer."""
@@ -64,6 +70,25 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         tokenizer.save_pretrained(tmp_path / "ck")
         (tmp_path / "ck" / "config.json").write_text('{"model_type": "bert"}')
         assert_equal_to_transformers(Rows(TEXTS, None, None), tmp_path / "ck", tmp_path / "single")
+
+    @pytest.mark.parametrize("kind", BUILT)
+    def test_another_class_is_built_once_by_transformers(kind: str, minilm: Path, tmp_path: Path) -> None:
+        """It is opened after that without transformers, and so is the folder that is saved of it."""
+        folder = BUILT[kind].write(minilm, tmp_path / "ck")
+        build_once(folder, build)
+        build_once(folder, lambda source, target: pytest.fail("built again"))
+        assert_equal_to_transformers(Rows(TEXTS, None, None), folder, tmp_path / "single")
+        assert_equal_to_transformers(Rows(TEXTS, TEXTS[::-1], None), folder, tmp_path / "pair")
+        write_folder(tmp_path / "saved", {}, TOY, folder, "toy", ("a", "b", "c"), 16)
+        assert parts(AutoTokenizer.from_pretrained(tmp_path / "saved").backend_tokenizer) == parts(
+            read_tokenizer(folder)
+        )
+
+    def test_a_class_that_runs_python_is_refused_by_name(minilm: Path, tmp_path: Path) -> None:
+        folder = Kind({"tokenizer_class": "BertJapaneseTokenizer"}).write(minilm, tmp_path / "ck")
+        with pytest.raises(InputError, match="tokenizer_class 'BertJapaneseTokenizer' is not supported") as error:
+            build_once(folder, build)
+        assert "\n" not in str(error.value)
 
     @needs_data
     @pytest.mark.parametrize("task", TASK_MODULES)
