@@ -183,9 +183,10 @@ def _locate(folder: Path, architecture: Architecture, head: bool, may_draw_poole
         )
     if unknown:
         raise InputError(f"{folder} has unknown weights: {_some(unknown)}; pass a plain BERT or DistilBERT checkpoint")
-    for name, tensor in found.items():
+    ordered = {name: found[name] for name in shapes if name in found}
+    for name, tensor in ordered.items():
         _check_tensor(tensor, shapes[name])
-    return {name: found[name] for name in shapes if name in found}
+    return ordered
 
 
 def _check_tensor(tensor: _Tensor, shape: tuple[int, ...]) -> None:
