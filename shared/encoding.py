@@ -4,6 +4,7 @@ text, tokenizer and length are the same."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from array import array
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shared.arrays import ArrayWriter
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
 from shared.files import cache_dir, whole_folder
 from shared.tasks import Rows
@@ -90,7 +92,8 @@ def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
     tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return np.array([len(encoding) for encoding in _encodings(rows, tokenizer)], np.int64)
+    encodings = itertools.chain.from_iterable(_encodings(rows, tokenizer))
+    return np.fromiter((len(encoding) for encoding in encodings), np.int64, len(rows))
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:
@@ -118,26 +121,32 @@ the split. The tokenizer returns kilobytes for each row, and a few bytes a token
 
 
 def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[no-untyped-def]
-    ids, types, offsets = array("i"), array("B"), array("q", [0])
-    for encoding in _encodings(rows, tokenizer):
-        ids.extend(encoding.ids)
-        types.extend(encoding.type_ids)
-        offsets.append(len(ids))
     target.mkdir()
-    arrays: dict[str, np.ndarray] = {
-        "ids": np.asarray(ids, np.int32),
-        "types": np.asarray(types, np.uint8),
-        "offsets": np.asarray(offsets, np.int64),
-        "labels": np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64),
-    }
-    for name in ARRAY_NAMES:
-        np.save(target / f"{name}.npy", arrays[name])
+    end = 0
+    with (
+        ArrayWriter(target / "ids.npy", np.int32) as ids,
+        ArrayWriter(target / "types.npy", np.uint8) as types,
+        ArrayWriter(target / "offsets.npy", np.int64) as offsets,
+    ):
+        offsets.add([0])
+        for encodings in _encodings(rows, tokenizer):
+            some_ids, some_types, ends = array("i"), array("B"), array("q")
+            for encoding in encodings:
+                some_ids.extend(encoding.ids)
+                some_types.extend(encoding.type_ids)
+                ends.append(end + len(some_ids))
+            ids.add(some_ids)
+            types.add(some_types)
+            offsets.add(ends)
+            end += len(some_ids)
+    np.save(target / "labels.npy", np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64))
 
 
-def _encodings(rows: Rows, tokenizer) -> Iterator[Any]:  # type: ignore[no-untyped-def]
+def _encodings(rows: Rows, tokenizer) -> Iterator[list[Any]]:  # type: ignore[no-untyped-def]
+    """The encodings of the rows, AT_ONCE rows in a list."""
     for start in range(0, len(rows), AT_ONCE):
-        columns = [column[start : start + AT_ONCE] for column in (rows.first, rows.second) if column is not None]
-        yield from tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
+        columns = [list(column[start : start + AT_ONCE]) for column in (rows.first, rows.second) if column is not None]
+        yield tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
 
 
 def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:

@@ -27,7 +27,7 @@ def splits(request: pytest.FixtureRequest) -> dict[str, Rows]:
 
 
 def sentences(rows: Rows) -> list[str]:
-    return rows.first + (rows.second or [])
+    return [*rows.first, *(rows.second or [])]
 
 
 # --- the splits

@@ -84,6 +84,8 @@ def exit_code(*arguments: str | Path) -> int:
     ("content", "rows"),
     [
         (b"one\ntwo\n", Rows(["one", "two"], None, None)),
+        (b"one\ntwo\n\n", Rows(["one", "two"], None, None)),
+        (b"a\tb\n\r\n  \n", Rows(["a"], ["b"], None)),
         (b"one\ntwo", Rows(["one", "two"], None, None)),
         (b"\xef\xbb\xbfone\r\ntwo\r\n", Rows(["one", "two"], None, None)),
         ("a\u2028b\n".encode(), Rows(["a\u2028b"], None, None)),
@@ -99,9 +101,7 @@ def test_a_file_has_a_text_or_a_pair_a_line(content: bytes, rows: Rows) -> None:
     [
         (b"", "f has no texts; give it one a line"),
         (b"one\n\ntwo\n", "f, line 2: the line is empty; mend or remove the line"),
-        (b"one\n\n", "f, line 2: the line is empty; mend or remove the line"),
-        (b"a\tb\n\n", "f, line 2: the line is empty; mend or remove the line"),
-        (b"one\n  \n", "f, line 2: column 1 is empty; mend or remove the line"),
+        (b"one\n  \ntwo\n", "f, line 2: column 1 is empty; mend or remove the line"),
         (b"a\tb\nc\t\n", "f, line 2: column 2 is empty; mend or remove the line"),
         (b"one\na\tb\n", "f, line 2: 2 columns where line 1 has 1; mend or remove the line"),
         (b"a\tb\none\n", "f, line 2: 1 columns where line 1 has 2; mend or remove the line"),

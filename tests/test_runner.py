@@ -360,7 +360,7 @@ def reopened(done: Done) -> dict[str, Opened]:
     """The logits and settings that transformers gets from each saved folder and the test rows, by the backend that
     trained the model."""
     folders = [done.saved / record.id for record in done.records.values()]
-    return dict(zip(done.records, opened(folders, rows_of("test").first), strict=True))
+    return dict(zip(done.records, opened(folders, list(rows_of("test").first)), strict=True))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -75,7 +75,7 @@ def test_a_share_that_leaves_nothing_to_train_on_is_refused() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.974])
 def test_every_row_is_trained_on_or_held_out(share: float) -> None:
     chosen = choose_splits("toy", SOURCE, Recipe(held_out=share), None)
-    assert sorted(chosen["train"].first + chosen["dev"].first) == sorted(SOURCE["train"].first)
+    assert sorted([*chosen["train"].first, *chosen["dev"].first]) == sorted(SOURCE["train"].first)
     assert len(chosen["dev"]) == int(np.ceil(share * 40))
 
 

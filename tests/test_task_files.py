@@ -165,6 +165,7 @@ def test_line_endings_and_a_byte_order_mark_change_nothing(tmp_path: Path, task:
         ("google-play", '"He said ""go"", twice",2,toy\n', 'He said "go", twice'),
         ("google-play", '"One\r\ntwo\n\nthree\n",2,toy\n', "One\ntwo\n\nthree\n"),
         ("google-play", "a;b\tc 'd',2,toy\n", "a;b\tc 'd'"),
+        ("google-play", f"{'so good ' * 30_000},2,toy\n\n", "so good " * 30_000),
     ],
 )
 def test_a_text_is_read_as_it_is(tmp_path: Path, task: str, row: str, text: str) -> None:
@@ -248,7 +249,7 @@ def test_google_plays_dev_is_held_out_of_its_one_split(tmp_path: Path, task: str
         ("emotion", "", " has no rows"),
         ("google-play", REVIEWS + "Good,4\n", ", line 7: 2 columns where 3 are wanted; mend or remove the line"),
         ("google-play", REVIEWS + "So, so,3,toy\n", ", line 7: 4 columns where 3 are wanted"),
-        ("google-play", REVIEWS + "\n", ", line 7: 0 columns where 3 are wanted"),
+        ("google-play", REVIEWS + "\nGood,4,toy\n", ", line 7: 0 columns where 3 are wanted"),
         ("google-play", REVIEWS + "Good,0,toy\n", ", line 7: label '0' is not one of 1, 2, 3, 4, 5"),
         ("google-play", REVIEWS + "Good,4.0,toy\n", ", line 7: label '4.0' is not one of"),
         ("google-play", REVIEWS + '" \n ",4,toy\n', ", line 7: column 1 is empty"),

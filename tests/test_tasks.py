@@ -58,8 +58,11 @@ def test_every_task_has_its_name_labels_and_metrics(name: str) -> None:
 
 
 def test_an_unknown_task_is_refused_with_the_known_ones() -> None:
-    known = "cola, mrpc, sst-binary, sst2, qqp, emotion, google-play, google-play-unique, acceptability, paraphrase"
-    with pytest.raises(InputError, match=f"unknown task 'coal'; known: {known}$"):
+    known = (
+        "cola, mrpc, sst-binary, sst2, qqp, mnli, qnli, rte, wnli, emotion, google-play, google-play-unique, "
+        "acceptability, paraphrase"
+    )
+    with pytest.raises(InputError, match=f"unknown task 'coal'; pass a file or folder of .*, or one of {known}$"):
         get_task("coal")
 
 
@@ -151,14 +154,23 @@ def test_cola_in_glues_layout_may_have_an_unlabelled_test(tmp_path: Path) -> Non
     assert load("cola", tmp_path)["test"] == Rows(["Dogs bark.", "Bark dogs the."], None, None)
 
 
-def test_mrpc_in_glues_layout_has_an_unlabelled_test(tmp_path: Path) -> None:
+def test_mrpc_in_glues_layout_may_have_an_unlabelled_test(tmp_path: Path) -> None:
     test = "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t11\t12\tRain fell.\tIt rained.\n"
-    write(
-        tmp_path / "MRPC", {"train.tsv": MRPC_HEADER + MRPC_ROWS, "dev.tsv": MRPC_HEADER + MRPC_ROWS, "test.tsv": test}
-    )
+    write(tmp_path / "MRPC", {"train.tsv": MRPC_HEADER + MRPC_ROWS, "dev.tsv": MRPC_HEADER + MRPC_ROWS})
+    assert set(load("mrpc", tmp_path)) == {"train", "dev"}
+    write(tmp_path / "MRPC", {"test.tsv": test})
     splits = load("mrpc", tmp_path)
     assert splits["train"].labels == splits["dev"].labels == [1, 0, 1]
     assert splits["test"] == Rows(["Rain fell."], ["It rained."], None)
+
+
+def test_the_layouts_own_folder_is_taken_for_its_parent(tmp_path: Path) -> None:
+    for task, folder in (("cola", "CoLA"), ("mrpc", "MRPC")):
+        rows = {"cola": COLA_TRAIN, "mrpc": MRPC_HEADER + MRPC_ROWS}[task]
+        write(tmp_path / folder, {"train.tsv": rows, "dev.tsv": rows})
+        assert load(task, tmp_path / folder) == load(task, tmp_path)
+    with pytest.raises(InputError, match="has no files of qqp"):
+        load("qqp", tmp_path / "MRPC")
 
 
 def test_the_original_files_come_before_glues(tmp_path: Path) -> None:
@@ -183,9 +195,19 @@ def test_train_and_dev_of_another_task_are_not_taken_for_cola(tmp_path: Path) ->
         ("\ufeffs\t1\t\tOne.\ns\t1\t\tTwo.\n", ["One.", "Two."]),
         ("s\t1\t\tOne.\r\ns\t1\t\tTwo.\r\n", ["One.", "Two."]),
         ("s\t1\t\tOne.\ns\t1\t\tTwo.", ["One.", "Two."]),
+        ("s\t1\t\tOne.\ns\t1\t\tTwo.\n\n", ["One.", "Two."]),
+        ("s\t1\t\tOne.\r\ns\t1\t\tTwo. \r\n\r\n \t\r\n", ["One.", "Two. "]),
         ("s\t1\t\tOne\u2028more\u0085word.\n", ["One\u2028more\u0085word."]),
     ],
-    ids=["quotes are text", "byte-order mark", "CRLF", "no last newline", "other line separators are text"],
+    ids=[
+        "quotes are text",
+        "byte-order mark",
+        "CRLF",
+        "no last newline",
+        "blank last line",
+        "blank last lines",
+        "other line separators are text",
+    ],
 )
 def test_every_line_is_one_row(tmp_path: Path, content: str, sentences: list[str]) -> None:
     write(tmp_path, COLA_FILES | {"in_domain_dev.tsv": content})
@@ -289,9 +311,9 @@ def on_hub(names: tuple[str, ...] = ("no", "yes"), **splits: dict[str, Any]) -> 
     )
 
 
-@pytest.mark.parametrize("task", ["cola", "mrpc", "sst2", "qqp"])
+@pytest.mark.parametrize("task", ["cola", "mrpc", "sst2", "qqp", "qnli", "rte", "wnli"])
 def test_glues_tasks_are_asked_for_by_name(hub: Hub, task: str) -> None:
-    texts = ("sentence", "sentence1", "sentence2", "question1", "question2")
+    texts = ("sentence", "sentence1", "sentence2", "question", "question1", "question2")
     rows = {column: ["Rain fell."] for column in texts} | {"label": [1]}
     asked = hub(on_hub(train=rows, validation=rows, test=rows))
     get_task(task).load(None)

@@ -23,7 +23,7 @@ def scores(task: str, data_dir: Path | None = None) -> dict[str, dict[str, float
     train = splits["train"]
     found = {}
     for kind, vectorizer in (("counts", CountVectorizer()), ("tf-idf", TfidfVectorizer())):
-        vectorizer.fit(train.first + (train.second or []))
+        vectorizer.fit([*train.first, *(train.second or [])])
         for way in ("together",) if train.second is None else ("together", "side by side", "difference"):
             features = {name: _features(rows, vectorizer, way) for name, rows in splits.items()}
             model = LogisticRegression(max_iter=2000).fit(features["train"], train.labels)

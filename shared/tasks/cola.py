@@ -28,7 +28,7 @@ def load(data_dir: Path | None) -> dict[str, Rows]:
     }
     if layout is GLUE_LAYOUT and (folder / "test.tsv").is_file():
         test = read_rows(folder / "test.tsv", columns=2, header=True)
-        splits["test"] = Rows([row.text(1) for row in test], None, None)
+        splits["test"] = Rows([row.text(1) for row in test], None, None, [row.fields[0] for row in test])
     return splits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shared.errors import InputError
@@ -15,10 +15,10 @@ PROBE_SECONDS = 10.0
 """Longest wait for the hub's first answer."""
 
 
-def load_glue(config: str, first: str, second: str | None) -> dict[str, Rows]:
+def load_glue(config: str, first: str, second: str | None, splits: Mapping[str, str] = OUR_NAMES) -> dict[str, Rows]:
     """Reads the splits of one of GLUE's tasks. Its texts are in the columns `first` and `second`. Raises InputError as
     `load_hub` does."""
-    return load_hub(config, GLUE_REPOSITORY, first, second, name=config)
+    return load_hub(config, GLUE_REPOSITORY, first, second, splits=splits, name=config)
 
 
 def load_hub(
@@ -27,9 +27,10 @@ def load_hub(
     first: str,
     second: str | None = None,
     to_label: Callable[[Any], int] = int,
+    splits: Mapping[str, str] = OUR_NAMES,
     **where: Any,
 ) -> dict[str, Rows]:
-    """Reads the splits train, validation and test of a data set.
+    """Reads the splits of a data set that `splits` maps to this project's names.
 
     Texts are in the columns `first` and `second`, and `to_label` converts the column `label`. The hub marks hidden
     labels with -1: such a split gets no labels. `where` (configuration, revision, files) goes to
@@ -53,14 +54,14 @@ def load_hub(
             "that holds its files, or ask for a built-in task: acceptability, paraphrase"
         ) from error
     columns = [column for column in (first, second, "label") if column is not None]
-    for split in OUR_NAMES:
+    for split in splits:
         lacking = [name for name in columns if name not in loaded[split].column_names] if split in loaded else [split]
         if lacking:
             raise InputError(
                 f"{task} is not as expected in the hub's {repository}: no {', '.join(lacking)} among its "
                 f"{'columns' if split in loaded else 'splits'}; pass --data-dir a folder that holds its files"
             )
-    return {ours: _rows(loaded[theirs], first, second, to_label) for theirs, ours in OUR_NAMES.items()}
+    return {ours: _rows(loaded[theirs], first, second, to_label) for theirs, ours in splits.items()}
 
 
 def _rows(split, first: str, second: str | None, to_label: Callable[[Any], int]) -> Rows:  # type: ignore[no-untyped-def]
@@ -69,4 +70,5 @@ def _rows(split, first: str, second: str | None, to_label: Callable[[Any], int])
         list(split[first]),
         None if second is None else list(split[second]),
         None if -1 in labels else [to_label(label) for label in labels],
+        [str(index) for index in split["idx"]] if "idx" in split.column_names else None,
     )

@@ -16,18 +16,21 @@ ORIGINAL_LAYOUT = Layout(
     ("MRPC", "."),
 )
 # All tasks of GLUE have these file names, so only a folder of this task's name is trusted.
-GLUE_LAYOUT = Layout(("train.tsv", "dev.tsv", "test.tsv"), ("MRPC",))
+GLUE_LAYOUT = Layout(("train.tsv", "dev.tsv"), ("MRPC",))
 
 
 def load(data_dir: Path | None) -> dict[str, Rows]:
-    """Reads MRPC in GLUE's split: from the original files with GLUE's list of dev ids, or from GLUE's own files, whose
-    test has no labels."""
+    """Reads MRPC in GLUE's split: from the original files with GLUE's list of dev ids, or from GLUE's own files, with
+    test without labels if that file is there."""
     if data_dir is None:
         return load_glue("mrpc", "sentence1", "sentence2")
     layout, folder = find_layout("mrpc", data_dir, (ORIGINAL_LAYOUT, GLUE_LAYOUT))
     if layout is GLUE_LAYOUT:
-        train, dev, test = (read_rows(folder / file, columns=5, header=True) for file in GLUE_LAYOUT.files)
-        return {"train": _labelled(train), "dev": _labelled(dev), "test": _unlabelled(test)}
+        train, dev = (read_rows(folder / file, columns=5, header=True) for file in GLUE_LAYOUT.files)
+        splits = {"train": _labelled(train), "dev": _labelled(dev)}
+        if (folder / "test.tsv").is_file():
+            splits["test"] = _unlabelled(read_rows(folder / "test.tsv", columns=5, header=True))
+        return splits
     rows, test = (read_rows(folder / file, columns=5, header=True) for file in layout.files[:2])
     ids = read_rows(folder / layout.files[2], columns=2, header=False)
     known = {_ids(row) for row in rows}
@@ -52,7 +55,7 @@ def _labelled(rows: Sequence[Row]) -> Rows:
 
 def _unlabelled(rows: Sequence[Row]) -> Rows:
     """Rows of the columns index, two ids, two sentences."""
-    return Rows(*_texts(rows), None)
+    return Rows(*_texts(rows), None, [row.fields[0] for row in rows])
 
 
 def _texts(rows: Sequence[Row]) -> tuple[list[str], list[str]]:

@@ -23,7 +23,8 @@ def load(data_dir: Path | None) -> dict[str, Rows]:
     splits = {name: _labelled(folder / f"{name}.tsv") for name in ("train", "dev")}
     if (folder / "test.tsv").is_file():
         test = read_rows(folder / "test.tsv", columns=3, header=("id", "question1", "question2"))
-        splits["test"] = Rows([row.text(1) for row in test], [row.text(2) for row in test], None)
+        ids = [row.fields[0] for row in test]
+        splits["test"] = Rows([row.text(1) for row in test], [row.text(2) for row in test], None, ids)
     return splits
 
 

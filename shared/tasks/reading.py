@@ -9,6 +9,11 @@ from pathlib import Path
 
 from shared.errors import InputError
 
+LONGEST_FIELD = 2**31 - 1
+"""Characters. The csv module's own limit is 131,072; no text is too long to be cut later."""
+
+csv.field_size_limit(LONGEST_FIELD)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -59,7 +64,8 @@ class Row:
 
 
 def find_layout(task: str, data_dir: Path, layouts: Sequence[Layout]) -> tuple[Layout, Path]:
-    """Finds the first layout whose files are all in one of its folders. Returns the layout and the folder.
+    """Finds the first layout whose files are all in one of its folders. Returns the layout and the folder. The data
+    folder may be the layout's own folder too: `glue/CoLA` for `glue`.
 
     Raises InputError if there is none. If a folder has some of the files, the message names the others; else it names
     all files that were looked for.
@@ -68,7 +74,7 @@ def find_layout(task: str, data_dir: Path, layouts: Sequence[Layout]) -> tuple[L
         raise InputError(f"{data_dir} is no folder; pass --data-dir the folder that holds {task}'s files")
     incomplete = ""
     for layout in layouts:
-        for folder in (data_dir / name for name in layout.folders):
+        for folder in _places(data_dir, layout):
             missing = [name for name in layout.files if not (folder / name).is_file()]
             if not missing:
                 return layout, folder
@@ -80,6 +86,13 @@ def find_layout(task: str, data_dir: Path, layouts: Sequence[Layout]) -> tuple[L
     )
 
 
+def _places(data_dir: Path, layout: Layout) -> list[Path]:
+    """Folders in which a layout's files may lie."""
+    own = data_dir.resolve().name
+    inside = [name.partition("/")[2] or "." for name in layout.folders if name.partition("/")[0] == own]
+    return [data_dir / name for name in (*layout.folders, *inside)]
+
+
 def read_rows(
     file: Path,
     columns: int,
@@ -88,7 +101,7 @@ def read_rows(
     first_is_free: bool = False,
 ) -> list[Row]:
     """Reads the rows of a file in UTF-8, one a line, with or without a byte-order mark, CRLF, or a newline at its end.
-    Quotes are text.
+    Quotes are text, and blank lines at the end are none.
 
     If `header` is True, the first line is dropped; if it is a list of names, they must be the file's. With
     `first_is_free` the first column may contain the separator. Raises InputError for a line with another number of
@@ -106,6 +119,21 @@ def read_rows(
     if not rows:
         raise InputError(f"{file} has no rows; restore the file")
     return rows
+
+
+def read_named(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
+    """Reads the rows of a tab-separated file whose first line is a header, as `read_rows` does. Returns the rows, and
+    the positions of the columns `names`. Raises InputError as `read_rows` does, and for a header without these
+    names."""
+    with file.open("rb") as opened:
+        header = next(_fields(opened.readline(), file), [])
+    if header and (missing := [name for name in names if name not in header]):
+        raise InputError(f"{file}, line 1: the header has no {', '.join(missing)}; restore it")
+    return read_rows(file, columns=len(header), header=True), [header.index(name) for name in names if header]
+
+
+def _fields(content: bytes, file: Path) -> Iterator[list[str]]:
+    return (text.split("\t") for _, text in numbered_lines(content, file))
 
 
 def read_csv(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
@@ -142,12 +170,18 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def numbered_lines(content: bytes, file: Path) -> Iterator[tuple[int, str]]:
-    """Yields number (from 1) and text of each line of a file's content, without the end of line. Raises InputError for
-    a line that is not UTF-8."""
+    """Yields number (from 1) and text of each line of a file's content, without the end of line and without blank lines
+    at the file's end. Raises InputError for a line that is not UTF-8."""
     # str.splitlines() would also cut at characters such as U+2028, which are text here.
-    content = content.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\n")
+    content = without_blank_end(content.removeprefix(b"\xef\xbb\xbf"))
     for number, line in enumerate(content.split(b"\n") if content else [], start=1):
         try:
             yield number, line.removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError:
             raise InputError(f"{file}, line {number}: not UTF-8; convert the file") from None
+
+
+def without_blank_end(content: bytes) -> bytes:
+    """A file's content without the last newline, and without blank lines before it."""
+    words = content.rstrip(b" \t\r\n")
+    return words + content[len(words) :].partition(b"\n")[0]

@@ -21,7 +21,7 @@ def load(data_dir: Path | None) -> dict[str, Rows]:
     splits = {name: _labelled(folder / f"{name}.tsv") for name in ("train", "dev")}
     if (folder / "test.tsv").is_file():
         test = read_rows(folder / "test.tsv", columns=2, header=("index", "sentence"))
-        splits["test"] = Rows([row.text(1) for row in test], None, None)
+        splits["test"] = Rows([row.text(1) for row in test], None, None, [row.fields[0] for row in test])
     return splits
 
 
