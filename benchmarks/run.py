@@ -15,6 +15,7 @@ from benchmarks.cli.options import (
     chosen_pythons,
     parse_with_preset,
 )
+from benchmarks.cli.own_options import add_own_options, chosen_reading
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from shared.presets import Preset
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
       --max-len 64 128 --batch-size 16 32 --seed 1 2 3
   python -m benchmarks.run --backend torch keras --task cola --data-dir DATA --model minilm \\
       --padding bucket --precision float32 bfloat16
+  python -m benchmarks.run --task reviews.csv --dev-share 0.1 --model minilm --save SAVED
 
 The same command again skips the cells that are answered. Exit code: 0 if every cell is answered, 1 if one failed,
 2 for bad input."""
@@ -66,6 +68,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
         precisions=tuple(options.precision),
         compile=tuple(options.compile),
         head=options.head,
+        reading=chosen_reading(options, options.task),
     )
     return compare(request, options.out, options.save, options.rerun)
 
@@ -91,6 +94,7 @@ def _parser() -> Parser:
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")
     where.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
+    add_own_options(parser)
     add_computing_options(parser)
     add_recipe_options(parser)
     return parser

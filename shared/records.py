@@ -58,6 +58,8 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """Whether the head is drawn, or is the checkpoint's own."""
     tokens: Literal[1, 2] = 1
     """Version of the rules for the tokenizer's files; 1 if both give this checkpoint the same tokenizer."""
+    labels: list[str] = []
+    """Names of the labels of own data, which a task's name does not tell."""
 
     def without(self, *names: str) -> str:
         """JSON text without these fields of the question and of its recipe. Cells that differ only in these fields have

@@ -61,7 +61,7 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     counted.clear()
     toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=load)
-    monkeypatch.setattr(benchmarks.cells.plan, "get_task", lambda name: toy)
+    monkeypatch.setattr(benchmarks.cells.plan, "get_task", lambda name, reading: toy)
     here = Environment(Path(sys.executable), packages={}, versions={}, python_version="")
     monkeypatch.setattr(benchmarks.cells.plan, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
     count(benchmarks.cells.plan, "choose_splits", "splits chosen")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import Asked, PresetUse, cell_id
 from shared.splits import choose_splits, choosing, rows_of_steps, splits_hash
-from shared.tasks import Rows, Task, get_task
+from shared.tasks import Reading, Rows, Task, get_task
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Request:
     precisions: tuple[Precision, ...] = ("float32",)
     compile: tuple[bool, ...] = (False,)
     head: Head = "new"
+    reading: Reading | None = None
+    """How own data among the tasks is read."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,7 @@ def plan_cells(request: Request) -> list[Cell]:
                 compile=compile,
                 head=q.start.head,
                 tokens=tokens_version(q.checkpoint, q.task.pair),
+                labels=list(q.task.labels) if q.task.own else [],
             )
             preset = _preset_use(request, q)
             cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset))
@@ -166,7 +170,9 @@ def plan_cells(request: Request) -> list[Cell]:
 def plan_questions(request: Request) -> list[Question]:
     """Every task with every model and recipe of the request. Each is read, checked and encoded once, however many cells
     use it. Raises InputError."""
-    tasks = [get_task(name) for name in request.tasks]
+    tasks = [get_task(name, request.reading) for name in request.tasks]
+    if twice := [name for name, count in Counter(task.name for task in tasks).items() if count > 1]:
+        raise InputError(f"two tasks are called {twice[0]}; give one another name by a task.toml")
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
     for backend in request.backends:

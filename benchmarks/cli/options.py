@@ -16,12 +16,14 @@ from shared.presets import Preset, get_preset, preset_names
 from shared.recipe import Recipe
 from shared.tasks import TASK_MODULES
 
+TASK_HELP = f"a file, a folder or a task.toml of your own data, or {', '.join(TASK_MODULES)}"
+
 
 def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:
     """Adds `--backend`, `--task` and `--model`. Returns their group, to which a command may add more."""
     what = parser.add_argument_group("what to compare")
     add_backend_option(what, "all")
-    what.add_argument("--task", nargs="+", required=task_required, metavar="NAME", help=", ".join(TASK_MODULES))
+    what.add_argument("--task", nargs="+", required=task_required, metavar="NAME", help=TASK_HELP)
     what.add_argument(
         "--model",
         nargs="+",
