@@ -22,12 +22,15 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
     cells = plan_cells(request)
 
     # These import pandas, which takes longer than planning takes to refuse.
+    from benchmarks.reporting.look import look
     from benchmarks.reporting.published import write_published
     from benchmarks.reporting.record_tables import print_tables, write_tables
 
     console = terminal()
     if request.preset:
         _print_preset(console, request.preset, cells)
+    for line in look(cell.question for cell in cells):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     _print_starts(console, cells)
     try:
         answers = answer_cells(console, cells, out, "--rerun runs them again", save, rerun)

@@ -12,12 +12,17 @@ from typing import Literal
 import numpy as np
 from msgspec import UNSET, Struct, UnsetType
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from benchmarks.workers.progress import terminal
 from shared.files import to_json
 from shared.tasks import Rows
+
+LEAST_TEXT = 5
+"""Columns of a text that is cut."""
 
 Format = Literal["table", "tsv", "json"]
 
@@ -77,15 +82,41 @@ def print_predictions(all_of_them: Iterable[Prediction], shown: Shown, form: For
 
 
 def print_table(all_of_them: Iterable[Prediction], shown: Shown) -> None:
-    """A line for each prediction; texts are cut to fit."""
+    """A line for each prediction; texts are cut to fit. If labels and numbers leave too little room for a text, each
+    prediction has lines of its own."""
+    console = terminal()
     table: Table | None = None
     for prediction in all_of_them:
         if table is None:
             table = _table(prediction, shown)
+            narrow = _needed(prediction, shown) > console.width
+        if narrow:
+            _print_lines(console, prediction, shown)
+            continue
         texts = (Text(_on_one_line(text), no_wrap=True, overflow="ellipsis") for text in prediction.texts)
         table.add_row(*texts, *map(Text, _cells(prediction, shown)))
-    if table is not None:
-        terminal().print(table)
+    if table is not None and not narrow:
+        console.print(table)
+
+
+def _needed(prediction: Prediction, shown: Shown) -> int:
+    """Columns that a table needs, with room for the longest label."""
+    names = ["probability", *(prediction.probabilities if shown.every_label else ())]
+    numbers = sum(max(cell_len(_on_one_line(name)), len("0.000000")) + 2 for name in names)
+    label = max(len("label"), *map(cell_len, prediction.probabilities)) + 2
+    backend = len("keras-jax") + 2 if shown.backend else 0
+    return len(prediction.texts) * (LEAST_TEXT + 2) + backend + label + numbers + 1
+
+
+def _print_lines(console: Console, prediction: Prediction, shown: Shown) -> None:
+    for text in prediction.texts:
+        console.print(Text(_on_one_line(text), no_wrap=True, overflow="ellipsis"))
+    backend = f"{prediction.backend}: " if shown.backend else ""
+    lines = [f"  {backend}{_on_one_line(prediction.label)}  {prediction.probability:.6f}"]
+    if shown.every_label:
+        lines += [f"    {_on_one_line(name)}  {number:.6f}" for name, number in prediction.probabilities.items()]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_tsv(all_of_them: Iterable[Prediction], shown: Shown) -> None:

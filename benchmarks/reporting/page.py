@@ -24,7 +24,7 @@ class Table:
     styles: Mapping[str, str] = field(default_factory=dict)
     """The terminal shows a cell that is a key in this style."""
     names: int | None = None
-    """How many columns a narrow terminal keeps whole, wrapping the others; if None, it cuts words short."""
+    """How many of the first columns name a row: they stand in every part of a table that a narrow terminal splits."""
 
     def markdown(self) -> str:
         text = self.frame.to_markdown(index=False, disable_numparse=True)

@@ -95,7 +95,8 @@ def _spread_values(name: str, spread: Spread | None) -> dict[str, float | None]:
 
 
 def _page(records: Sequence[Record], rows: Rows, pictures: Sequence[Picture] = ()) -> Page:
-    tables = [Table(_quality(rows), "Quality"), Table(_speed(rows), "Speed")]
+    names = len(_names(rows))
+    tables = [Table(_quality(rows), "Quality", names=names), Table(_speed(rows), "Speed", names=names)]
     return Page([*tables, Notes(_legend(records)), *pictures])
 
 
