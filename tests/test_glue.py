@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import datasets
 import huggingface_hub
+import numpy as np
 import pytest
 
+from benchmarks.cli.own_options import OPTIONS
+from benchmarks.predict.task_split import TaskSplit, read_task_split
 from shared.errors import InputError
 from shared.tasks import Rows, get_task
 from shared.tasks.glue import SUBMISSIONS
@@ -119,3 +124,86 @@ def test_the_server_wants_a_file_of_every_task_of_glue() -> None:
     files = {one.file for many in SUBMISSIONS.values() for one in many}
     names = ("CoLA", "SST-2", "MRPC", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE", "WNLI")
     assert files == {f"{name}.tsv" for name in names}
+
+
+# --- the files that GLUE's server takes
+
+LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 5.0]], np.float32)
+"""Of the labels in alphabetical order, as a saved folder may have them."""
+
+
+def split_of(task: str, folder: Path, **options: Any) -> TaskSplit:
+    asked = {"task": task, "split": "test", "data_dir": folder, "submission": folder / "out", "file": None}
+    found = read_task_split(argparse.Namespace(**(dict.fromkeys(OPTIONS) | asked | options)), [])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task", "file", "said"),
+    [
+        ("mnli", "MNLI-m.tsv", ["contradiction", "entailment", "neutral"]),
+        ("mnli", "MNLI-mm.tsv", ["contradiction", "entailment", "neutral"]),
+        ("qnli", "QNLI.tsv", ["entailment", "not_entailment", "not_entailment"]),
+        ("rte", "RTE.tsv", ["entailment", "not_entailment", "not_entailment"]),
+        ("wnli", "WNLI.tsv", ["1", "0", "0"]),
+    ],
+)
+def test_a_submission_has_an_index_and_glues_labels(tmp_path: Path, task: str, file: str, said: list[str]) -> None:
+    made_up(task, tmp_path)
+    split = split_of(task, tmp_path)
+    columns = split.columns("model", sorted(get_task(task).labels))
+    logits = LOGITS[:, : len(columns)]
+    lines = list(split.submit(tmp_path / "out", columns, np.concatenate([logits] * len(split.files))))
+    found = (tmp_path / "out" / file).read_text().splitlines()
+    assert found == ["index\tprediction", *(f"{n}\t{word}" for n, word in enumerate(said))]
+    assert re.search(rf"{file}: 3 rows; GLUE's own test has [\d,]+, and the server wants them all", "\n".join(lines))
+
+
+def test_half_of_mnli_is_submitted_by_its_name(tmp_path: Path) -> None:
+    made_up("mnli", tmp_path)
+    assert [one.file for one, _ in split_of("mnli", tmp_path, split="test-mismatched").files] == ["MNLI-mm.tsv"]
+
+
+def test_a_models_labels_are_found_by_name_or_number(tmp_path: Path) -> None:
+    made_up("rte", tmp_path)
+    split = split_of("rte", tmp_path)
+    assert split.columns("m", ["not_entailment", "unused 2", "entailment"]) == [2, 0]
+    assert split.columns("m", ["LABEL_0", "LABEL_1"]) == [0, 1]
+    with pytest.raises(InputError, match="m has the labels no, yes, and rte entailment, not_entailment; pass a model"):
+        split.columns("m", ["no", "yes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"task": None}, "--submission wants --task, one of GLUE's"),
+        ({"file": "f"}, "--task and texts of your own: pass one of the two"),
+        ({"task": "emotion"}, "GLUE's server takes no file of emotion's test; it takes the test of cola, sst2, mrpc"),
+        ({"split": "dev"}, "GLUE's server takes no file of rte's dev"),
+        (
+            {"split": "dev-b", "submission": None},
+            "rte has no split 'dev-b' here; it has train, dev, test: pass --split",
+        ),
+        ({"text": "a"}, "--text-column is for own data, and rte is none"),
+        ({"task": "cola"}, "cola's test here has labels and is not GLUE's; pass --data-dir a folder with GLUE's files"),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused(tmp_path: Path, options: dict[str, Any], complaint: str) -> None:
+    made_up("rte", tmp_path)
+    rows = "s\t1\t\tA.\ns\t0\t\tB.\n"
+    names = ("in_domain_train.tsv", "in_domain_dev.tsv", "out_of_domain_dev.tsv")
+    write(tmp_path / "CoLA" / "raw", dict.fromkeys(names, rows))
+    with pytest.raises(InputError, match=re.escape(complaint)):
+        split_of(options.get("task", "rte"), tmp_path, **{name: o for name, o in options.items() if name != "task"})
+
+
+def test_a_labelled_split_is_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made_up("mnli", tmp_path)
+    split = split_of("mnli", tmp_path, split="dev-mismatched", submission=None)
+    split.show_scores("model", sorted(get_task("mnli").labels), {"torch": LOGITS})
+    # Contradiction, entailment, neutral; the rows are entailment, contradiction, neutral.
+    assert re.fullmatch(
+        r"torch on mnli's dev-mismatched: loss \d\.\d+, accuracy 0\.333, macro_f1 0\.333, mcc 0\.000\n",
+        capsys.readouterr().err,
+    )

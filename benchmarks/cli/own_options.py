@@ -47,8 +47,10 @@ def chosen_reading(options: argparse.Namespace, tasks: list[str]) -> Reading | N
     given = {field: value for field in OPTIONS if (value := getattr(options, field)) is not None}
     if not given:
         return None
+    option = OPTIONS[next(iter(given))]
+    if not tasks:
+        raise InputError(f"{option} is for own data; pass --task a file or folder")
     if all(name in TASK_MODULES for name in tasks):
-        option = OPTIONS[next(iter(given))]
         raise InputError(f"{option} is for own data, and {', '.join(tasks)} is none; pass --task a file or folder")
     if not 0 <= given.get("dev_share", 0) < 1:
         raise InputError(f"--dev-share {given['dev_share']}: pass a share from 0 to below 1")

@@ -14,6 +14,7 @@ from backends import BACKENDS
 from benchmarks.cells.plan import check_pairs, check_token_ids
 from benchmarks.cli.options import chosen_backends, chosen_pythons
 from benchmarks.predict.output import Shown, largest_difference, predictions, print_predictions
+from benchmarks.predict.task_split import read_task_split
 from benchmarks.predict.texts import read_texts
 from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.environments import Environment, find_environments, find_python
@@ -43,14 +44,24 @@ def predict(options: argparse.Namespace) -> None:
     """Reads, checks and encodes the texts, asks each backend, prints. Raises InputError and ProcessFailed."""
     names, texts = _names_and_texts(options)
     backends, pythons = chosen_backends(names), chosen_pythons(options.python)
-    rows = read_texts(texts, options.file)
+    split = read_task_split(options, texts)
+    if split is not None and split.files and len(backends) > 1:
+        raise InputError(f"--submission is the answer of one backend; pass one of {', '.join(backends)}")
+    rows = split.rows if split else read_texts(texts, options.file)
     with tempfile.TemporaryDirectory(prefix="concord.") as made:
         folder = Path(made)
         job, saved = _plan(rows, options, backends, pythons, folder)
         logits = _ask_each(job, find_environments(backends, pythons), folder)
+    if split is not None:
+        split.show_scores(options.model, job.labels, logits)
+        if split.files:
+            (of_one,) = logits.values()
+            for line in split.submit(options.submission, split.columns(options.model, job.labels), of_one):
+                print(line)
+            return
     to_probabilities = sigmoid if saved.each_by_itself else probabilities
     found = {backend: to_probabilities(array) for backend, array in logits.items()}
-    shown = Shown(backend=len(found) > 1, every_label=options.all)
+    shown = Shown(backend=len(found) > 1, every_label=options.all, id=rows.ids is not None)
     print_predictions(predictions(rows, job.labels, found), shown, options.format)
     if len(found) > 1:
         print(

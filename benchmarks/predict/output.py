@@ -35,6 +35,8 @@ class Prediction:
     texts: tuple[str, ...]
     probabilities: dict[str, float]
     """Probability by label, in config.json's order."""
+    id: str | None = None
+    """The row's name in its source."""
 
     @property
     def label(self) -> str:
@@ -53,6 +55,7 @@ class Shown:
 
     backend: bool
     every_label: bool
+    id: bool = False
 
 
 def predictions(rows: Rows, labels: tuple[str, ...], found: dict[str, np.ndarray]) -> Iterator[Prediction]:
@@ -60,7 +63,8 @@ def predictions(rows: Rows, labels: tuple[str, ...], found: dict[str, np.ndarray
     columns = [rows.first] if rows.second is None else [rows.first, rows.second]
     for number, texts in enumerate(zip(*columns, strict=True)):
         for backend, of_rows in found.items():
-            yield Prediction(backend, texts, dict(zip(labels, of_rows[number].tolist(), strict=True)))
+            by_label = dict(zip(labels, of_rows[number].tolist(), strict=True))
+            yield Prediction(backend, texts, by_label, rows.ids[number] if rows.ids is not None else None)
 
 
 def largest_difference(found: dict[str, np.ndarray]) -> float:
@@ -105,6 +109,7 @@ def _needed(prediction: Prediction, shown: Shown) -> int:
     numbers = sum(max(cell_len(_on_one_line(name)), len("0.000000")) + 2 for name in names)
     label = max(len("label"), *map(cell_len, prediction.probabilities)) + 2
     backend = len("keras-jax") + 2 if shown.backend else 0
+    backend += max(8, cell_len(prediction.id or "")) + 2 if shown.id else 0
     return len(prediction.texts) * (LEAST_TEXT + 2) + backend + label + numbers + 1
 
 
@@ -112,6 +117,7 @@ def _print_lines(console: Console, prediction: Prediction, shown: Shown) -> None
     for text in prediction.texts:
         console.print(Text(_on_one_line(text), no_wrap=True, overflow="ellipsis"))
     backend = f"{prediction.backend}: " if shown.backend else ""
+    backend += f"{prediction.id}: " if shown.id else ""
     lines = [f"  {backend}{_on_one_line(prediction.label)}  {prediction.probability:.6f}"]
     if shown.every_label:
         lines += [f"    {_on_one_line(name)}  {number:.6f}" for name, number in prediction.probabilities.items()]
@@ -120,8 +126,8 @@ def _print_lines(console: Console, prediction: Prediction, shown: Shown) -> None
 
 
 def print_tsv(all_of_them: Iterable[Prediction], shown: Shown) -> None:
-    """Lines of `[backend] label probability [every label's] text [second]`, tab-separated. Tabs and newlines in a text
-    or a label become spaces."""
+    """Lines of `[backend] [id] label probability [every label's] text [second]`, tab-separated. Tabs and newlines in a
+    text or a label become spaces."""
     spaces = str.maketrans("\t\r\n", "   ")
     for prediction in all_of_them:
         print("\t".join(cell.translate(spaces) for cell in (*_cells(prediction, shown), *prediction.texts)))
@@ -131,6 +137,7 @@ class _Line(Struct, frozen=True):
     """A prediction in JSON."""
 
     backend: str | UnsetType
+    id: str | UnsetType
     text: str
     second: str | UnsetType
     label: str
@@ -143,7 +150,8 @@ def print_json(all_of_them: Iterable[Prediction], shown: Shown) -> None:
     for one in all_of_them:
         backend = one.backend if shown.backend else UNSET
         text, second = one.texts if len(one.texts) == 2 else (one.texts[0], UNSET)
-        print(to_json(_Line(backend, text, second, one.label, one.probability, one.probabilities)))
+        name = one.id if shown.id and one.id is not None else UNSET
+        print(to_json(_Line(backend, name, text, second, one.label, one.probability, one.probabilities)))
 
 
 PRINT: dict[Format, Callable[[Iterable[Prediction], Shown], None]] = {
@@ -160,6 +168,8 @@ def _table(first: Prediction, shown: Shown) -> Table:
         table.add_column(name)
     if shown.backend:
         table.add_column("backend", no_wrap=True)
+    if shown.id:
+        table.add_column("id", no_wrap=True)
     table.add_column("label", no_wrap=True)
     for name in ("probability", *(first.probabilities if shown.every_label else ())):
         table.add_column(Text(_on_one_line(name)), justify="right", no_wrap=True)
@@ -171,6 +181,7 @@ def _cells(prediction: Prediction, shown: Shown) -> list[str]:
     numbers = [prediction.probability, *(prediction.probabilities.values() if shown.every_label else ())]
     return [
         *([prediction.backend] if shown.backend else []),
+        *([prediction.id or ""] if shown.id else []),
         prediction.label,
         *(f"{number:.6f}" for number in numbers),
     ]

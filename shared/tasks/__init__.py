@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,8 @@ class Task:
     """Whether the rows are the user's own (shared.tasks.own). Then its labels are part of a cell's identity."""
     about: str = ""
     """One line about it, for people: of a registered task the question that it asks, of own data what was read."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Rows of each split as published. The copy that is read may have others."""
 
 
 def get_task(name: str, reading: Reading | None = None) -> Task:

@@ -485,4 +485,6 @@ TASK = Task(
     metrics=("accuracy", "mcc", "f1"),
     load=load,
     built_in=True,
+    about="is the sentence acceptable English?",
+    counts={"train": 6000, "dev": 500, "test": 500},
 )

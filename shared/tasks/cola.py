@@ -38,4 +38,12 @@ def _labelled(file: Path) -> Rows:
     return Rows([row.text(3) for row in rows], None, [row.label(1, LABELS) for row in rows])
 
 
-TASK = Task("cola", LABELS, pair=False, metrics=("mcc", "accuracy", "f1"), load=load)
+TASK = Task(
+    "cola",
+    LABELS,
+    pair=False,
+    metrics=("mcc", "accuracy", "f1"),
+    load=load,
+    about="is the sentence acceptable English?",
+    counts={"train": 8551, "dev": 527, "test": 516},
+)

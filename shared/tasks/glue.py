@@ -55,9 +55,10 @@ class Inference:
             [row.fields[index] for row in rows],
         )
 
-    def task(self, about: str, metrics: tuple[str, ...]) -> Task:
-        """The task."""
-        return Task(self.name, self.labels, pair=True, metrics=metrics, load=self.load, about=about)
+    def task(self, about: str, metrics: tuple[str, ...], **counts: int) -> Task:
+        """The task, with the question that it asks and the published rows of each split."""
+        named = {split.replace("_", "-"): count for split, count in counts.items()}
+        return Task(self.name, self.labels, pair=True, metrics=metrics, load=self.load, about=about, counts=named)
 
 
 @dataclass(frozen=True)

@@ -30,4 +30,12 @@ def read(task: str, data_dir: Path | None) -> Rows:
     return Rows([row.text(content) for row in rows], None, labels)
 
 
-TASK = Task("google-play", LABELS, pair=False, metrics=("accuracy", "macro_f1", "mcc"), load=load)
+TASK = Task(
+    "google-play",
+    LABELS,
+    pair=False,
+    metrics=("accuracy", "macro_f1", "mcc"),
+    load=load,
+    about="is the app's review negative, neutral or positive?",
+    counts={"train": 8055},
+)

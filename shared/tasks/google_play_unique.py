@@ -16,4 +16,12 @@ def load(data_dir: Path | None) -> dict[str, Rows]:
     return {"train": rows.take(np.array(sorted(first.values())))}
 
 
-TASK = Task("google-play-unique", google_play.LABELS, pair=False, metrics=google_play.TASK.metrics, load=load)
+TASK = Task(
+    "google-play-unique",
+    google_play.LABELS,
+    pair=False,
+    metrics=google_play.TASK.metrics,
+    load=load,
+    about="the same, each text once",
+    counts={"train": 7667},
+)

@@ -33,4 +33,12 @@ MNLI = Inference(
     ),
 )
 
-TASK = MNLI.task("does the first text entail the second?", ("accuracy", "macro_f1", "mcc"))
+TASK = MNLI.task(
+    "does the first text entail the second?",
+    ("accuracy", "macro_f1", "mcc"),
+    train=392_702,
+    dev=9815,
+    dev_mismatched=9832,
+    test=9796,
+    test_mismatched=9847,
+)

@@ -62,4 +62,12 @@ def _texts(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
     return [row.text(3) for row in rows], [row.text(4) for row in rows]
 
 
-TASK = Task("mrpc", LABELS, pair=True, metrics=("f1", "accuracy", "mcc"), load=load)
+TASK = Task(
+    "mrpc",
+    LABELS,
+    pair=True,
+    metrics=("f1", "accuracy", "mcc"),
+    load=load,
+    about="do the two sentences say the same?",
+    counts={"train": 3668, "dev": 408, "test": 1725},
+)

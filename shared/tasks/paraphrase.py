@@ -420,5 +420,12 @@ def _rows(groups: list[Group], draw: Draw) -> Rows:
 
 
 TASK = Task(
-    "paraphrase", ("different", "paraphrase"), pair=True, metrics=("accuracy", "mcc", "f1"), load=load, built_in=True
+    "paraphrase",
+    ("different", "paraphrase"),
+    pair=True,
+    metrics=("accuracy", "mcc", "f1"),
+    load=load,
+    built_in=True,
+    about="do the two sentences say the same?",
+    counts={"train": 6000, "dev": 500, "test": 500},
 )

@@ -8,5 +8,5 @@ from shared.tasks.glue import Inference
 LABELS = ("entailment", "not_entailment")
 
 TASK = Inference("qnli", "QNLI", "question", "sentence", LABELS, LABELS).task(
-    "does the sentence answer the question?", ("accuracy", "mcc", "f1")
+    "does the sentence answer the question?", ("accuracy", "mcc", "f1"), train=104_743, dev=5463, test=5463
 )

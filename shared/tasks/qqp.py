@@ -33,4 +33,12 @@ def _labelled(file: Path) -> Rows:
     return Rows([row.text(3) for row in rows], [row.text(4) for row in rows], [row.label(5, LABELS) for row in rows])
 
 
-TASK = Task("qqp", LABELS, pair=True, metrics=("f1", "accuracy", "mcc"), load=load)
+TASK = Task(
+    "qqp",
+    LABELS,
+    pair=True,
+    metrics=("f1", "accuracy", "mcc"),
+    load=load,
+    about="do the two questions ask the same?",
+    counts={"train": 363846, "dev": 40430, "test": 390965},
+)

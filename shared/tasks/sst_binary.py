@@ -91,4 +91,12 @@ def _phrase(row: Row, phrases: Mapping[str, str]) -> str:
     raise row.malformed(f"its sentence is not in {PHRASES_FILE}")
 
 
-TASK = Task("sst-binary", LABELS, pair=False, metrics=("accuracy", "mcc", "f1"), load=load)
+TASK = Task(
+    "sst-binary",
+    LABELS,
+    pair=False,
+    metrics=("accuracy", "mcc", "f1"),
+    load=load,
+    about="is the film review's sentence positive?",
+    counts={"train": 8544, "dev": 1101, "test": 2210},
+)

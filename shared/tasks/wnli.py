@@ -8,5 +8,9 @@ from shared.tasks.glue import Inference
 LABELS = ("not_entailment", "entailment")
 
 TASK = Inference("wnli", "WNLI", "sentence1", "sentence2", LABELS, ("0", "1")).task(
-    "does the sentence entail the one with its pronoun resolved?", ("accuracy", "mcc", "f1")
+    "does the sentence entail the one with its pronoun resolved?",
+    ("accuracy", "mcc", "f1"),
+    train=635,
+    dev=71,
+    test=146,
 )
