@@ -8,6 +8,7 @@ import itertools
 import json
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from shared.arrays import ArrayWriter
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
 from shared.files import cache_dir, whole_folder
+from shared.prefetch import prefetch
 from shared.tasks import Rows
 
 
@@ -92,8 +94,9 @@ def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
     tokenizer = read_tokenizer(folder)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    encodings = itertools.chain.from_iterable(_encodings(rows, tokenizer))
-    return np.fromiter((len(encoding) for encoding in encodings), np.int64, len(rows))
+    with _encodings(rows, tokenizer) as pieces:
+        lengths = (len(encoding) for encoding in itertools.chain.from_iterable(pieces))
+        return np.fromiter(lengths, np.int64, len(rows))
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:
@@ -115,7 +118,7 @@ def _mapped(file: Path) -> np.ndarray:
 ARRAY_NAMES = ("ids", "types", "offsets", "labels")
 """Arrays of an encoded split, which are also names of its files."""
 
-AT_ONCE = 8192
+AT_ONCE = 4096
 """Rows given to the tokenizer in one call: enough for all its threads, and few enough that memory does not grow with
 the split. The tokenizer returns kilobytes for each row, and a few bytes a token are kept."""
 
@@ -127,26 +130,41 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
         ArrayWriter(target / "ids.npy", np.int32) as ids,
         ArrayWriter(target / "types.npy", np.uint8) as types,
         ArrayWriter(target / "offsets.npy", np.int64) as offsets,
+        _encodings(rows, tokenizer) as pieces,
     ):
         offsets.add([0])
-        for encodings in _encodings(rows, tokenizer):
+        for encodings in pieces:
             some_ids, some_types, ends = array("i"), array("B"), array("q")
             for encoding in encodings:
                 some_ids.extend(encoding.ids)
-                some_types.extend(encoding.type_ids)
                 ends.append(end + len(some_ids))
+            if rows.second is not None or any(max(encodings, key=len).type_ids):
+                for encoding in encodings:
+                    some_types.extend(encoding.type_ids)
             ids.add(some_ids)
-            types.add(some_types)
+            # A tokenizer's template gives every single text the types that it gives the longest one.
+            types.add(some_types if some_types else np.zeros(len(some_ids), np.uint8))
             offsets.add(ends)
             end += len(some_ids)
-    np.save(target / "labels.npy", np.array(rows.labels if rows.labels is not None else [-1] * len(rows), np.int64))
+    with ArrayWriter(target / "labels.npy", np.int64) as labels:
+        for start in range(0, len(rows), AT_ONCE):
+            stop = min(start + AT_ONCE, len(rows))
+            labels.add([-1] * (stop - start) if rows.labels is None else rows.labels[start:stop])
 
 
-def _encodings(rows: Rows, tokenizer) -> Iterator[list[Any]]:  # type: ignore[no-untyped-def]
-    """The encodings of the rows, AT_ONCE rows in a list."""
-    for start in range(0, len(rows), AT_ONCE):
+@contextmanager
+def _encodings(rows: Rows, tokenizer) -> Iterator[Iterator[list[Any]]]:  # type: ignore[no-untyped-def]
+    """Gives the encodings of the rows, AT_ONCE rows in a list. While one list is used, the next is made."""
+
+    def encode_from(start: int) -> list[Any]:
         columns = [list(column[start : start + AT_ONCE]) for column in (rows.first, rows.second) if column is not None]
-        yield tokenizer.encode_batch_fast(list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0])
+        made: list[Any] = tokenizer.encode_batch_fast(
+            list(zip(*columns, strict=True)) if len(columns) == 2 else columns[0]
+        )
+        return made
+
+    with prefetch(encode_from, range(0, len(rows), AT_ONCE), ahead=1) as made:
+        yield made
 
 
 def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:

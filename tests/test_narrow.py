@@ -5,20 +5,31 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from benchmarks.parity.ladder import Climb, Finding
+from benchmarks.parity.ladder_report import LadderAsked, LadderReport, ladder_page
+from benchmarks.parity.rungs import RUNGS
+from benchmarks.port.causes import Cause, Diagnosis
+from benchmarks.port.check import Checked, RungFound
+from benchmarks.port.report import check_page
 from benchmarks.predict import output
 from benchmarks.predict.output import Shown, predictions
 from benchmarks.reporting.page import Page, Table
 from benchmarks.reporting.record_tables import print_tables, quality
+from benchmarks.speed.report import tables
+from benchmarks.speed.summary import summarize
 from shared.recipe import Recipe
 from shared.records import Record
 from shared.tasks import Rows
-from tests.factories import record
+from tests.checkpoints import TOY
+from tests.factories import record, scores
+from tests.speed_factories import BUCKETED, PADDED, TRAINER, results, samples
 
 WIDTHS = (60, 80, 100)
 
@@ -29,8 +40,8 @@ def shown(print_on: Callable[[Console], None], width: int, **settings: str) -> s
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "…" not in text
-    tables = [line for line in text.splitlines() if not line.startswith("- ")]  # notes are wrapped by the terminal
-    assert max(map(len, tables)) <= width
+    lines = [line for line in text.splitlines() if not line.startswith("- ")]  # notes are wrapped by the terminal
+    assert max(map(len, lines)) <= width
     return text
 
 
@@ -119,3 +130,47 @@ def test_a_terminal_that_can_do_nothing_gets_80_columns(monkeypatch: pytest.Monk
     assert "\x1b" not in text
     assert "…" not in text
     assert max(len(line) for line in text.splitlines() if not line.startswith("- ")) <= 80
+
+
+# --- the other commands' pages
+
+
+def finding(n: int) -> Finding:
+    return Finding(RUNGS[n].name, n % 3 != 0, 1.234e-5 * (n + 1), 1e-7, 25.5 * n, "classifier.weight")
+
+
+def port_page() -> Page:
+    rungs = [
+        RungFound(rung=r.name, compared="a", state="wrong", from_pack=finding(n), by_itself=finding(n))
+        for n, r in enumerate(RUNGS)
+    ]
+    causes = [Cause(rungs=[r.name], ids=[["gelu-tanh", "decay-all"]], says=["x"], share=0.1) for r in RUNGS[:3]]
+    checked = Checked(
+        pack="p", about="a", holds=False, rungs=rungs, mapped=1, parameters=1, unmatched=[], ambiguous=[],
+        missing_rungs=[], diagnosis=Diagnosis(causes=causes),
+    )  # fmt: skip
+    return check_page(checked)
+
+
+def parity_page() -> Page:
+    asked = LadderAsked("cola", "minilm", {"train": 8}, 4, Recipe(), "cpu", 1)
+    climb = Climb(tuple(finding(n) for n in range(len(RUNGS))), scores(0.8))
+    names = ("torch", "gluon", "keras", "keras-jax", "torch bucket", "keras bfloat16")
+    return ladder_page(LadderReport(asked, {}, dict.fromkeys(names, climb)))
+
+
+def speed_page(folder: Path) -> Page:
+    variants = [PADDED, BUCKETED, TRAINER]
+    time, around = tables(summarize(results(), variants, samples(folder), TOY))
+    return Page([Table(time, "Time", names=1), Table(around, "Around", names=1)])
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("command", ["port", "parity", "speed"])
+def test_every_number_of_a_report_is_whole(tmp_path: Path, command: str, width: int) -> None:
+    page = port_page() if command == "port" else parity_page() if command == "parity" else speed_page(tmp_path)
+    found = [block for block in page.blocks if isinstance(block, Table)]
+    words = {word.rstrip(",") for word in shown(Page(found).print, width).split()}
+    for block in found:
+        cells = [str(cell) for cell in block.frame.to_numpy().ravel()]
+        assert {word for cell in cells for word in cell.split() if word[0].isdigit()} <= words

@@ -245,7 +245,7 @@ def _open_parquet(file: Path, _: str) -> TableFile:
     from pyarrow import parquet
 
     try:
-        opened = parquet.ParquetFile(file, buffer_size=BLOCK)
+        opened = parquet.ParquetFile(file, buffer_size=BLOCK, pre_buffer=False)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{file} is no Parquet file ({str(error).splitlines()[0]}); write it again") from None
     schema = opened.schema_arrow
@@ -253,7 +253,7 @@ def _open_parquet(file: Path, _: str) -> TableFile:
     def pieces(names: Sequence[str]) -> Iterator[Piece]:
         start = 1
         try:
-            for batch in opened.iter_batches(AT_ONCE, columns=list(names)):
+            for batch in opened.iter_batches(AT_ONCE, columns=list(names), use_threads=False):
                 yield Piece(range(start, start + len(batch)), [batch.column(name).to_pylist() for name in names])
                 start += len(batch)
         except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
