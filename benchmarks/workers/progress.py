@@ -23,10 +23,10 @@ WIDTH = 140
 """Columns of output that does not go to a terminal."""
 
 
-def terminal(stderr: bool = False, width: int = WIDTH) -> Console:
-    """Standard output, or error, as wide as its terminal; of this width if it does not go to one."""
+def terminal(stderr: bool = False, width: int | None = None) -> Console:
+    """Standard output, or error, as wide as its terminal; of this width, else WIDTH, if it does not go to one."""
     console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=width)
+    return console if console.is_terminal else Console(stderr=stderr, width=width or WIDTH)
 
 
 class RunProgress:
