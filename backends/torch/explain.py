@@ -325,7 +325,7 @@ class GradientTries:
             self.right[through, number] = self._sketched(gradients, number)
         with self.replaying.mistaken([Adopted(term) for term in terms if term not in through]) as rules:
             made: Gradients = rules.gradients
-        return made(self.right[through, number], self.replaying.kept(self.run, number))
+        return made(self.right[through, number], self.replaying.kept(self.run, number, made))
 
     def _sketched(self, gradients: Arrays, number: int) -> Arrays:
         """Sketches if the pack wants them: what is made of gradients scales them, and a sketch with them."""

@@ -97,7 +97,7 @@ class Replaying:
                 return forward, loss, {}
             slope = torch.from_numpy(rules.slope(*given)[1]).to(forward.logits.dtype)
             forward.logits.backward(slope)
-            made = rules.gradients(self.network.gradients(), self.kept(run, number))
+            made = rules.gradients(self.network.gradients(), self.kept(run, number, rules.gradients))
             return forward, loss, made | (squares_apart(self.network, kept["words"], batch) if apart else {})
 
     def batch(self, run: PackRun, number: int, adopted: list[Adopted]) -> Arrays:
@@ -137,9 +137,9 @@ class Replaying:
                         forward = self.network.forward(self.pack.batch(step), own)
                         write_forward(self.pack, out, run, step, forward, loss)
 
-    def kept(self, run: PackRun, number: int) -> Kept:
-        """The port's gradients of the step before."""
-        if number == 0:
+    def kept(self, run: PackRun, number: int, rule: Gradients) -> Kept:
+        """The port's gradients of the step before, if the rule adds them."""
+        if number == 0 or rule.adds == "nothing":
             return Kept({}, {})
         before = run.steps[number - 1].name
         parts = (self.part(run, before, part) or {} for part in ("gradients", "clipped"))

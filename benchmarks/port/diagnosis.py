@@ -68,8 +68,9 @@ class Diagnosing:
             return self.check.found(), Diagnosis()
         if "parameters" in wrong:
             self._parameters()
+        judged = self.check
         followed = self._network(wrong)
-        after = {found.rung: found for found in self.check.by_themselves()}
+        after = before if self.check is judged else {found.rung: found for found in self.check.by_themselves()}
         if "dropout" in wrong:
             self._dropout()
         self._clipping([name for name in CLIPPING if name in wrong])

@@ -18,8 +18,8 @@ from shared.search import Term, Terms, Trial
 
 SAMPLE = 1024
 """Entries of each array that a search looks at; what it finds is then held to all of them."""
-SMALL = 2_000_000
-"""Entries of a part up to which it is kept."""
+FEW = 4
+"""Matrices that a search looks at if a step depends on whole arrays, beside the arrays of few entries."""
 SEED = 15
 TINY = 1e-300
 
@@ -73,8 +73,6 @@ class StepTries:
     """Entries that a search looks at, by run."""
     base: dict[str, list[np.ndarray]] = field(default_factory=dict)
     """Entries after each step without a mistake, by run."""
-    parts: dict[tuple[str, str, str], Arrays] = field(default_factory=dict)
-    """Parts that are kept, of a small recording."""
 
     def __post_init__(self) -> None:
         for run in self.runs:
@@ -96,7 +94,7 @@ class StepTries:
             if rule.apart != "none" and self.apart(run.name, "1") is None:
                 return None
             if rule.whole:
-                shares[run.name] = self.whole(run, terms)
+                shares[run.name] = self.whole(run, terms, self._few(run))
                 moved[run.name] = np.inf
                 continue
             sample, base = self.sampled[run.name], self.base[run.name]
@@ -112,10 +110,10 @@ class StepTries:
                 moved[run.name] = max(moved[run.name], *change.values(), 0.0)
         return Trial(shares, moved)
 
-    def whole(self, run: PackRun, terms: Terms) -> dict[str, float]:
-        """Shares of a run by all entries of its arrays."""
+    def whole(self, run: PackRun, terms: Terms, names: frozenset[str] | None = None) -> dict[str, float]:
+        """Shares of a run by all entries of its arrays, or of those with these names."""
         rule, shares, moments = self._rule(run, terms), dict[str, float](), dict[str, Moments]()
-        for step, before, gradients, after, apart in self._steps(run):
+        for step, before, gradients, after, apart in self._steps(run, names):
             limits, rung = self.limits.get(self._rung(run, step), {}), self._rung(run, step)
             if rule.apart != "none" and not apart:
                 break
@@ -211,14 +209,26 @@ class StepTries:
         sizes = [len(entries) for entries in chosen.values()]
         return Sample(list(chosen), np.cumsum([0, *sizes])[:-1].astype(int), sizes, steps)
 
-    def _steps(self, run: PackRun) -> Iterator[tuple[str, Arrays, Arrays, Arrays, Arrays]]:
+    def _few(self, run: PackRun) -> frozenset[str]:
+        """Names of the arrays of few entries, and of the smallest matrices."""
+        gradients = self.own.clipped(run, run.steps[0].name) or {}
+        matrices = sorted(
+            (name for name, array in gradients.items() if array.ndim > 1), key=lambda n: gradients[n].size
+        )
+        return frozenset([*matrices[:FEW], *(name for name, array in gradients.items() if array.size <= SAMPLE)])
+
+    def _steps(
+        self, run: PackRun, names: frozenset[str] | None = None
+    ) -> Iterator[tuple[str, Arrays, Arrays, Arrays, Arrays]]:
         """Each step: weights before, clipped gradients, weights after, and squares of the gradients, those of repeated
-        rows summed apart. What was not recorded is empty."""
+        rows summed apart. What was not recorded is empty. With names, gradients and squares of these alone."""
         before = self._part(run, "0", "parameters")
         for step in run.steps:
             gradients = self.own.clipped(run, step.name)
             if gradients is None:
                 return
+            if names is not None:
+                gradients = {name: array for name, array in gradients.items() if name in names}
             after = self._part(run, step.name, "parameters")
             yield step.name, before, gradients, after, self._squares(run, step.name, gradients)
             before = after
@@ -236,13 +246,7 @@ class StepTries:
         return found
 
     def _part(self, run: PackRun, step: str, part: str) -> Arrays:
-        key = (run.name, step, part)
-        if key in self.parts:
-            return self.parts[key]
-        found = self.own.values.part(*key) or {}
-        if sum(array.size for array in found.values()) <= SMALL:
-            self.parts[key] = found
-        return found
+        return self.own.values.part(run.name, step, part) or {}
 
 
 def _raise(shares: dict[str, float], by: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun
 from shared.sketches import SKETCH, sketches_of, unsketched
 
 HIDDEN = ("embeddings", "layers", "pooled")
+SMALL = 2**23
+"""Bytes of a file up to which its arrays are kept once they are read."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,23 @@ class Values:
 
     folder: Path
     pack: Pack
+    kept: dict[Path, Arrays] = field(default_factory=dict, compare=False, repr=False)
+    """Arrays of small files that were read."""
 
     def part(self, run: str, step: str, part: str) -> Arrays | None:
         """A part's arrays; None if it is not there."""
         file = part_file(self.folder, run, step, part)
+        if file in self.kept:
+            return dict(self.kept[file])
         if not file.is_file():
             return None
         with np.load(file) as arrays:
-            return {name: arrays[name].astype(np.float64) for name in arrays.files}
+            found = {name: arrays[name].astype(np.float64) for name in arrays.files}
+        if file.stat().st_size <= SMALL:
+            for array in found.values():
+                array.flags.writeable = False
+            self.kept[file] = dict(found)
+        return found
 
     def hidden(self, kind: str) -> Arrays | None:
         """The states of one kind in run `eval`, of real tokens alone: [n, width]."""
