@@ -142,6 +142,8 @@ class Explain(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     """Bounds by rung that is wrong by itself and by array, if what lies below the array was recorded."""
     loss: list[Term] = []
     """Mistakes of the loss that explain the port's losses; its gradients may have them too."""
+    deep: bool = True
+    """Mistakes are tried together too, not alone only."""
 
     @property
     def threads(self) -> int:

@@ -42,7 +42,7 @@ def explain(question: Explain) -> Explained:
     tries = ForwardTries(replaying)
     for rung in FORWARD:
         if rung in question.limits and tries.ready():
-            reason = _forward(tries, rung, question.limits[rung])
+            reason = _forward(tries, rung, question.limits[rung], question.deep)
             reasons += [] if reason is None else [reason]
     explained = all(reason.explanations for reason in reasons)
     for rung, of in (("losses", _batches), ("gradients", _gradients)):
@@ -55,7 +55,7 @@ def explain(question: Explain) -> Explained:
     return Explained(reasons, replaying.adopted)
 
 
-def _forward(tries: ForwardTries, rung: str, limits: Limits) -> Reason | None:
+def _forward(tries: ForwardTries, rung: str, limits: Limits, deep: bool) -> Reason | None:
     """Finds what explains a rung; None if it follows from the port's own parameters."""
     of_rung = RungTries(tries, limits, [one.term for one in tries.replaying.adopted])
     base = of_rung.trial(())
@@ -63,7 +63,7 @@ def _forward(tries: ForwardTries, rung: str, limits: Limits) -> Reason | None:
     if base.share <= 1:
         return None
     candidates = [hypothesis for hypothesis in HYPOTHESES if hypothesis.id in NETWORK and hypothesis.kind == "network"]
-    found = Search(of_rung, candidates, base).run()
+    found = Search(of_rung, candidates, base).run(deep)
     known = {one.term.id for one in tries.replaying.adopted}
     found.explanations.sort(key=lambda one: not {term.id for term in one.terms} <= known)
     if found.explanations:

@@ -105,7 +105,7 @@ class Diagnosing:
         could be judged with that."""
         random = dropped(self.check.own, "eval") if "embeddings" in wrong else None
         if random is not None and random.id == "dropout-on":
-            self._random([name for name in NETWORK if name in wrong], random)
+            self._dropped(wrong, random)
             return False
         loss = self._loss(wrong)
         forward = [name for name in NETWORK if name in wrong]
@@ -129,6 +129,20 @@ class Diagnosing:
         own = OwnValues(self.check.own.values, Values(self.scratch / "explained", self.check.own.values.pack))
         self.check = replace(self.check, own=own)
         return all(reasons[name].explanations for name in forward if name in reasons)
+
+    def _dropped(self, wrong: list[str], random: Dropped) -> None:
+        """Tells dropout that is left on, which explains all that nothing else does, and what else is wrong above the
+        embeddings if no dropout comes between: in the layers of a port that drops embeddings alone, in the pooler, in
+        the loss by the logits."""
+        self._loss(wrong)
+        above = [name for name in NETWORK if name in wrong and name != "embeddings"]
+        limits = {name: found for name in above if (found := self._limits(name))}
+        replay = structs.replace(self.replay, out=str(self.scratch / "dropped"))
+        reasons = self.reference.ask(Explain(replay=replay, limits=limits, deep=False), Explained).reasons
+        explained = {reason.rung: reason for reason in reasons if reason.explanations}
+        self._random([name for name in ("embeddings", *above) if name not in explained], random)
+        for name, reason in explained.items():
+            self._reason([name], reason)
 
     def _explain_through(self, wrong: list[str], reasons: dict[str, Reason], forward: list[str]) -> None:
         random = dropped(self.check.own, "train")
