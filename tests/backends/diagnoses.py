@@ -1,198 +1,262 @@
-"""Plants known mistakes in a port, alone and in pairs, and tells how often the diagnosis names them:
+"""Plants known mistakes in sound ports, and tells how often the diagnosis names them:
 
-    python -m tests.backends.diagnoses --pack pack --pairs 300
+    python -m tests.backends.diagnoses --pack pack --pairs 300 --triples 50 --sound 200 --out results/diagnoses
 
-in torch's environment. The mistakes are the texts of tests/told.py in ports/torch_plain. Each recording is checked as
-`benchmarks.port check` does it, in this process.
+in torch's environment: each mistake alone, pairs and triples drawn by a seed, and sound variants, in which nothing may
+be claimed. The mistakes are the texts of tests/told.py in ports/torch_plain; `--port keras --python PATH` plants those
+of ports/keras_plain, run by that interpreter, and `--port jax` those of ports/jax_plain. Each recording is checked as
+`benchmarks.port check` does it.
+
+`OUT/told.jsonl` has a line for each, written as it comes: the same command again goes on, `--again` repeats what was
+told wrongly. With `--document docs/parity.md` the table between the marks there is written from it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import os
-import runpy
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import combinations
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
-import numpy as np
+import msgspec
 import torch
 
-from backends.torch.reference import answer, record
-from backends.torch.replaying import replay
-from backends.torch.rounding import FLOAT32, FLOAT64
-from benchmarks.port.answers import Answers, noises_of
-from benchmarks.port.causes import Cause, Diagnosis
-from benchmarks.port.check import Check, RungFound
-from benchmarks.port.diagnosis import diagnose
-from benchmarks.port.mapping import find_names
-from benchmarks.port.own_values import OwnValues
-from benchmarks.port.recording import Recording
-from benchmarks.port.values import Values, write_values
-from recorder import concord_recorder
-from shared.hypotheses import HYPOTHESIS
+from benchmarks.port.answers import Answers
+from shared.files import cache_dir
 from shared.pack import Pack
-from shared.reference import Question, Replay
+from tests.backends.diagnoses_table import FAILS, told, write_table
+from tests.backends.planting import ONE_TEXT, PLANTED, Outcome, answers_to, outcome, outcome_of, planted, sampled
+from tests.backends.planting import sound_outcome as sound_outcome_of
 from tests.ports import ROOT
-from tests.told import TORCH
 
-SEED = 15
-ADDS_UP = ("amsgrad", "decay-after")
-"""Mistakes that the default pack does not show in a step, so that nothing is wrong by itself: they are not named."""
+CHUNK = 8
+"""Scripts that one process of another framework runs."""
+COMPILES = {
+    "JAX_COMPILATION_CACHE_DIR": str(cache_dir() / "ports"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+}
+"""JAX compiles a program for each run and shape: fast programs do not pay here, and some mistakes share theirs."""
+SIZE = {"alone": 1, "pairs": 2, "triples": 3}
 
-
-class Here:
-    """The reference, asked in this process."""
-
-    threads = 1
-
-    def ask(self, question: Question, _: Any) -> Any:
-        """The answer."""
-        return answer(question)
-
-
-def answers_to(pack: Pack, folder: Path) -> Answers:
-    """The reference's answers to a pack, computed in the folder."""
-    exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
-    for values, arithmetic in ((exact, FLOAT64), (single, FLOAT32)):
-        record(pack, values.folder, arithmetic)
-    replay(pack, Replay(pack=str(pack.folder), recording=str(single.folder), out=str(replayed.folder), threads=1))
-    return Answers(exact, noises_of(exact, single, replayed))
-
-
-def planted(names: tuple[str, ...]) -> str | None:
-    """The script of ports/torch_plain with these mistakes; None if two of them change the same text."""
-    text = (ROOT / "ports" / "torch_plain" / "train.py").read_text(encoding="utf-8")
-    for name in names:
-        for old, new in TORCH[name].items():
-            if text.count(old) != 1:
-                return None
-            text = text.replace(old, new)
-    return text
-
-
-def run_script(text: str, pack: Path, folder: Path) -> Path:
-    """Runs a script on the pack in this process, and returns its recording."""
-    script = folder / "train.py"
-    script.write_text(text, encoding="utf-8")
-    places = {"CONCORD_PACK": str(pack), "CONCORD_RECORDING": str(folder / "recording")}
-    with mock.patch.dict(os.environ, places), mock.patch.dict(sys.modules, concord_recorder=concord_recorder):
-        torch.manual_seed(0)
-        runpy.run_path(str(script))
-    return folder / "recording"
-
-
-def diagnosed(pack: Pack, folder: Path, scratch: Path, answers: Answers) -> tuple[list[RungFound], Diagnosis]:
-    """The rungs of a recording, and its diagnosis."""
-    recording = Recording.read(folder, pack)
-    names = find_names(pack, recording, None)
-    mine = write_values(recording, names, pack, scratch / "mine")
-    question = Replay(pack=str(pack.folder), recording=str(mine.folder), out=str(scratch / "replayed"), threads=1)
-    replay(pack, question)
-    check = Check(pack, names, recording, mine, OwnValues(mine, Values(scratch / "replayed", pack)), answers)
-    return diagnose(check, Here(), question, scratch)  # type: ignore[arg-type]
+Key = tuple[str, str, tuple[str, ...], int | None]
 
 
 @dataclass
-class Outcome:
-    """The words of a diagnosis about planted mistakes."""
+class Results:
+    """Outcomes by what was planted, kept in a file."""
 
-    planted: tuple[str, ...]
-    named: list[str] = field(default_factory=list)
-    """Ids of all entries of all causes."""
-    others: list[str] = field(default_factory=list)
-    """Ids that are claimed and were not planted; those that compute the same as planted ones do not count."""
-    rungs: list[str] = field(default_factory=list)
-    unexplained: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    file: Path
+    found: dict[Key, Outcome] = field(default_factory=dict)
 
-    @property
-    def all_named(self) -> bool:
-        """Whether each planted mistake is named."""
-        return set(self.planted) <= set(self.named)
+    @classmethod
+    def read(cls, folder: Path, again: bool) -> Results:
+        """Those of a folder; without what was told wrongly if it is to be told `again`."""
+        results = cls(folder / "told.jsonl")
+        if results.file.exists():
+            for line in results.file.read_text(encoding="utf-8").splitlines():
+                one = msgspec.convert(json.loads(line), Outcome)
+                if told(one) or not again:
+                    results.found[key_of(one)] = one
+            results.write()
+        return results
 
+    def add(self, one: Outcome) -> None:
+        """Keeps an outcome, and prints it."""
+        self.found[key_of(one)] = one
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(line_of(one))
+        show(one)
 
-def outcome(pack: Pack, names: tuple[str, ...], answers: Answers) -> Outcome | None:
-    """Plants the mistakes, records and diagnoses; None if two change the same text."""
-    text = planted(names)
-    if text is None:
-        return None
-    with tempfile.TemporaryDirectory() as scratch:
-        recording = run_script(text, pack.folder, Path(scratch))
-        rungs, found = diagnosed(pack, recording, Path(scratch), answers)
-    entries = [name for cause in found.causes for entry in cause.ids for name in entry]
-    return Outcome(
-        names,
-        list(dict.fromkeys(entries)),
-        [name for cause in found.causes for name in _claimed(cause, names)],
-        [one.rung for one in rungs if one.state in ("wrong", "parts")],
-        found.unexplained,
-        [f"{cause.rungs[0]}: {' | '.join('+'.join(e) for e in cause.ids) or cause.nearest}" for cause in found.causes],
-    )
+    def write(self) -> None:
+        """Writes every outcome again, in order."""
+        lines = [line_of(self.found[key]) for key in sorted(self.found, key=lambda key: (*key[:3], key[3] or 0))]
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text("".join(lines), encoding="utf-8")
 
-
-def _claimed(cause: Cause, names: tuple[str, ...]) -> list[str]:
-    """Ids of a cause that were not planted; none if one of its entries was."""
-    if any(set(entry) <= set(names) for entry in cause.ids):
-        return []
-    return [name for entry in cause.ids[:1] for name in entry if name not in names]
+    def counted(self, kind: str) -> int:
+        """Outcomes of a kind that were not left out."""
+        return sum(one.kind == kind and not one.left_out for one in self.found.values())
 
 
-def pairs(count: int) -> Iterator[tuple[str, ...]]:
-    """Pairs in an order drawn from the seed, those of one group left out."""
-    every = [
-        pair
-        for pair in combinations((name for name in TORCH if name not in ADDS_UP), 2)
-        if len({HYPOTHESIS[name].group or name for name in pair}) == 2 and planted(pair) is not None
-    ]
-    order = np.random.default_rng(SEED).permutation(len(every))
-    yield from (every[n] for n in order[:count])
+def key_of(one: Outcome) -> Key:
+    """The outcome's key."""
+    return one.port, one.kind, tuple(one.planted), one.variant
 
 
-def outcomes(pack: Pack, every: Iterable[tuple[str, ...]], answers: Answers) -> Iterator[Outcome]:
-    """The outcome of each, printed as it comes."""
-    for names in every:
-        try:
-            found = outcome(pack, names, answers)
-        except concord_recorder.RecorderError as refusal:
-            print(f"{' + '.join(names):45s} left out: it cannot be recorded ({refusal})", flush=True)
-            continue
-        assert found is not None, f"{names} change the same text"
-        show(found)
-        yield found
+def line_of(one: Outcome) -> str:
+    """The outcome's line; fields that are empty are left out."""
+    fields = {name: value for name, value in msgspec.to_builtins(one).items() if value not in ([], (), "", None)}
+    return json.dumps(fields) + "\n"
 
 
-def show(found: Outcome) -> None:
+def show(one: Outcome) -> None:
     """Prints one line."""
-    verdict = "named" if found.all_named and not found.others else "named, others" if found.all_named else "NOT NAMED"
-    print(
-        f"{' + '.join(found.planted):45s} {verdict:14s} {'; '.join(found.said)} {found.unexplained or ''}", flush=True
-    )
+    name = f"{one.port}: {' + '.join(one.planted) or f'sound variant {one.variant}'}"
+    if one.left_out:
+        print(f"{name:60s} left out: {one.left_out}", flush=True)
+        return
+    verdict = "named" if one.all_named and not one.others else "NAMED, OTHERS" if one.all_named else "NOT NAMED"
+    verdict = verdict if one.kind != "sound" else "CLAIMED" if one.said else "nothing claimed"
+    wrong = "" if told(one) else f"  (rungs {one.rungs}, unexplained {one.unexplained}, others {one.others})"
+    print(f"{name:60s} {verdict:15s} {'; '.join(one.said)}{wrong}", flush=True)
+
+
+def wanted(kind: str, number: int, results: Results) -> Iterator[tuple[str, ...]]:
+    """Combinations to plant until enough tell something. Those that cannot be planted are kept as left out."""
+    for names, reason in sampled(SIZE[kind]):
+        if results.counted(kind) >= number:
+            return
+        key: Key = ("torch", kind, names, None)
+        if reason and key not in results.found:
+            left_out = Outcome(kind=kind, planted=names, left_out=reason)
+            results.found[key] = left_out
+        elif key not in results.found:
+            yield names
+
+
+@cache
+def _answers(pack: Path, folder: Path) -> tuple[Pack, Answers]:
+    torch.set_num_threads(1)
+    read = Pack.read(pack)
+    return read, answers_to(read, folder)
+
+
+def one_outcome(pack: Path, folder: Path, names: tuple[str, ...]) -> Outcome:
+    """The outcome of planting mistakes, in any process."""
+    read, answers = _answers(pack, folder)
+    return outcome(read, names, answers)
+
+
+def one_sound(pack: Path, folder: Path, number: int) -> Outcome:
+    """The outcome of a sound variant, in any process."""
+    read, answers = _answers(pack, folder)
+    return sound_outcome_of(read, number, answers)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command's options, and where the reference's answers lie."""
+
+    options: argparse.Namespace
+    pack: Path
+    folder: Path
+
+    def torch(self, results: Results) -> None:
+        """Plants alone, in pairs and in triples, and records sound variants, with `jobs` processes at once."""
+        o = self.options
+        alone = ((name,) for name in o.only or PLANTED["torch"])
+        work = (partial(one_outcome, self.pack, self.folder, names) for names in self._left(alone, results))
+        self._each(work, results)
+        for kind, number in (("pairs", o.pairs), ("triples", o.triples)):
+            work = (partial(one_outcome, self.pack, self.folder, names) for names in wanted(kind, number, results))
+            self._each(work, results)
+        numbers = (number for number in range(o.sound) if ("torch", "sound", (), number) not in results.found)
+        self._each((partial(one_sound, self.pack, self.folder, number) for number in numbers), results)
+
+    def _left(self, every: Iterator[tuple[str, ...]], results: Results) -> Iterator[tuple[str, ...]]:
+        yield from (names for names in every if (self.options.port, "alone", names, None) not in results.found)
+
+    def _each(self, work: Iterator[partial[Outcome]], results: Results) -> None:
+        """Does the work, `jobs` pieces at once."""
+        if self.options.jobs == 1:
+            for piece in work:
+                results.add(piece())
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.options.jobs, mp_context=context) as pool:
+            running: set[Future[Outcome]] = set()
+            for piece in work:
+                running.add(pool.submit(piece))
+                if len(running) > self.options.jobs:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for one in done:
+                        results.add(one.result())
+            for one in running:
+                results.add(one.result())
+
+    def other(self, results: Results) -> None:
+        """Plants alone in the port of another framework, some scripts a process."""
+        port, pack = self.options.port, _answers(self.pack, self.folder)[0]
+        left = list(self._left(((name,) for name in self.options.only or PLANTED[port]), results))
+        for start in range(0, len(left), CHUNK):
+            chunk = left[start : start + CHUNK]
+            with tempfile.TemporaryDirectory() as scratch:
+                folders = [Path(scratch) / names[0] for names in chunk]
+                for names, folder in zip(chunk, folders, strict=True):
+                    text = planted(names, port)
+                    folder.mkdir()
+                    (folder / "train.py").write_text(text or f"raise SystemExit({ONE_TEXT!r})", encoding="utf-8")
+                command = [str(self.options.python), "-m", "tests.backends.scripts", str(self.pack), *map(str, folders)]
+                run = subprocess.run(command, cwd=ROOT, env=os.environ | COMPILES, capture_output=True, text=True)
+                if run.returncode:
+                    sys.exit(f"{self.options.python} fails:\n{run.stderr}")
+                for names, folder in zip(chunk, folders, strict=True):
+                    results.add(self._diagnosed(pack, folder, names))
+
+    def _diagnosed(self, pack: Pack, folder: Path, names: tuple[str, ...]) -> Outcome:
+        port, failed = self.options.port, folder / "failed.txt"
+        if failed.exists():
+            reason = failed.read_text(encoding="utf-8").strip().splitlines()[-1]
+            return Outcome(port=port, planted=names, left_out=f"{FAILS} ({reason})".replace(str(folder), ""))
+        return outcome_of(pack, folder / "recording", folder, _answers(self.pack, self.folder)[1], names, port)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--pack", type=Path, required=True, help="folder of the pack")
+    made.add_argument("--port", choices=list(PLANTED), default="torch", help="the port to plant in (torch)")
+    made.add_argument("--python", type=Path, help="interpreter of that port's environment; needed unless torch")
+    made.add_argument("--pairs", type=int, default=0, help="pairs (0)")
+    made.add_argument("--triples", type=int, default=0, help="triples (0)")
+    made.add_argument("--sound", type=int, default=0, help="sound variants (0)")
+    made.add_argument("--only", nargs="+", help="ids to plant alone (all)")
+    made.add_argument("--jobs", type=int, default=1, help="processes (1)")
+    made.add_argument("--out", type=Path, default=Path("diagnoses"), help="folder of the results (diagnoses)")
+    made.add_argument("--again", action="store_true", help="repeat what was told wrongly")
+    made.add_argument("--document", type=Path, help="page whose table is written from the results")
+    return made
 
 
 def main() -> int:
-    """Prints a table. Returns 1 if a mistake alone is not named."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pack", type=Path, required=True, help="folder of the pack")
-    parser.add_argument("--pairs", type=int, default=0, help="pairs (0)")
-    parser.add_argument("--only", nargs="+", default=list(TORCH), help="ids to plant alone (all)")
-    options = parser.parse_args()
-    pack = Pack.read(options.pack.absolute())
-    torch.set_num_threads(1)
+    """Prints a line for each and the totals. Returns 1 if one is told wrongly."""
+    options = parser().parse_args()
+    if options.port != "torch" and options.python is None:
+        sys.exit(f"--port {options.port}: --python takes the interpreter of its environment")
+    results = Results.read(options.out, options.again)
     with tempfile.TemporaryDirectory() as scratch:
-        answers = answers_to(pack, Path(scratch))
-        alone = list(outcomes(pack, ((name,) for name in options.only), answers))
-        both = list(outcomes(pack, pairs(options.pairs), answers))
-    for kind, every in (("alone", alone), ("pairs", both)):
-        named, others = sum(one.all_named for one in every), sum(bool(one.others) for one in every)
-        print(f"{kind}: {len(every)} planted, {named} named, {others} with another claimed")
-    told = [one for one in alone if one.planted[0] not in ADDS_UP]
-    return 0 if all(one.all_named and not one.others for one in told) else 1
+        asked = Asked(options, options.pack.absolute(), Path(scratch))
+        _answers(asked.pack, asked.folder)
+        (asked.torch if options.port == "torch" else asked.other)(results)
+    results.write()
+    if options.document:
+        write_table(options.document, list(results.found.values()), Pack.read(options.pack))
+    totals(results)
+    return 0 if all(told(one) for one in results.found.values()) else 1
+
+
+def totals(results: Results) -> None:
+    """Prints how many were told."""
+    for port in PLANTED:
+        for kind in (*SIZE, "sound"):
+            every = [one for one in results.found.values() if (one.port, one.kind) == (port, kind)]
+            kept = [one for one in every if not one.left_out]
+            if every:
+                others = sum(bool(one.others) for one in kept)
+                right = sum(one.all_named if kind != "sound" else not one.said for one in kept)
+                say = "nothing claimed" if kind == "sound" else "named"
+                out = len(every) - len(kept)
+                print(f"{port} {kind}: {len(kept)}, {right} {say}, {others} with another claimed, {out} left out")
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
 
     from benchmarks.port.answers import Answers
     from shared.pack import Pack
-    from tests.backends.diagnoses import ADDS_UP, answers_to, outcome, pairs
-    from tests.told import TORCH
+    from tests.backends.planting import answers_to, outcome, pairs
+    from tests.told import NOT_SHOWN, TORCH
 
-    SAMPLE = np.random.default_rng(16).choice(sorted(set(TORCH) - set(ADDS_UP)), 10, replace=False).tolist()
+    SAMPLE = np.random.default_rng(16).choice(sorted(set(TORCH) - set(NOT_SHOWN)), 10, replace=False).tolist()
 
     @pytest.fixture(scope="module")
     def answers(default_pack: Pack, tmp_path_factory: pytest.TempPathFactory) -> Answers:
