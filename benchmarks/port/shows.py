@@ -25,13 +25,8 @@ def show_page(pack: Pack, reference: Reference) -> Page:
     """A table of the known mistakes, and those that this pack could not show. Raises ProcessFailed."""
     answers = Answers.to(pack, reference)
     with tempfile.TemporaryDirectory() as scratch:
-        question = RecordChanged(pack=str(pack.folder.absolute()), out=scratch, threads=reference.threads)
-        made = reference.ask(question, Done).made
-        gradients = answers.exact.of_rung("gradients")
-        assert gradients is not None
-        moving = with_gradient(gradients)
-        found = {name: _made(Values(Path(scratch) / name, pack), answers, moving) for name in made}
-        advised = list(advice(found, answers, moving, pack.contents.about == DEFAULT))
+        found = shown_by(pack, answers, reference, Path(scratch))
+        advised = list(advice(found, answers, _moving(answers), pack.contents.about == DEFAULT))
     rows, hidden = [], []
     for name, one in found.items():
         first = next((finding.rung for finding in one.findings.values() if not finding.holds), "–")
@@ -46,6 +41,19 @@ def show_page(pack: Pack, reference: Reference) -> Page:
             Notes(["most: the largest error of all rungs, ×: by its bound", note, *advised]),
         ]
     )
+
+
+def shown_by(pack: Pack, answers: Answers, reference: Reference, scratch: Path) -> dict[str, Made]:
+    """A recording, in the folder, with each known mistake that the reference can make, by id. Raises ProcessFailed."""
+    question = RecordChanged(pack=str(pack.folder.absolute()), out=str(scratch), threads=reference.threads)
+    made, moving = reference.ask(question, Done).made, _moving(answers)
+    return {name: _made(Values(scratch / name, pack), answers, moving) for name in made}
+
+
+def _moving(answers: Answers) -> frozenset[str]:
+    gradients = answers.exact.of_rung("gradients")
+    assert gradients is not None
+    return with_gradient(gradients)
 
 
 def _times(share: float) -> str:

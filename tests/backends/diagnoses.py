@@ -7,7 +7,7 @@ be claimed. The mistakes are the texts of tests/told.py in ports/torch_plain; `-
 of ports/keras_plain, run by that interpreter, and `--port jax` those of ports/jax_plain. Each recording is checked as
 `benchmarks.port check` does it.
 
-`OUT/told.jsonl` has a line for each, written as it comes: the same command again goes on, `--again` repeats what was
+`OUT/PORT.jsonl` has a line for each, written as it comes: the same command again goes on, `--again` repeats what was
 told wrongly. With `--document docs/parity.md` the table between the marks there is written from it.
 """
 
@@ -30,12 +30,24 @@ import msgspec
 import torch
 
 from benchmarks.port.answers import Answers
+from benchmarks.port.shows import shown_by
 from shared.files import cache_dir
 from shared.pack import Pack
-from tests.backends.diagnoses_table import FAILS, told, write_table
-from tests.backends.planting import ONE_TEXT, PLANTED, Outcome, answers_to, outcome, outcome_of, planted, sampled
-from tests.backends.planting import sound_outcome as sound_outcome_of
+from tests.backends.diagnoses_table import FAILS, Shown, told, write_table
+from tests.backends.planting import (
+    ONE_TEXT,
+    PLANTED,
+    Here,
+    Outcome,
+    answers_to,
+    outcome,
+    outcome_of,
+    planted,
+    sampled,
+    sound_outcome,
+)
 from tests.ports import ROOT
+from tests.told import NOT_SHOWN
 
 CHUNK = 8
 """Scripts that one process of another framework runs."""
@@ -58,15 +70,14 @@ class Results:
     found: dict[Key, Outcome] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, again: bool) -> Results:
-        """Those of a folder; without what was told wrongly if it is to be told `again`."""
-        results = cls(folder / "told.jsonl")
+    def read(cls, folder: Path, port: str, again: bool = False) -> Results:
+        """Those of a port in a folder; without what was told wrongly if it is to be told `again`."""
+        results = cls(folder / f"{port}.jsonl")
         if results.file.exists():
             for line in results.file.read_text(encoding="utf-8").splitlines():
                 one = msgspec.convert(json.loads(line), Outcome)
                 if told(one) or not again:
                     results.found[key_of(one)] = one
-            results.write()
         return results
 
     def add(self, one: Outcome) -> None:
@@ -106,7 +117,8 @@ def show(one: Outcome) -> None:
         print(f"{name:60s} left out: {one.left_out}", flush=True)
         return
     verdict = "named" if one.all_named and not one.others else "NAMED, OTHERS" if one.all_named else "NOT NAMED"
-    verdict = verdict if one.kind != "sound" else "CLAIMED" if one.said else "nothing claimed"
+    if one.kind == "sound" or (one.kind == "alone" and one.planted[0] in NOT_SHOWN):
+        verdict = "CLAIMED" if one.said else "nothing claimed"
     wrong = "" if told(one) else f"  (rungs {one.rungs}, unexplained {one.unexplained}, others {one.others})"
     print(f"{name:60s} {verdict:15s} {'; '.join(one.said)}{wrong}", flush=True)
 
@@ -140,7 +152,29 @@ def one_outcome(pack: Path, folder: Path, names: tuple[str, ...]) -> Outcome:
 def one_sound(pack: Path, folder: Path, number: int) -> Outcome:
     """The outcome of a sound variant, in any process."""
     read, answers = _answers(pack, folder)
-    return sound_outcome_of(read, number, answers)
+    return sound_outcome(read, number, answers)
+
+
+def one_elsewhere(pack: Path, folder: Path, name: str) -> Outcome:
+    """The outcome of planting a mistake on another pack, in any process."""
+    read, answers = _answers(pack, folder)
+    return msgspec.structs.replace(outcome(read, (name,), answers), kind="elsewhere")
+
+
+def shown_most(pack: Path, folder: Path, out: Path) -> Shown:
+    """How much the pack shows of each mistake; from `out` if it was measured before."""
+    read, answers = _answers(pack, folder)
+    file = out / "shows.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if known.get("pack") != read.contents.id:
+        with tempfile.TemporaryDirectory() as scratch:
+            found = shown_by(read, answers, Here(), Path(scratch))  # type: ignore[arg-type]
+            most = {name: max(one.findings.values(), key=lambda f: f.share) for name, one in found.items()}
+        shares = {name: (one.rung, float(f"{one.share:.3g}")) for name, one in most.items()}
+        known = {"pack": read.contents.id, "most": shares}
+        out.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    return {name: (rung, share) for name, (rung, share) in known["most"].items()}
 
 
 @dataclass(frozen=True)
@@ -154,7 +188,7 @@ class Asked:
     def torch(self, results: Results) -> None:
         """Plants alone, in pairs and in triples, and records sound variants, with `jobs` processes at once."""
         o = self.options
-        alone = ((name,) for name in o.only or PLANTED["torch"])
+        alone = ((name,) for name in (PLANTED["torch"] if o.only is None else o.only))
         work = (partial(one_outcome, self.pack, self.folder, names) for names in self._left(alone, results))
         self._each(work, results)
         for kind, number in (("pairs", o.pairs), ("triples", o.triples)):
@@ -162,6 +196,10 @@ class Asked:
             self._each(work, results)
         numbers = (number for number in range(o.sound) if ("torch", "sound", (), number) not in results.found)
         self._each((partial(one_sound, self.pack, self.folder, number) for number in numbers), results)
+        if o.other_pack:
+            names = (name for name in NOT_SHOWN if ("torch", "elsewhere", (name,), None) not in results.found)
+            other, folder = o.other_pack.absolute(), self.folder / "other"
+            self._each((partial(one_elsewhere, other, folder, name) for name in names), results)
 
     def _left(self, every: Iterator[tuple[str, ...]], results: Results) -> Iterator[tuple[str, ...]]:
         yield from (names for names in every if (self.options.port, "alone", names, None) not in results.found)
@@ -186,8 +224,9 @@ class Asked:
 
     def other(self, results: Results) -> None:
         """Plants alone in the port of another framework, some scripts a process."""
-        port, pack = self.options.port, _answers(self.pack, self.folder)[0]
-        left = list(self._left(((name,) for name in self.options.only or PLANTED[port]), results))
+        o = self.options
+        port, pack = o.port, _answers(self.pack, self.folder)[0]
+        left = list(self._left(((name,) for name in (PLANTED[port] if o.only is None else o.only)), results))
         for start in range(0, len(left), CHUNK):
             chunk = left[start : start + CHUNK]
             with tempfile.TemporaryDirectory() as scratch:
@@ -220,7 +259,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--pairs", type=int, default=0, help="pairs (0)")
     made.add_argument("--triples", type=int, default=0, help="triples (0)")
     made.add_argument("--sound", type=int, default=0, help="sound variants (0)")
-    made.add_argument("--only", nargs="+", help="ids to plant alone (all)")
+    made.add_argument("--other-pack", type=Path, help="a pack on which to plant what the default one does not show")
+    made.add_argument("--only", nargs="*", help="ids to plant alone (all)")
     made.add_argument("--jobs", type=int, default=1, help="processes (1)")
     made.add_argument("--out", type=Path, default=Path("diagnoses"), help="folder of the results (diagnoses)")
     made.add_argument("--again", action="store_true", help="repeat what was told wrongly")
@@ -233,14 +273,17 @@ def main() -> int:
     options = parser().parse_args()
     if options.port != "torch" and options.python is None:
         sys.exit(f"--port {options.port}: --python takes the interpreter of its environment")
-    results = Results.read(options.out, options.again)
+    results = Results.read(options.out, options.port, options.again)
+    results.write()
     with tempfile.TemporaryDirectory() as scratch:
         asked = Asked(options, options.pack.absolute(), Path(scratch))
         _answers(asked.pack, asked.folder)
         (asked.torch if options.port == "torch" else asked.other)(results)
-    results.write()
-    if options.document:
-        write_table(options.document, list(results.found.values()), Pack.read(options.pack))
+        results.write()
+        if options.document:
+            shown = shown_most(asked.pack, asked.folder, options.out)
+            every = [one for port in PLANTED for one in Results.read(options.out, port).found.values()]
+            write_table(options.document, every, shown)
     totals(results)
     return 0 if all(told(one) for one in results.found.values()) else 1
 
@@ -248,7 +291,7 @@ def main() -> int:
 def totals(results: Results) -> None:
     """Prints how many were told."""
     for port in PLANTED:
-        for kind in (*SIZE, "sound"):
+        for kind in (*SIZE, "sound", "elsewhere"):
             every = [one for one in results.found.values() if (one.port, one.kind) == (port, kind)]
             kept = [one for one in every if not one.left_out]
             if every:
