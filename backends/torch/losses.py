@@ -26,7 +26,7 @@ from shared.hypotheses import CLEAR, HYPOTHESES, Hypothesis
 from shared.pack import Pack, PackRun
 from shared.reference import Adopted, ExplainLosses, LossesExplained, Ranked
 from shared.rules.clipping import CHANGES as CLIPPING
-from shared.rules.gradients import Kept
+from shared.rules.gradients import Gradients, Kept
 from shared.rules.optimizer import CHANGES as OPTIMIZER
 from shared.rules.parameters import CHANGES as PARAMETERS
 from shared.search import Term, Terms
@@ -60,7 +60,7 @@ class Courses(Replaying):
     known: dict[tuple[str, Terms], list[float]] = field(default_factory=dict)
     """Losses of whole runs, by run and mistakes."""
 
-    def kept(self, run: PackRun, number: int) -> Kept:
+    def kept(self, run: PackRun, number: int, rule: Gradients) -> Kept:
         """Gradients of the step before."""
         return self.held
 

@@ -26,7 +26,7 @@ from benchmarks.port.losses import bounds, within
 from recorder import concord_recorder
 from shared.pack import VALUE, Pack, part_file
 from shared.reference import LossesExplained
-from tests.backends.diagnoses import answers_to, planted, run_script
+from tests.backends.planting import answers_to, planted, run_script
 from tests.told import TORCH
 
 Losses = dict[str, list[float]]

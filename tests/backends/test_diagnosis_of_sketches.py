@@ -19,7 +19,7 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     from benchmarks.port.pack import generated, make_pack
     from benchmarks.port.whole import one_of_each_kind
     from shared.pack import Pack
-    from tests.backends.diagnoses import Here, diagnosed, planted, run_script
+    from tests.backends.planting import Here, diagnosed, planted, run_script
 
     Told = Callable[[tuple[str, ...]], Diagnosis]
     reference: Any = Here()
