@@ -29,6 +29,9 @@ class Part:
     """Networks that have the part."""
     usual: bool = True
     """Whether most ports use the part. False for an alternative to another part."""
+    told: tuple[str, ...] = ()
+    """Known mistakes (shared/hypotheses.py) that `port check` tells it as on the default pack; none if it holds
+    there."""
 
     def __str__(self) -> str:
         return f"{self.backend} {self.name}"
@@ -51,6 +54,7 @@ PARTS: tuple[Part, ...] = (
         "dropout",
         "GluonNLP's `BERTEncoder` drops out embeddings before LayerNorm, transformers after it.",
         "`NormThenDropout` in backends/gluon/network.py takes the place of the encoder's LayerNorm.",
+        told=("dropout-before-norm",),
     ),
     Part(
         "gluon",
@@ -70,6 +74,7 @@ PARTS: tuple[Part, ...] = (
         "pad",
         "MXNet trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
         "`GluonModel._backward` sets that row of the gradient to zero.",
+        told=("pad-trained",),
     ),
     Part(
         "gluon",
@@ -82,6 +87,7 @@ PARTS: tuple[Part, ...] = (
         "bertadam",
         "GluonNLP's `bertadam` has no bias correction.",
         "`Optimizer.step` puts the correction into the rate and the epsilon of MXNet's `adamw_update`.",
+        told=("no-bias-correction",),
     ),
     Part(
         "gluon",
@@ -89,6 +95,7 @@ PARTS: tuple[Part, ...] = (
         "MXNet's `adam` adds weight decay to the gradient, and epsilon before bias correction.",
         "`Optimizer.step` as above; the recipe's `optimizer adam` and `eps_place before` ask for these on purpose.",
         usual=False,
+        told=("eps-before", "decay-gradient"),
     ),
     Part(
         "keras",
@@ -96,6 +103,7 @@ PARTS: tuple[Part, ...] = (
         "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
         "`_repair` in backends/keras/network.py sets each layer's activation.",
         kinds=("bert",),
+        told=("gelu-tanh",),
     ),
     Part(
         "keras",
@@ -108,18 +116,21 @@ PARTS: tuple[Part, ...] = (
         "pad",
         "Keras trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
         "`KerasModel._dense` gives it no gradient.",
+        told=("pad-trained",),
     ),
     Part(
         "keras",
         "clipping",
         "Keras' `global_clipnorm` takes the norm of embeddings' gradients before repeated tokens are summed.",
         "`KerasModel._dense` sums them first; `KerasModel._clip` then takes torch's norm.",
+        told=("norm-repeats-tokens",),
     ),
     Part(
         "keras",
         "adamw",
         "`keras.optimizers.AdamW` adds epsilon before bias correction, and corrects by powers of beta in float32.",
         "`adam_scalars` finds the rate and epsilon at which TensorFlow's fused Adam is torch's.",
+        told=("eps-before",),
     ),
     Part(
         "keras",
@@ -127,6 +138,7 @@ PARTS: tuple[Part, ...] = (
         "`keras.optimizers.AdamW`, given embeddings' gradients as TensorFlow makes them, by row and repeated tokens "
         "apart (its other differences included).",
         "As for `clipping`: `KerasModel._dense` sums them first.",
+        told=("eps-before", "repeats-squared-tokens"),
     ),
     Part(
         "keras",
@@ -134,6 +146,7 @@ PARTS: tuple[Part, ...] = (
         "`keras.optimizers.AdamW` decays biases and LayerNorms too unless told which not to (its other differences "
         "included).",
         "`KerasModel._update` decays what the recipe does not exempt.",
+        told=("eps-before", "decay-all"),
     ),
     Part(
         "keras-jax",
@@ -141,6 +154,7 @@ PARTS: tuple[Part, ...] = (
         "keras-hub's BERT computes the tanh approximation of GELU whatever config.json's `hidden_act` says.",
         "As for keras, whose network this is: `_repair` in backends/keras/network.py sets each layer's activation.",
         kinds=("bert",),
+        told=("gelu-tanh",),
     ),
     Part(
         "keras-jax",
@@ -153,6 +167,7 @@ PARTS: tuple[Part, ...] = (
         "pad",
         "Keras trains the pad token's embedding where a text holds that token; torch's `padding_idx` never does.",
         "`Network._without_pad` in backends/keras_jax/network.py sets that row of the gradient to zero.",
+        told=("pad-trained",),
     ),
     Part(
         "keras-jax",
@@ -166,6 +181,7 @@ PARTS: tuple[Part, ...] = (
         "adamw",
         "`keras.optimizers.AdamW` adds epsilon before bias correction, and corrects by powers of beta in float32.",
         "`update` in backends/keras_jax/optimizer.py is torch's step, corrected by the host's float64.",
+        told=("eps-before",),
     ),
     Part(
         "keras-jax",
@@ -173,6 +189,7 @@ PARTS: tuple[Part, ...] = (
         "`keras.optimizers.AdamW` decays biases and LayerNorms too unless told which not to (its other differences "
         "included).",
         "`update` decays what the recipe does not exempt.",
+        told=("eps-before", "decay-all"),
     ),
 )
 

@@ -35,7 +35,7 @@ from shared.finetune import finetune, predict
 from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, RECORDING, Job
 from shared.pack import Pack
 from shared.recipe import Recipe
-from shared.recording import record
+from shared.recording import record, record_pack
 
 
 def run_job(folder: Path) -> None:
@@ -57,7 +57,7 @@ Answered = tuple[Trained | Recorded | Predicted, dict[str, np.ndarray]]
 
 
 def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answered:
-    data = read_encoded(Path(job.data))
+    data = read_encoded(Path(job.data)) if job.kind != "answer" else {}
     checkpoint = Path(job.checkpoint)
     read_architecture(checkpoint, job.recipe, len(job.labels))  # bad input is refused before the slow imports
     begin = time.perf_counter()
@@ -68,12 +68,16 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
         architecture = read_architecture(checkpoint, recipe, len(job.labels))
         if job.kind == "predict":
             weights = saved_weights(checkpoint, architecture)
+        elif job.kind == "answer":
+            weights = Pack.read(checkpoint).weights
         else:
             weights = first_weights(checkpoint, architecture, recipe, job.head)
         return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
 
-    if job.kind == "record":
+    if job.kind in ("record", "answer"):
         pack = Pack.read(Path(str(job.pack)))
+        if job.kind == "answer":
+            return record_pack(build, job.recipe, job.metrics, pack, folder / RECORDING), {}
         return record(build, data, job.recipe, job.metrics, pack, folder / RECORDING, on_event), {}
     model = build(job.recipe)
     model.synchronize()

@@ -118,7 +118,7 @@ class Predicted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Recorded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answer to a `record` job; the recording (shared.recording) is in the job's folder `recording`."""
+    """The answer to a `record` or `answer` job; the recording (shared.recording) is in the job's folder `recording`."""
 
     dev: Scores
     """Scores after the last step."""

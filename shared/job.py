@@ -1,8 +1,8 @@
 """The job folder: the runner's question to a worker in another interpreter, and the worker's answer.
 
 `job.json` is the question. The worker appends to `events.jsonl` as it works, and leaves `answer.json` and `arrays.npz`,
-or `error.txt`. A `record` leaves the folder `recording` too (shared.recording). Standard output is left to the
-frameworks' messages, and nobody reads it.
+or `error.txt`. A `record` or an `answer` leaves the folder `recording` too (shared.recording). Standard output is left
+to the frameworks' messages, and nobody reads it.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ RECORDING = "recording"
 class Job:
     """The work that a worker is asked to do. Paths are absolute."""
 
-    kind: Literal["train", "record", "predict"]
+    kind: Literal["train", "record", "answer", "predict"]
+    """`record` and `answer` both record a pack: the one by the loop over `data`, the other by the pack's batches."""
     backend: str
     task: str
     labels: tuple[str, ...]
     metrics: tuple[str, ...]
     data: str
-    """An encoded folder (shared.encoding) with the splits train, dev and, if there is one, test."""
+    """An encoded folder (shared.encoding) with the splits train, dev and, if there is one, test; empty for `answer`."""
     checkpoint: str
-    """A folder in HuggingFace's layout. For `predict` it has the head too."""
+    """A folder in HuggingFace's layout. For `predict` it has the head too; for `answer` it is the pack."""
     recipe: Recipe
     device: str
     threads: int
@@ -52,9 +53,9 @@ class Job:
     compile: bool = False
     """Whether to compile with the framework's compiler (see `shared.contract.Build`)."""
     pack: str | None = None
-    """For `record`: the pack to answer (shared.pack)."""
+    """For `record` and `answer`: the pack (shared.pack)."""
     parts: tuple[str, ...] = ()
-    """For `record`: names of the framework's own parts (backends.parts) to use in place of the adapter's."""
+    """For `record` and `answer`: names of the framework's own parts (backends.parts) in place of the adapter's."""
     head: tuple[int, ...] = ()
     """For `train`: the stored head's row for each label, to start from; empty to draw a new head."""
     save: str | None = None

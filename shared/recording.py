@@ -1,5 +1,5 @@
 """Recordings of this project's adapters: what each computes of a pack (shared.pack), through the loop of
-shared.finetune.
+shared.finetune, or batch by batch for a pack that is of no task.
 
 A recording has a file RUN/STEP/PART.npz for each part, under the pack's names:
 
@@ -9,6 +9,7 @@ A recording has a file RUN/STEP/PART.npz for each part, under the pack's names:
     dropout/1/hidden          its embeddings in training
     train/N, steep/N          `received`, the arguments of each train_step; its loss; and as far as the pack wants them,
                               gradients, their norm, the clipped gradients, and the parameters after the step
+    train/0, steep/0          every parameter as loaded, if the pack wants it, and the run is not the loop's
     dev/N/logits              logits of the dev split's batches after the last step of `train`
 
 From eval/1/loss on, dropout is 0.
@@ -29,6 +30,7 @@ from shared.contract import Gradients, HiddenStates, Lazy, Model
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.finetune import finetune
+from shared.metrics import score
 from shared.pack import OF_RECIPE, VALUE, Arrays, Pack, PackRun, PackStep, write_part
 from shared.recipe import Recipe
 
@@ -53,17 +55,8 @@ def record(
     """
     if not data["dev"].labelled:
         raise InputError("a recording scores dev, and dev has no labels; pass a split that has")
-    model = build(recipe)
-    first = pack_batch(pack, pack.run("eval").steps[0], recipe)
-    write_part(out, "eval", "0", "parameters", model.weights())
-    _write_states(out, model.hidden_states(first))
-    given = pack_batch(pack, pack.run("dropout").steps[0], recipe)
-    write_part(out, "dropout", "1", "hidden", {"embeddings": model.hidden_states(given, dropout=True).embeddings})
-
     still = replace(recipe, dropout=0.0, head_dropout=0.0)
-    model = build(_with_settings(still, pack.run("train")))
-    write_part(out, "eval", "1", "loss", {VALUE: np.array(model.gradients(first).loss)})
-    watched = Watched(model, pack, pack.run("train"), out)
+    watched = _record_forward(build, recipe, still, pack, out)
     run = finetune(watched, data, still, metrics, on_event)
     watched.write_losses(run.fit.step_loss)
     order = evaluation_order(recipe, data["dev"].lengths)
@@ -76,12 +69,50 @@ def record(
     return Recorded(dev=dev)
 
 
+def record_pack(
+    build: Callable[[Recipe], Model], recipe: Recipe, metrics: tuple[str, ...], pack: Pack, out: Path
+) -> Recorded:
+    """Answers a pack as `record` does, but with the pack's own batches in place of the loop's: they may be of any rows.
+
+    `recipe` has the dropout rates of the run `dropout`.
+    """
+    still = replace(recipe, dropout=0.0, head_dropout=0.0)
+    watched = _record_forward(build, recipe, still, pack, out)
+    _take_steps(watched, still)
+    logits, labels = [], []
+    for step in pack.run("dev").steps:
+        batch = pack_batch(pack, step, recipe, watched.width_multiple)
+        logits.append(watched.predict(batch))
+        labels.append(batch.labels)
+        write_part(out, "dev", step.name, "logits", {VALUE: logits[-1]})
+    _record_steep(build, still, pack, out)
+    return Recorded(dev=score(metrics, np.concatenate(logits), np.concatenate(labels)))
+
+
+def _record_forward(build: Callable[[Recipe], Model], recipe: Recipe, still: Recipe, pack: Pack, out: Path) -> Watched:
+    """Records the runs `eval` and `dropout`. Returns the model, without dropout, that is to take the run `train`."""
+    model = build(recipe)
+    first = pack_batch(pack, pack.run("eval").steps[0], recipe)
+    write_part(out, "eval", "0", "parameters", model.weights())
+    _write_states(out, model.hidden_states(first))
+    given = pack_batch(pack, pack.run("dropout").steps[0], recipe)
+    write_part(out, "dropout", "1", "hidden", {"embeddings": model.hidden_states(given, dropout=True).embeddings})
+    model = build(_with_settings(still, pack.run("train")))
+    write_part(out, "eval", "1", "loss", {VALUE: np.array(model.gradients(first).loss)})
+    return Watched(model, pack, pack.run("train"), out)
+
+
 def _record_steep(build: Callable[[Recipe], Model], recipe: Recipe, pack: Pack, out: Path) -> None:
     run = pack.run("steep")
-    watched = Watched(build(_with_settings(recipe, run)), pack, run, out)
+    _take_steps(Watched(build(_with_settings(recipe, run)), pack, run, out), recipe)
+
+
+def _take_steps(watched: Watched, recipe: Recipe) -> None:
+    """Takes the steps of the model's run."""
+    watched.write_loaded()
     losses = []
-    for step in run.steps:
-        batch = pack_batch(pack, step, recipe, watched.width_multiple)
+    for step in watched.run.steps:
+        batch = pack_batch(watched.pack, step, recipe, watched.width_multiple)
         losses.append(watched.train_step(batch, step.learning_rate)()[0])
     watched.write_losses(losses)
 
@@ -137,6 +168,11 @@ class Watched:
         if self._wants("parameters"):
             self._write("parameters", self.model.weights())
         return lazy
+
+    def write_loaded(self) -> None:
+        """Writes the parameters before the first step, if the pack wants them."""
+        if self._wants("parameters"):
+            self._write("parameters", self.model.weights())
 
     def write_losses(self, losses: list[float]) -> None:
         """Writes the loss of each step."""

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from backends import BACKENDS
+from backends.parts import PARTS
 from benchmarks.parity.rungs import RUNG
 from benchmarks.port import third_party
+from benchmarks.port.check import Checked
+from benchmarks.port.gallery import AnyPort, find_ports, wrong_rungs
+from benchmarks.port.own_ports import own_ports
 from benchmarks.port.third_party import LOCK, Port, find_interpreter, port_names
+from shared.files import from_json
+from shared.hypotheses import HYPOTHESIS
 from shared.pack import Pack
 from tests.recordings import float32, run_port
 
 ROOT = Path(__file__).parents[1]
 NAMES = port_names()
+EVERY = list(find_ports(["all", "own"]))
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FACTS = 'title = "Ours"\npackage = "ours"\nframework = "torch"\ncause = "none"\n'
 COPIES = 'import os, shutil\nshutil.copytree(os.environ["SOUND"], os.environ["CONCORD_RECORDING"])\n'
 """A script that records what a sound port records."""
+
+
+def committed(name: str) -> Checked:
+    """The port's committed verdict."""
+    return from_json((ROOT / "results" / "ports" / name / "check.json").read_bytes(), Checked)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,10 +56,34 @@ def test_a_port_is_locked_for_a_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_verdict_is_what_facts_say(name: str) -> None:
-    verdict = json.loads((ROOT / "results" / "ports" / name / "check.json").read_text(encoding="utf-8"))
-    wrong = [rung["rung"] for rung in verdict["rungs"] if rung["state"] in ("wrong", "parts")]
-    assert wrong == Port.find(name).facts.wrong
-    assert verdict["mapped"] == verdict["parameters"]
+    verdict = committed(name)
+    assert wrong_rungs(verdict) == Port.find(name).facts.wrong
+    assert verdict.mapped == verdict.parameters
+
+
+@pytest.mark.parametrize("port", EVERY, ids=lambda port: port.name)
+def test_a_committed_verdict_tells_what_is_known(port: AnyPort) -> None:
+    verdict = committed(port.name)
+    assert verdict.diagnosis.differences == port.told
+    assert verdict.diagnosis.unexplained == []
+    assert verdict.holds == (not port.told)
+    assert set(port.told) <= set(HYPOTHESIS)
+
+
+def test_every_adapter_and_part_of_a_bert_is_there() -> None:
+    names = [port.name for port in own_ports()]
+    assert names[:5] == ["concord_torch", "concord_gluon", "concord_keras", "concord_keras_jax", "stock_torch_trainer"]
+    assert len(names) == len(set(names)) == len(BACKENDS) + sum("bert" in part.kinds for part in PARTS)
+    assert not set(names) & set(NAMES)
+    assert [port.name for port in find_ports(["stock_keras_rows", "own"])] == ["stock_keras_rows", *names]
+
+
+def test_an_adapter_answers_the_pack(default_pack: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_port("gallery", "concord_torch", "--pack", default_pack.folder, "--out", tmp_path) == 0
+    assert "concord_torch: as it is known to be" in capsys.readouterr().err
+    assert {file.name for file in (tmp_path / "concord_torch").iterdir()} == {"check.json", "check.md"}
+    found = from_json((tmp_path / "concord_torch" / "check.json").read_bytes(), Checked)
+    assert {rung.rung: rung.state for rung in found.rungs} == dict.fromkeys(RUNG, "holds")
 
 
 def test_the_page_is_made_of_the_committed_verdicts(tmp_path: Path) -> None:
@@ -65,12 +101,12 @@ def test_a_missing_verdict_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_without_a_name_all_ports_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_port("gallery") == 0
     printed = capsys.readouterr().out
-    assert all(name in printed for name in NAMES)
+    assert all(port.name in printed for port in EVERY)
 
 
 def test_an_unknown_port_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_port("gallery", "nobodys") == 2
-    error = f"benchmarks.port: error: there is no port nobodys; pass {', '.join(NAMES)}, or all\n"
+    error = "benchmarks.port: error: there is no port nobodys; for a list: python -m benchmarks.port gallery\n"
     assert capsys.readouterr().err == error
 
 
@@ -93,12 +129,14 @@ def test_a_port_is_run_and_compared_with_its_facts(
     monkeypatch.setenv("SOUND", str(float32(default_pack, tmp_path / "sound")))
     command = ("gallery", "ours", "--pack", default_pack.folder, "--out", tmp_path / "out")
     assert run_port(*command) == 0
-    assert "ours: as its port.toml says" in capsys.readouterr().err
+    assert "ours: as it is known to be" in capsys.readouterr().err
     assert {file.name for file in (tmp_path / "out" / "ours").iterdir()} >= {"check.json", "check.md", "check.png"}
     made = Port.find("ours").python.stat().st_ctime_ns
-    (ours / "port.toml").write_text(f'{FACTS}python = "{PYTHON}"\nwrong = ["clipped"]\nremedy = "none"\n')
+    (ours / "port.toml").write_text(f'{FACTS}python = "{PYTHON}"\nwrong = ["clipped"]\ntold = ["clip-each"]\n')
     assert run_port(*command) == 1
-    assert "ours: wrong are none; its port.toml says clipped" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "ours: wrong are none; its port.toml says clipped" in printed
+    assert "ours: told as none; known is clip-each" in printed
     assert Port.find("ours").python.stat().st_ctime_ns == made, "the environment was made again"
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from benchmarks.parity.rungs import RUNG
+from benchmarks.port.gallery import find_ports
 from shared.hypotheses import HYPOTHESES, HYPOTHESIS
 from shared.rules import clipping, gradients, loss, optimizer
 from tests.ports import MISTAKES
@@ -37,6 +38,7 @@ def test_every_rule_of_loss_clipping_and_optimizer_is_made() -> None:
 def test_each_row_is_planted_in_a_port() -> None:
     assert set(TORCH) | set(JAX) | set(KERAS) == set(HYPOTHESIS)
     assert {mistake.told for mistake in MISTAKES if mistake.told} <= set(HYPOTHESIS)
+    assert {name for port in find_ports(["all", "own"]) for name in port.told} <= set(HYPOTHESIS)
 
 
 @pytest.mark.parametrize("port", PLANTED)

@@ -4,7 +4,7 @@ parts from the reference.
   pack     makes the pack, a folder that your script reads
   check    compares what your script recorded, rung by rung, and names the known mistakes that explain it
   run      runs your script on the pack, then checks
-  gallery  runs third-party ports of ports/, each in an environment of its own, then checks
+  gallery  runs third-party ports of ports/, each in an environment of its own, and this project's adapters, then checks
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _check_options(options: argparse.Namespace) -> tuple[Path, Path, Asked, dict
 
 
 def gallery(options: argparse.Namespace) -> int:
-    """Runs third-party ports, or lists them. Returns the exit code. Raises InputError and ProcessFailed."""
+    """Runs third-party ports and this project's, or lists them. Returns the exit code. Raises InputError and
+    ProcessFailed."""
     from benchmarks.port.gallery import list_ports, run_ports
 
     if options.document is not None:
@@ -157,14 +158,18 @@ def _parser() -> Parser:
     running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="your script")
     running.set_defaults(run=run)
     _add_gallery_options(
-        commands.add_parser("gallery", help="run third-party ports", description="Runs third-party ports, then checks.")
+        commands.add_parser("gallery", help="run third-party ports", description="Runs known ports, then checks.")
     )
     return parser
 
 
 def _add_gallery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="folders of ports/, or all; without one, a list of them"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="folders of ports/, or all of them; concord_NAME, an adapter of this project, stock_NAME_PART, the same "
+        "with a part of its framework, or own for all of these; without a name, a list",
     )
     parser.add_argument("--pack", type=Path, default=Path("pack"), metavar="DIR", help="the pack; made if missing")
     parser.add_argument(

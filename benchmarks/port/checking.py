@@ -19,12 +19,15 @@ def check_recording(
     asked: Asked,
     pythons: dict[str, Path],
     threads: int,
+    picture: bool = True,
 ) -> Checked:
-    """Checks, prints and writes the report under `out`. Raises InputError and ProcessFailed."""
+    """Checks, prints and writes the report under `out`, with a picture or without. Raises InputError and
+    ProcessFailed."""
     pack = Pack.read(pack_folder)
     checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml", diagnose)
-    write_report(checked, out)
+    write_report(checked, out, picture)
     console = terminal()
     check_page(checked).print(console)
-    console.print(f"\n{out}: check.md, check.json, check.png, map.toml", style="dim", highlight=False, soft_wrap=True)
+    written = f"\n{out}: check.md, check.json, {'check.png, ' * picture}map.toml"
+    console.print(written, style="dim", highlight=False, soft_wrap=True)
     return checked

@@ -1,14 +1,17 @@
-"""The work of `gallery`: runs third-party ports on the pack, each in its own environment, and checks them."""
+"""The work of `gallery`: records and checks third-party ports, each in its own environment, this project's adapters,
+and standard parts of their frameworks."""
 
 from __future__ import annotations
 
-import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.port.check import Asked
+from benchmarks.port.check import Asked, Checked
 from benchmarks.port.checking import check_recording
+from benchmarks.port.own_ports import OwnPort, own_ports
 from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
 from benchmarks.port.third_party import Port, port_names
@@ -16,28 +19,41 @@ from benchmarks.reporting.page import Table
 from benchmarks.workers.progress import terminal
 from shared.pack import CONTENTS, Pack
 
+AnyPort = Port | OwnPort
+
+
+def find_ports(names: list[str]) -> Iterator[AnyPort]:
+    """The ports of these names; `all` for every third-party one, `own` for this project's. Raises InputError."""
+    own = {port.name: port for port in own_ports()}
+    for name in names:
+        if name == "own":
+            yield from own.values()
+        elif name == "all":
+            yield from map(Port.find, port_names())
+        else:
+            yield own[name] if name in own else Port.find(name)
+
 
 def list_ports() -> None:
-    """Prints a table of all third-party ports."""
-    ports = [Port.find(name) for name in port_names()]
+    """Prints a table of all ports."""
     rows = [
         {
             "port": port.name,
-            "package": f"{port.facts.package} {port.version(port.facts.package)}",
-            "computes with": f"{port.facts.framework} {port.version(port.facts.framework)}",
-            "Python": port.facts.python,
-            "wrong by itself": "; ".join(port.facts.wrong) or "nothing",
+            "library": port.library,
+            "computes with": port.computes_with,
+            "Python": port.python_version,
+            "told as": ", ".join(port.told) or "–",
         }
-        for port in ports
+        for port in find_ports(["all", "own"])
     ]
-    Table(pd.DataFrame(rows), "Third-party ports", names=1).print(terminal())
+    Table(pd.DataFrame(rows), "Ports", names=1).print(terminal())
 
 
 def run_ports(names: list[str], pack: Path, out: Path, again: bool, pythons: dict[str, Path], threads: int) -> int:
     """Runs the ports of these names, and leaves each one's report in a folder of its name under `out`. A pack that is
-    missing is made. Returns 0 if each port is wrong on the rungs that its port.toml names and on no other, else 1.
-    Raises InputError and ProcessFailed."""
-    ports = [Port.find(name) for name in (port_names() if names == ["all"] else names)]
+    missing is made. Returns 0 if each port is wrong where it is known to be, and told as that, else 1. Raises
+    InputError and ProcessFailed."""
+    ports = list(find_ports(names))
     if not (pack / CONTENTS).is_file():
         with generated() as source:
             make_pack(source, pack, Reference.find(pythons, threads))
@@ -46,25 +62,44 @@ def run_ports(names: list[str], pack: Path, out: Path, again: bool, pythons: dic
     return 1 if any(surprises) else 0
 
 
-def _run(port: Port, pack: Path, out: Path, again: bool, pythons: dict[str, Path], threads: int) -> bool:
-    """Runs and checks one port. Returns whether other rungs are wrong than are known to be."""
+def _run(port: AnyPort, pack: Path, out: Path, again: bool, pythons: dict[str, Path], threads: int) -> bool:
+    """Runs and checks one port. Returns whether it is not as it is known to be."""
     console = terminal(stderr=True)
-    if again or not port.is_made:
-        console.print(f"{port.name}: makes its environment, {port.environment.name}", highlight=False)
-        port.make_environment()
-    recording = port.environment / "recording"
-    console.print(f"{port.name}: train.py on {pack}", highlight=False)
-    port.run(pack, recording, threads)
-    check_recording(pack, recording, out, Asked(), pythons, threads)
-    found = json.loads((out / "check.json").read_text(encoding="utf-8"))
-    wrong = [rung["rung"] for rung in found["rungs"] if rung["state"] in ("wrong", "parts")]
-    known = port.facts.wrong
-    if wrong == known:
-        console.print(f"{port.name}: as its port.toml says", highlight=False)
-    else:
-        console.print(f"{port.name}: wrong are {_listed(wrong)}; its port.toml says {_listed(known)}", highlight=False)
-    return wrong != known
+    if isinstance(port, Port):
+        _prepare(port, again)
+    console.print(f"{port.name}: records {pack}", highlight=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        recording = Path(scratch) / "recording"
+        port.run(pack, recording, pythons, threads)
+        foreign = isinstance(port, Port)
+        checked = check_recording(pack, recording, out, Asked(), pythons, threads, picture=foreign)
+    if not foreign:  # its names are the pack's
+        (out / "map.toml").unlink()
+    surprises = list(_surprises(port, checked))
+    for surprise in surprises or ["as it is known to be"]:
+        console.print(f"{port.name}: {surprise}", highlight=False)
+    return bool(surprises)
 
 
-def _listed(rungs: list[str]) -> str:
-    return "; ".join(rungs) or "none"
+def _prepare(port: Port, again: bool) -> None:
+    with port.alone():
+        if again or not port.is_made:
+            terminal(stderr=True).print(f"{port.name}: makes its environment, {port.environment.name}", highlight=False)
+            port.make_environment()
+
+
+def wrong_rungs(checked: Checked) -> list[str]:
+    """Rungs that are wrong by themselves, or may be."""
+    return [found.rung for found in checked.rungs if found.state in ("wrong", "parts")]
+
+
+def _surprises(port: AnyPort, checked: Checked) -> Iterator[str]:
+    found, told = wrong_rungs(checked), checked.diagnosis.differences
+    if isinstance(port, Port) and found != port.facts.wrong:
+        yield f"wrong are {_listed(found)}; its port.toml says {_listed(port.facts.wrong)}"
+    if told != port.told:
+        yield f"told as {_listed(told)}; known is {_listed(port.told)}"
+
+
+def _listed(names: list[str]) -> str:
+    return "; ".join(names) or "none"

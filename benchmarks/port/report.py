@@ -30,15 +30,16 @@ BEFORE = {
 """Rungs that repeat another one's arithmetic."""
 
 
-def write_report(checked: Checked, out: Path) -> None:
-    """Writes check.json, check.md and check.png under `out`."""
+def write_report(checked: Checked, out: Path, picture: bool = True) -> None:
+    """Writes check.json, check.md and, with its picture, check.png under `out`."""
     write_whole(out / "check.json", to_json(checked, indent=1, finite=True))
-    check_page(checked).write(out / "check.md")
-    draw(checked, out / "check.png")
+    check_page(checked, picture).write(out / "check.md")
+    if picture:
+        draw(checked, out / "check.png")
 
 
-def check_page(checked: Checked) -> Page:
-    """The table, its notes and the verdict."""
+def check_page(checked: Checked, picture: bool = True) -> Page:
+    """The table, its notes, the verdict and the picture."""
     mapped = f"{checked.mapped} of {checked.parameters} parameters mapped"
     title = f"# Port check: {checked.about}\n\nPack {checked.pack}; {mapped}"
     return Page(
@@ -48,7 +49,7 @@ def check_page(checked: Checked) -> Page:
             Notes(_notes(checked)),
             Text(verdict(checked)),
             *(cost_blocks(checked.cost) if checked.cost else []),
-            Picture("errors by rung", "check.png"),
+            *([Picture("errors by rung", "check.png")] if picture else []),
         ]
     )
 

@@ -3,11 +3,13 @@ environment of its own."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,8 @@ class Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The package of the lock that computes."""
     wrong: list[str] = []
     """Rungs that are wrong by themselves on the default pack; none if the port is faithful."""
+    told: list[str] = []
+    """Known mistakes (shared/hypotheses.py) that the check tells it as."""
     cause: str
     """Why they are wrong, or what a faithful port needs to be told."""
     remedy: str = ""
@@ -54,7 +58,7 @@ class Port:
     def find(cls, name: str) -> Port:
         """The port of this name. Raises InputError."""
         if name not in port_names():
-            raise InputError(f"there is no port {name}; pass {', '.join(port_names())}, or all")
+            raise InputError(f"there is no port {name}; for a list: python -m benchmarks.port gallery")
         folder = PORTS / name
         try:
             facts = msgspec.convert(tomllib.loads((folder / FACTS).read_text(encoding="utf-8")), Facts)
@@ -65,6 +69,26 @@ class Port:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def library(self) -> str:
+        """The package that has the port, and its version."""
+        return f"{self.facts.package} {self.version(self.facts.package)}"
+
+    @property
+    def computes_with(self) -> str:
+        """The framework and its version."""
+        return f"{self.facts.framework} {self.version(self.facts.framework)}"
+
+    @property
+    def python_version(self) -> str:
+        """Version of the interpreter."""
+        return self.facts.python
+
+    @property
+    def told(self) -> list[str]:
+        """Known mistakes that a check tells it as."""
+        return self.facts.told
 
     @property
     def environment(self) -> Path:
@@ -99,6 +123,14 @@ class Port:
         file = self.environment / LOCK
         return file.is_file() and file.read_text(encoding="utf-8") == self.made_of
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Waits until no other process makes this environment."""
+        ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+        with (ENVIRONMENTS / f"port-{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def make_environment(self) -> None:
         """Makes the environment, in place of an earlier one. Raises InputError and ProcessFailed."""
         python = find_interpreter(self.facts.python, self.name)
@@ -108,10 +140,8 @@ class Port:
         _call(install, f"ports/{self.name}/{LOCK} does not install")
         (self.environment / LOCK).write_text(self.made_of, encoding="utf-8")
 
-    def run(self, pack: Path, recording: Path, threads: int) -> None:
-        """Runs the script on the pack, in the environment. An earlier recording there is removed. Raises
-        ProcessFailed."""
-        shutil.rmtree(recording, ignore_errors=True)
+    def run(self, pack: Path, recording: Path, pythons: dict[str, Path], threads: int) -> None:
+        """Runs the script on the pack, in the port's own environment. Raises ProcessFailed."""
         places = {"CONCORD_PACK": str(pack.absolute()), "CONCORD_RECORDING": str(recording.absolute())}
         variables = worker_variables(threads) | places | {"PYTHONPATH": str(RECORDER)}
         _call([self.python, self.folder / SCRIPT], f"ports/{self.name}/{SCRIPT} failed", variables)
