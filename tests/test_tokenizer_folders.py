@@ -47,6 +47,11 @@ def test_a_folder_is_at_version_2_if_its_ids_changed(kind: str, minilm: Path, tm
     assert (tokens_version(folder, pairs=True) == 1) == (same and gives_types(folder))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.startswith("as transformers")])
+def test_folders_of_usual_kinds_keep_their_ids(kind: str, minilm: Path, tmp_path: Path) -> None:
+    assert tokens_version(KINDS[kind].write(minilm, tmp_path / "ck"), pairs=True) == 1
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A whole checkpoint of an ordinary kind."""

@@ -33,6 +33,17 @@ DECODER = {
 }
 MAP = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "sep", "pad", "cls", "mask")}
 
+BASIC = {
+    "do_lower_case": True,
+    "do_basic_tokenize": True,
+    "never_split": None,
+    "strip_accents": None,
+    "tokenize_chinese_chars": True,
+    "clean_up_tokenization_spaces": True,
+    "model_max_length": 512,
+}
+"""Fields that every tokenizer_config.json of a BERT has."""
+
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -146,6 +157,18 @@ KINDS: dict[str, Kind] = {
     "an Electra tokenizer": Kind({"tokenizer_class": "ElectraTokenizerFast", "do_lower_case": True}),
     "DistilBERT": Kind({"tokenizer_class": "DistilBertTokenizer"}, model=DISTILBERT),
     "DistilBERT's tokenizer in a BERT": Kind({"tokenizer_class": "DistilBertTokenizerFast"}),
+    "as transformers 4 saves a BERT": Kind(
+        {"added_tokens_decoder": DECODER, "tokenizer_class": "BertTokenizer", **BASIC, **MAP},
+        {"special_tokens_map.json": {name: plain(token) for name, token in MAP.items()}},
+        whole=True,
+    ),
+    "as transformers 4 saves a DistilBERT": Kind(
+        {"added_tokens_decoder": DECODER, "tokenizer_class": "DistilBertTokenizer", **BASIC, **MAP},
+        {"special_tokens_map.json": MAP, "added_tokens.json": {}},
+        whole=True,
+        model=DISTILBERT,
+    ),
+    "as transformers 3 saves a BERT": Kind(BASIC | MAP, {"special_tokens_map.json": MAP, "added_tokens.json": {}}),
     "tokenizer.json": Kind(whole=True),
     "tokenizer.json, cased": Kind({"do_lower_case": False}, whole=True),
     "tokenizer.json without cleaning": Kind(whole=True, change=_normalizer(clean_text=False)),

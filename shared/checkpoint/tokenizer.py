@@ -175,7 +175,8 @@ def _behaviour(tokenizer: Any) -> list[Any]:
     around = [] if steps[1] == "BertPreTokenizer()" else ["lstrip", "rstrip"]
     flags = ["content", "single_word", "normalized", "special", *around]
     added = {id: [getattr(token, flag) for flag in flags] for id, token in tokenizer.get_added_tokens_decoder().items()}
-    return [*word_pieces, *steps, added, framed.ids, framed.type_ids, tokenizer.encode_special_tokens]
+    size = tokenizer.get_vocab_size()
+    return [size, *word_pieces, *steps, added, framed.ids, framed.type_ids, tokenizer.encode_special_tokens]
 
 
 WORD = "max_input_chars_per_word"
