@@ -16,6 +16,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.finetune import finetune, predict
-from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, RECORDING, Job
+from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, RECORDING, Job, spare_folder
 from shared.pack import Pack
 from shared.recipe import Recipe
 from shared.recording import record, record_pack
@@ -42,12 +44,35 @@ def run_job(folder: Path) -> None:
     """Runs the folder's job, and writes events, answer and arrays into the folder. Raises InputError if the job is bad
     input."""
     job = Job.read(folder)
-    with (folder / EVENTS).open("a", encoding="utf-8", buffering=1) as events:
+    answer, arrays = _answer(job, folder, Events(folder / EVENTS).add)
+    try:
+        _leave(folder, answer, arrays)
+    except OSError:  # hours of work are worth another place
+        spare = spare_folder(folder)
+        spare.mkdir(exist_ok=True)
+        _leave(spare, answer, arrays)
 
-        def on_event(event: Event) -> None:
-            events.write(to_json(event) + "\n")
 
-        answer, arrays = _answer(job, folder, on_event)
+@dataclass
+class Events:
+    """The file that tells of progress."""
+
+    file: Path
+    stopped: bool = False
+    """The disk took no more: training goes on without telling."""
+
+    def add(self, event: Event) -> None:
+        """Adds a line for the event."""
+        if self.stopped:
+            return
+        try:
+            with self.file.open("a", encoding="utf-8") as events:
+                events.write(to_json(event) + "\n")
+        except OSError:
+            self.stopped = True
+
+
+def _leave(folder: Path, answer: Trained | Recorded | Predicted, arrays: dict[str, np.ndarray]) -> None:
     np.savez(folder / ARRAYS, **arrays)  # type: ignore[arg-type]
     write_whole(folder / ANSWER, to_json(answer))
 
@@ -86,17 +111,20 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
     if job.kind == "predict":
         logits = {name: predict(model, split, job.recipe) for name, split in data.items()}
         return Predicted(import_seconds=loaded.import_seconds, load_seconds=loaded.load_seconds), logits
-    return _train(job, model, data, loaded, on_event)
+    return _train(job, model, data, loaded, on_event, folder)
 
 
 def _train(
-    job: Job, model: Model, data: dict[str, Encoded], loaded: Loaded, on_event: Callable[[Event], None]
+    job: Job,
+    model: Model,
+    data: dict[str, Encoded],
+    loaded: Loaded,
+    on_event: Callable[[Event], None],
+    folder: Path,
 ) -> Answered:
-    run = finetune(model, data, job.recipe, job.metrics, on_event)
-    if job.save:
-        source = Path(job.checkpoint)
-        architecture = read_architecture(source, job.recipe, len(job.labels))
-        write_folder(Path(job.save), model.weights(), architecture, source, job.task, job.labels, job.recipe.max_len)
+    run = finetune(model, data, job.recipe, job.metrics, on_event, compiled=job.compile)
+    if job.save and run.fit.diverged is None:
+        _save(job, Path(job.save), model, folder)
     answer = Trained(
         **structs.asdict(run.fit),
         import_seconds=loaded.import_seconds,
@@ -106,6 +134,19 @@ def _train(
         predictions={name: array.argmax(-1).tolist() for name, array in run.logits.items()},
     )
     return answer, run.logits
+
+
+def _save(job: Job, target: Path, model: Model, folder: Path) -> None:
+    """Saves the model. If that fails, leaves the reason in the job's folder, and the scores are answered all the
+    same."""
+    source = Path(job.checkpoint)
+    architecture = read_architecture(source, job.recipe, len(job.labels))
+    try:
+        write_folder(target, model.weights(), architecture, source, job.task, job.labels, job.recipe.max_len)
+    except Exception as error:
+        traceback.print_exc()
+        with suppress(OSError):
+            write_whole(folder / ERROR, str(error))
 
 
 def _loader(job: Job) -> Load:

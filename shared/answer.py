@@ -34,6 +34,10 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """See `shared.metrics.batch_accuracy`; None if dev has no labels."""
     program_seconds: float = 0.0
     """Part of `seconds`: the host's time on programs for new shapes (`Programs`)."""
+    first_seconds: float = 0.0
+    """Part of `seconds`: the steps that were the first of their shape, each waited for. 0 if nothing is compiled."""
+    first_tokens: int = 0
+    """Tokens computed on in those steps, padding included."""
 
 
 class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,7 +58,8 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     total_steps: int
     received: str
-    """sha256, hex, over the arguments of each train_step in order: shapes, ids, types, mask, labels, learning rate."""
+    """sha256, hex, over the arguments of each train_step that ran, in order: shapes, ids, types, mask, labels, learning
+    rate."""
     first_step_seconds: float
     """Time of the first train_step, compilation included. The first epoch's seconds include it too."""
     step_loss: list[float]
@@ -68,19 +73,31 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None if the task has no test split, or one without labels."""
     test_seconds: float
     peak_memory_bytes: int
+    diverged: int | None = None
+    """The step, from 1, at which a loss, a logit or a weight was first seen to be NaN or infinite; 0 if that was before
+    the first step. Training ended there: losses and epochs are those before, and nothing was kept or tested. None if
+    all stayed finite."""
 
     @property
-    def kept(self) -> Epoch:
-        """The epoch whose weights were tested."""
-        return self.epochs[self.kept_epoch - 1]
+    def kept(self) -> Epoch | None:
+        """The epoch whose weights were tested; None if none was kept."""
+        return self.epochs[self.kept_epoch - 1] if self.kept_epoch else None
 
     def steady_epoch_seconds(self) -> list[float]:
         """Training time of each epoch without compilation: without its time on programs, if the backend tells that.
-        If not, the first step of the first epoch counts as the mean of that epoch's other steps; if there are none, the
-        epoch counts as measured."""
+        If not, a step that was the first of its shape counts by its tokens, at the pace of all other steps. If nothing
+        is compiled, or there are no other steps, the first step of the first epoch counts as the mean of that epoch's
+        other steps; if there are none, the epoch counts as measured."""
         seconds = [epoch.seconds - epoch.program_seconds for epoch in self.epochs]
+        if not seconds or self.epochs[0].program_seconds:
+            return seconds
+        first_tokens = sum(epoch.first_tokens for epoch in self.epochs)
+        others = sum(epoch.padded_tokens for epoch in self.epochs) - first_tokens
+        if first_tokens and others:
+            pace = sum(epoch.seconds - epoch.first_seconds for epoch in self.epochs) / others
+            return [epoch.seconds - epoch.first_seconds + pace * epoch.first_tokens for epoch in self.epochs]
         steps = self.epochs[0].steps
-        if steps > 1 and not self.epochs[0].program_seconds:
+        if steps > 1:
             seconds[0] = (seconds[0] - self.first_step_seconds) * steps / (steps - 1)
         return seconds
 
@@ -121,7 +138,7 @@ class Recorded(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The answer to a `record` or `answer` job; the recording (shared.recording) is in the job's folder `recording`."""
 
     dev: Scores
-    """Scores after the last step."""
+    """Scores after the last step. A loss that diverged is NaN here: the ladder names it."""
 
 
 class Pass(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import shutil
+import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +38,8 @@ class Encoded:
     labels: np.ndarray
     """int64 [n]; -1 in every row if the split has no labels."""
     pad_id: int
+    cut: int = 0
+    """Number of rows that were longer than max_len."""
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -52,8 +56,9 @@ class Encoded:
 
 
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
-    """Encodes every split as `write_encoded` does, unless the cache has the result already. Returns the folder in the
-    cache, which `read_encoded` reads. Raises InputError as `write_encoded` does."""
+    """Encodes every split as `write_encoded` does, unless the cache has the result already. What is damaged there is
+    made again. Returns the folder in the cache, which `read_encoded` reads. Raises InputError as `write_encoded` does.
+    """
     question: dict[str, int] = {"format": 1, "max_len": max_len, "pad_id": pad_id}
     version = tokens_version(folder, pairs=any(rows.second is not None for rows in splits.values()))
     if version != 1:
@@ -65,10 +70,39 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
         digest.update(f"{name} {rows.hash}".encode())
     target = cache_dir() / "encoded" / digest.hexdigest()[:24]
     if target.is_dir():
-        return target
+        if _is_whole(target):
+            return target
+        shutil.rmtree(target)
     with whole_folder(target) as partial:
         write_encoded(splits, folder, max_len, pad_id, partial)
+        (partial / SUMS).write_text(json.dumps(_sums(partial)), encoding="utf-8")
     return target
+
+
+SUMS = "sums.json"
+"""File with the checksum of every other file of an encoded folder in the cache."""
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the folder's files are those that were written."""
+    try:
+        return bool(_sums(folder) == json.loads((folder / SUMS).read_bytes()))
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(folder: Path) -> dict[str, int]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
+
+
+def _sum(file: Path) -> int:
+    """CRC-32 of a file."""
+    value = 0
+    with file.open("rb") as stream:
+        while piece := stream.read(2**20):
+            value = zlib.crc32(piece, value)
+    return value
 
 
 def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int, target: Path) -> None:
@@ -103,7 +137,11 @@ def read_encoded(folder: Path) -> dict[str, Encoded]:
     """Reads every split of an encoded folder. The arrays are memory-mapped."""
     pad_id = int((folder / "pad_id").read_text())
     return {
-        split.name: Encoded(**{name: _mapped(split / f"{name}.npy") for name in ARRAY_NAMES}, pad_id=pad_id)
+        split.name: Encoded(
+            **{name: _mapped(split / f"{name}.npy") for name in ARRAY_NAMES},
+            pad_id=pad_id,
+            cut=int((split / CUT).read_text()),
+        )
         for split in sorted(folder.iterdir())
         if split.is_dir()
     }
@@ -118,6 +156,9 @@ def _mapped(file: Path) -> np.ndarray:
 ARRAY_NAMES = ("ids", "types", "offsets", "labels")
 """Arrays of an encoded split, which are also names of its files."""
 
+CUT = "cut"
+"""File with the number of rows that were cut."""
+
 AT_ONCE = 4096
 """Rows given to the tokenizer in one call: enough for all its threads, and few enough that memory does not grow with
 the split. The tokenizer returns kilobytes for each row, and a few bytes a token are kept."""
@@ -125,7 +166,8 @@ the split. The tokenizer returns kilobytes for each row, and a few bytes a token
 
 def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[no-untyped-def]
     target.mkdir()
-    end = 0
+    end = cut = 0
+    longest = tokenizer.truncation["max_length"]
     with (
         ArrayWriter(target / "ids.npy", np.int32) as ids,
         ArrayWriter(target / "types.npy", np.uint8) as types,
@@ -138,6 +180,8 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
             for encoding in encodings:
                 some_ids.extend(encoding.ids)
                 ends.append(end + len(some_ids))
+                if len(encoding) == longest:  # to look at what was cut off takes time
+                    cut += bool(encoding.overflowing)
             if rows.second is not None or any(max(encodings, key=len).type_ids):
                 for encoding in encodings:
                     some_types.extend(encoding.type_ids)
@@ -150,6 +194,7 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
         for start in range(0, len(rows), AT_ONCE):
             stop = min(start + AT_ONCE, len(rows))
             labels.add([-1] * (stop - start) if rows.labels is None else rows.labels[start:stop])
+    (target / CUT).write_text(str(cut))
 
 
 @contextmanager
@@ -173,6 +218,7 @@ def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:
         (folder / name).mkdir(parents=True)
         for array_name in ARRAY_NAMES:
             np.save(folder / name / f"{array_name}.npy", getattr(split, array_name))
+        (folder / name / CUT).write_text(str(split.cut))
         (folder / "pad_id").write_text(str(split.pad_id))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -19,18 +20,32 @@ from shared.errors import InputError
 
 
 def cache_dir() -> Path:
-    """The cache folder: $CONCORD_CACHE, else `concord` under $XDG_CACHE_HOME or ~/.cache."""
-    if chosen := os.environ.get("CONCORD_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "concord"
+    """The cache folder, absolute: $CONCORD_CACHE, else `concord` under $XDG_CACHE_HOME or ~/.cache. Raises InputError
+    if there is no home folder."""
+    try:
+        if chosen := os.environ.get("CONCORD_CACHE"):
+            return Path(chosen).expanduser().absolute()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "concord"
+    except RuntimeError:  # there is no entry for this user
+        raise InputError("there is no home folder for the cache; set CONCORD_CACHE to a folder") from None
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
+"""Numbers of the errors that a disk or a folder gives if it cannot be written to."""
 
 
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """Gives an empty folder to fill. It becomes `target` if the block succeeds, and is removed if the block fails. If
-    another process has made `target` meanwhile, that one stays."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    another process has made `target` meanwhile, that one stays. Raises InputError if `target` is in the cache, and the
+    cache cannot be written to."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        _refuse_cache(target, error, NOT_WRITABLE)
+        raise
     try:
         yield partial
         partial.chmod(0o755)
@@ -39,8 +54,20 @@ def whole_folder(target: Path) -> Iterator[Path]:
         except OSError:
             if not target.is_dir():
                 raise
+    except OSError as error:
+        _refuse_cache(target, error, NO_ROOM)
+        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_cache(target: Path, error: OSError, numbers: tuple[int, ...]) -> None:
+    """Raises InputError if the target is in the cache and the error's number is one of these."""
+    cache = cache_dir()
+    if target.is_relative_to(cache) and error.errno in numbers:
+        raise InputError(
+            f"the cache folder {cache} cannot be written to ({error.strerror}); set CONCORD_CACHE to another"
+        ) from None
 
 
 def write_whole(target: Path, content: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from shared.batching import Batch, evaluation_order, make_batch, total_steps, tr
 from shared.contract import Compiled, Lazy, Model
 from shared.encoding import Encoded
 from shared.errors import InputError
+from shared.finite import all_finite
 from shared.metrics import batch_accuracy, score
 from shared.prefetch import prefetch
 from shared.recipe import Recipe, learning_rate_at
@@ -59,38 +61,43 @@ class Run:
     """Start of the first train_step, in seconds since 1970."""
 
 
+class NotFinite(Exception):
+    """A loss, a logit or a weight is NaN or infinite."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"not finite at step {step}")
+        self.step = step
+
+
 def finetune(
     model: Model,
     data: dict[str, Encoded],
     recipe: Recipe,
     metrics: tuple[str, ...],
     on_event: Callable[[Event], None],
+    compiled: bool = False,
+    stop: bool = True,
 ) -> Run:
     """Trains on `train`, evaluates on `dev` after each epoch and on `test` at the end.
 
     `metrics` are names in shared.metrics; the first decides which epoch is best. `on_event` receives the progress.
-    Raises InputError if the best epoch is to be kept and dev has no labels, and as `epochs` does.
+    `compiled` says that the model may compile for a new shape. If a loss, a logit or a weight is NaN or infinite, the
+    run ends there and is answered as diverged; without `stop` it goes on. Raises InputError if the best epoch is to be
+    kept and dev has no labels, and as `epochs` does.
     """
-    train, dev = data["train"], data["dev"]
-    if recipe.keep == "best" and not dev.labelled:
+    if recipe.keep == "best" and not data["dev"].labelled:
         raise InputError("keep best needs a dev split with labels; pass keep last")
-    meter = Meter(model, total_steps(recipe, len(train)), on_event)
-    dev_before = None
-    if recipe.eval_before:
-        dev_before = _look(model, dev, recipe, metrics).scores
-        on_event(DevScored(dev_before))
-    kept = _Kept(recipe, metrics[0])
-    done: list[Epoch] = []
-    for number, steps in enumerate(epochs(train, recipe), 1):
-        trained = _train_epoch(model, train, steps, recipe, meter, number)
-        look = _look(model, dev, recipe, metrics)
-        done.append(_epoch(trained, look, dev, recipe))
-        on_event(EpochEnded(number, recipe.epochs, done[-1]))
-        kept.consider(number, look, model)
-    peak = model.peak_memory()
-    kept.restore(model)
-    logits = {"dev": kept.logits} if kept.logits is not None else {}
-    test = _look(model, data["test"], recipe, metrics) if "test" in data else None
+    compiles = compiled or isinstance(model, Compiled)
+    meter = Meter(model, total_steps(recipe, len(data["train"])), on_event, compiles, stop)
+    course = _Course(model, data, recipe, metrics, meter, _Kept(recipe, metrics[0]))
+    diverged = None
+    try:
+        course.run()
+    except NotFinite as found:
+        diverged = found.step
+        course.forget()
+    logits = {"dev": course.kept.logits} if course.kept.logits is not None else {}
+    test = course.test
     if test is not None:
         logits["test"] = test.logits
     fit = Fit(
@@ -99,14 +106,69 @@ def finetune(
         first_step_seconds=meter.first_step_seconds,
         step_loss=meter.losses,
         step_accuracy=[correct / rows for correct, rows in zip(meter.correct, meter.rows, strict=True)],
-        dev_before=dev_before,
-        epochs=done,
-        kept_epoch=kept.epoch,
+        dev_before=course.dev_before,
+        epochs=course.epochs,
+        kept_epoch=course.kept.epoch,
         test=test.scores if test else None,
         test_seconds=test.seconds if test else 0.0,
-        peak_memory_bytes=peak,
+        peak_memory_bytes=course.peak,
+        diverged=diverged,
     )
     return Run(fit, logits, meter.first_step_at)
+
+
+@dataclass
+class _Course:
+    """A fine-tuning, as far as it has come."""
+
+    model: Model
+    data: dict[str, Encoded]
+    recipe: Recipe
+    metrics: tuple[str, ...]
+    meter: Meter
+    kept: _Kept
+    dev_before: Scores | None = None
+    epochs: list[Epoch] = field(default_factory=list)
+    peak: int = 0
+    """Peak memory of the training, in bytes."""
+    test: _Look | None = None
+
+    def run(self) -> None:
+        """Trains and evaluates. Raises NotFinite."""
+        model, recipe, meter, dev = self.model, self.recipe, self.meter, self.data["dev"]
+        if recipe.eval_before:
+            self.dev_before = self._look("dev").scores
+            meter.on_event(DevScored(self.dev_before))
+        for number, steps in enumerate(epochs(self.data["train"], recipe), 1):
+            trained = _train_epoch(model, self.data["train"], steps, recipe, meter, number)
+            look = self._look("dev")
+            self.epochs.append(_epoch(trained, look, dev, recipe))
+            meter.on_event(EpochEnded(number, recipe.epochs, self.epochs[-1]))
+            self.kept.consider(number, look, model)
+        self.peak = model.peak_memory()
+        # A weight that is not finite never becomes finite again, so the last weights tell of all before them.
+        if meter.stop and not all(map(all_finite, model.weights().values())):
+            raise NotFinite(meter.steps)
+        self.kept.restore(model)
+        if "test" in self.data:
+            self.test = self._look("test")
+
+    def forget(self) -> None:
+        """Keeps nothing of the training but its history."""
+        self.model.synchronize()
+        self.peak = self.peak or self.model.peak_memory()
+        self.kept = _Kept(self.recipe, self.metrics[0])
+
+    def _look(self, split: str) -> _Look:
+        """Evaluates the model on the split. Raises NotFinite."""
+        data = self.data[split]
+        self.model.synchronize()
+        start = time.perf_counter()
+        logits = predict(self.model, data, self.recipe)
+        seconds = time.perf_counter() - start
+        if self.meter.stop and not all_finite(logits):
+            raise NotFinite(self.meter.steps)
+        return _Look(logits, score(self.metrics, logits, data.labels) if data.labelled else None, seconds)
 
 
 @dataclass
@@ -117,6 +179,10 @@ class Meter:
     total: int
     """Number of steps in the whole run."""
     on_event: Callable[[Event], None]
+    compiles: bool = False
+    """Whether the model may compile for a new shape."""
+    stop: bool = True
+    """Whether a loss that is not finite ends the training."""
     received: Any = field(default_factory=hashlib.sha256)
     first_step_at: float = 0.0
     first_step_seconds: float = 0.0
@@ -128,36 +194,57 @@ class Meter:
     """Time of the last event of a step, on the clock of `time.perf_counter`."""
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     """Shapes of the batches so far."""
+    first_seconds: float = 0.0
+    """Time of the steps that were the first of their shape, if the model compiles."""
+    first_tokens: int = 0
+    """Tokens computed on in them."""
     pending: deque[tuple[Lazy, int]] = field(default_factory=deque)
     """Results not waited for yet, each with its batch's number of rows."""
 
     def step(self, batch: Batch, rate: float, epoch: int) -> None:
-        """Runs one train_step, and collects the result of an earlier one."""
+        """Runs one train_step, and collects the result of an earlier one. Raises NotFinite."""
         batch.update_hash(self.received)
         self.received.update(float(rate).hex().encode())
-        if isinstance(self.model, Compiled) and batch.input_ids.shape not in self.shapes:
-            self.model.synchronize()  # the time of a new program is then its own: no earlier step runs behind it
+        new = self.compiles and batch.input_ids.shape not in self.shapes
         self.shapes.add(batch.input_ids.shape)
-        if self.first_step_at:
-            lazy = self.model.train_step(batch, rate)
-        else:
-            self.first_step_at, start = time.time(), time.perf_counter()
-            lazy = self.model.train_step(batch, rate)
-            self.model.synchronize()
-            self.first_step_seconds = time.perf_counter() - start
+        if new:
+            self.model.synchronize()  # the time of a new program is then its own: no earlier step runs behind it
+        step = self._step_alone if new or not self.first_step_at else self.model.train_step
+        lazy = step(batch, rate)
         self.pending.append((lazy, len(batch.labels)))
         if len(self.pending) > STEPS_AHEAD:
             self._collect()
             self._tell(epoch)
 
+    @property
+    def steps(self) -> int:
+        """Number of steps whose result has arrived."""
+        return len(self.losses)
+
     def drain(self) -> None:
-        """Waits for all pending results."""
+        """Waits for all pending results. Raises NotFinite."""
         while self.pending:
             self._collect()
+
+    def _step_alone(self, batch: Batch, rate: float) -> Lazy:
+        """Runs a train_step by itself: waits for it, and adds its time to that of the first steps."""
+        first, start = not self.first_step_at, time.perf_counter()
+        self.first_step_at = self.first_step_at or time.time()
+        lazy = self.model.train_step(batch, rate)
+        self.model.synchronize()
+        seconds = time.perf_counter() - start
+        if first:
+            self.first_step_seconds = seconds
+        if self.compiles:
+            self.first_seconds += seconds
+            self.first_tokens += batch.input_ids.size
+        return lazy
 
     def _collect(self) -> None:
         lazy, rows = self.pending.popleft()
         loss, correct = lazy()
+        if self.stop and not math.isfinite(loss):
+            raise NotFinite(self.steps + 1)
         self.losses.append(loss)
         self.correct.append(correct)
         self.rows.append(rows)
@@ -182,6 +269,9 @@ class _Trained:
     tokens: int
     padded_tokens: int
     program_seconds: float
+    first_seconds: float
+    """Time of the steps that were the first of their shape, if the model compiles."""
+    first_tokens: int
 
 
 def _program_seconds(model: Model) -> float:
@@ -193,6 +283,7 @@ def _train_epoch(
     model: Model, train: Encoded, steps: list[tuple[np.ndarray, float]], recipe: Recipe, meter: Meter, number: int
 ) -> _Trained:
     before, padded_tokens = len(meter.losses), 0
+    first_seconds, first_tokens = meter.first_seconds, meter.first_tokens
     model.synchronize()
     programs, start = _program_seconds(model), time.perf_counter()
     with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
@@ -210,6 +301,8 @@ def _train_epoch(
         tokens=sum(int(train.lengths[rows].sum()) for rows, _ in steps),
         padded_tokens=padded_tokens,
         program_seconds=_program_seconds(model) - programs,
+        first_seconds=meter.first_seconds - first_seconds,
+        first_tokens=meter.first_tokens - first_tokens,
     )
 
 
@@ -224,14 +317,6 @@ class _Look:
     """Time of the predictions."""
 
 
-def _look(model: Model, data: Encoded, recipe: Recipe, metrics: tuple[str, ...]) -> _Look:
-    model.synchronize()
-    start = time.perf_counter()
-    logits = predict(model, data, recipe)
-    seconds = time.perf_counter() - start
-    return _Look(logits, score(metrics, logits, data.labels) if data.labelled else None, seconds)
-
-
 def _epoch(trained: _Trained, look: _Look, dev: Encoded, recipe: Recipe) -> Epoch:
     by_batch = batch_accuracy(dev.labels, look.logits.argmax(1), recipe.batch_size) if dev.labelled else None
     return Epoch(
@@ -240,12 +325,14 @@ def _epoch(trained: _Trained, look: _Look, dev: Encoded, recipe: Recipe) -> Epoc
         rows=sum(trained.rows),
         tokens=trained.tokens,
         padded_tokens=trained.padded_tokens,
-        train_loss=float(np.average(trained.losses, weights=trained.rows)) if trained.losses else float("nan"),
+        train_loss=float(np.average(trained.losses, weights=trained.rows)),
         train_accuracy=sum(trained.correct) / max(1, sum(trained.rows)),
         dev=look.scores,
         dev_seconds=look.seconds,
         dev_batch_accuracy=by_batch,
         program_seconds=trained.program_seconds,
+        first_seconds=trained.first_seconds,
+        first_tokens=trained.first_tokens,
     )
 
 

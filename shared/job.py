@@ -7,6 +7,8 @@ to the frameworks' messages, and nobody reads it.
 
 from __future__ import annotations
 
+import hashlib
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,6 +32,12 @@ def stored(precision: Precision) -> Literal["float32", "float64"]:
 
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
 RECORDING = "recording"
+
+
+def spare_folder(folder: Path) -> Path:
+    """The place of answer and arrays if the job's folder cannot take them, as on a full disk: in the system's folder
+    for temporary files."""
+    return Path(tempfile.gettempdir()) / f"concord-{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def record(
         raise InputError("a recording scores dev, and dev has no labels; pass a split that has")
     still = replace(recipe, dropout=0.0, head_dropout=0.0)
     watched = _record_forward(build, recipe, still, pack, out)
-    run = finetune(watched, data, still, metrics, on_event)
+    run = finetune(watched, data, still, metrics, on_event, stop=False)  # NaN is a finding
     watched.write_losses(run.fit.step_loss)
     order = evaluation_order(recipe, data["dev"].lengths)
     for step, rows in zip(pack.run("dev").steps, order, strict=True):

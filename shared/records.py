@@ -18,9 +18,11 @@ from msgspec import Struct
 
 from shared.answer import Scores, Trained
 from shared.checkpoint.start import Start
+from shared.diverging import as_diverged
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.job import Precision
+from shared.notes import Note
 from shared.recipe import Recipe
 
 FORMAT = 1
@@ -142,11 +144,15 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answer: Trained
     circumstances: Circumstances
     work: CellWork | None = None
+    notes: list[Note] = []
+    """Things to know before its scores are trusted."""
 
     def scores(self, split: Split) -> Scores | None:
         """Loss and metrics of the split; on dev, of the epoch whose weights were kept. None if the split is missing or
-        has no labels."""
-        return self.answer.test if split == "test" else self.answer.kept.dev
+        has no labels, and for a training that diverged."""
+        if split == "test":
+            return self.answer.test
+        return self.answer.kept.dev if self.answer.kept else None
 
 
 def cell_id(asked: Asked | Mapping[str, Any]) -> str:
@@ -163,8 +169,8 @@ def record_path(out: Path, cell: str) -> Path:
 
 def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> None:
     """Writes `records/ID.json` under `out`, and the arrays as `ID.npz` beside it. The JSON file is written last, and
-    whole or not at all. A file of that name that is no record is kept as `ID.json.bad`. Raises InputError if it is a
-    record of a newer format."""
+    whole or not at all, and holds neither NaN nor infinity. A file of that name that is no record is kept as
+    `ID.json.bad`. Raises InputError if it is a record of a newer format."""
     path = record_path(out, record.id)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_file() and _read(path) is None:
@@ -172,7 +178,7 @@ def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> No
     partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
     partial.replace(path.with_suffix(".npz"))
-    write_whole(path, to_json(record))
+    write_whole(path, to_json(_without_nan(record), finite=True))
 
 
 def read_records(out: Path) -> list[Record]:
@@ -192,6 +198,12 @@ def read_records(out: Path) -> list[Record]:
 def _name_bad(path: Path) -> None:
     """Names the file, once however often a command reads its folder."""
     print(f"{path} is not a record of this project and is left aside; run its cell again", file=sys.stderr)
+
+
+def _without_nan(record: Record) -> Record:
+    """The record. One whose answer holds NaN or infinity is of a training that diverged."""
+    answer = as_diverged(record.answer)
+    return record if answer is record.answer else msgspec.structs.replace(record, answer=answer, work=None)
 
 
 def _free_name(path: Path) -> Path:
@@ -220,6 +232,6 @@ def _read(path: Path) -> Record | None:
         return None
     try:
         Recipe.from_json(content["recipe"])  # refuses a field that msgspec would pass over
-        return msgspec.convert(content, Record)
+        return _without_nan(msgspec.convert(content, Record))
     except (ValueError, KeyError, TypeError, AttributeError, InputError):
         return None

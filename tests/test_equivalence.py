@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -275,21 +277,36 @@ def test_without_a_deviation_of_torch_others_can_be_different() -> None:
     assert (found.verdict, found.margin) == ("different", 0)
 
 
-def test_a_score_of_nan_is_named_and_shows_nothing() -> None:
-    nan = float("nan")
-    made = records({"torch": [0.7, 0.8, 0.9], "gluon": [0.7, nan, 0.9], "keras": [0.7, 0.8, 0.9]})
+def with_diverged(made: Variants, variant: str, seed: int, step: int) -> Variants:
+    """The same, but this training diverged."""
+    one = made[variant][seed - 1]
+    answer = replace(one.answer, diverged=step, kept_epoch=0, test=None)
+    made[variant][seed - 1] = replace(one, answer=answer)
+    return made
+
+
+def test_a_seed_that_diverged_is_named_and_shows_nothing() -> None:
+    scores = [0.7, 0.8, 0.9]
+    made = with_diverged(records({"torch": scores, "gluon": scores, "keras": scores}), "gluon", seed=2, step=7)
     for found in compare(made, margin=0.5):
         sound = "gluon" not in (found.first, found.second)
         assert found.verdict == ("equivalent" if sound else "undecided")
-        assert found.note == ("the same scores at every seed" if sound else "gluon scored nan at seed 2")
+        assert found.note == ("the same scores at every seed" if sound else "gluon diverged at step 7, seed 2")
         assert np.isnan([found.mean, found.low, found.high, found.p_equivalent]).all() == (not sound)
 
 
-def test_if_a_score_of_torch_is_nan_there_is_no_margin() -> None:
-    nan = float("nan")
-    made = records({"torch": [0.7, nan, 0.9], "gluon": [0.7, 0.8, 0.9], "keras": [0.7, 0.8, 0.9]})
+def test_if_every_training_diverged_nothing_is_compared() -> None:
+    made = records({"torch": [0.7, 0.8], "gluon": [0.7, 0.8]})
+    for variant, seed in itertools.product(made, (1, 2)):
+        with_diverged(made, variant, seed, step=1)
+    assert compare(made) == []
+
+
+def test_if_a_seed_of_torch_diverged_there_is_no_margin() -> None:
+    scores = [0.7, 0.8, 0.9]
+    made = with_diverged(records({"torch": scores, "gluon": scores, "keras": scores}), "torch", seed=2, step=7)
     found = only([c for c in compare(made) if (c.first, c.second) == ("gluon", "keras")])
-    assert (found.verdict, found.note) == ("undecided", "torch scored nan at seed 2")
+    assert (found.verdict, found.note) == ("undecided", "torch diverged at step 7, seed 2")
     assert np.isnan(found.margin)
 
 

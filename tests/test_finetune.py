@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -490,3 +491,117 @@ def test_full_batches_reach_the_optimum_of_logistic_regression() -> None:
     optimum = log_loss(labels, reference.predict_proba(counts))
     assert answer.fit.step_loss[0] == pytest.approx(np.log(2))
     assert optimum <= answer.fit.step_loss[-1] < optimum + 1e-3
+
+
+class Diverging(SoftmaxRegression):
+    """Something becomes NaN, or infinite, after so many steps: the loss, the logits, or a weight that nothing uses."""
+
+    def __init__(self, what: str, steps: int, value: float = float("nan")) -> None:
+        super().__init__()
+        self.what, self.steps, self.value = what, steps, value
+
+    @property
+    def broken(self) -> bool:
+        return len(self.batches) >= self.steps
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Callable[[], tuple[float, int]]:
+        read = super().train_step(batch, learning_rate)
+        return (lambda: (self.value, read()[1])) if self.what == "loss" and self.broken else read
+
+    def predict(self, batch: Batch) -> np.ndarray:
+        logits = super().predict(batch)
+        if self.what == "logits" and self.broken:
+            logits[0, 1] = self.value
+        return logits
+
+    def weights(self) -> Weights:
+        unused = self.value if self.what == "weights" and self.broken else 0.0
+        return super().weights() | {"unused": np.array([0.0, unused], np.float32)}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize(
+    ("what", "steps", "seen", "whole"),
+    [
+        ("loss", 1, 1, 0),
+        ("loss", 4, 4, 1),  # in an epoch that is shorter than what runs ahead
+        ("logits", 4, 6, 1),  # not before dev is looked at
+        ("weights", 4, 9, 3),  # not before the end
+    ],
+)
+def test_a_training_that_diverges_is_never_scored(
+    what: str, steps: int, seen: int, whole: int, keep: Literal["best", "last"], value: float
+) -> None:
+    events: list[Event] = []
+    answer, _ = run(replace(RECIPE, keep=keep), model=Diverging(what, steps, value), on_event=events.append)
+    sound = fit(replace(RECIPE, keep=keep))
+    found = answer.fit
+    assert (found.diverged, found.kept_epoch, found.kept, found.test, answer.logits) == (seen, 0, None, None, {})
+    assert [epoch.dev for epoch in found.epochs] == [epoch.dev for epoch in sound.epochs[:whole]]
+    assert len([event for event in events if isinstance(event, EpochEnded)]) == whole
+    assert found.step_loss == sound.step_loss[: len(found.step_loss)]
+    assert len(found.step_accuracy) == len(found.step_loss) == (seen - 1 if what == "loss" else seen)
+    assert found.total_steps == 9
+    assert found.peak_memory_bytes == 4096
+    assert len(found.steady_epoch_seconds()) == whole
+
+
+def test_a_training_that_diverges_ends_soon_and_waits_for_none() -> None:
+    """The losses are read as late as ever."""
+    model = Diverging("loss", 40)
+    answer, _ = run(splits=data(train=400), model=model)
+    assert answer.fit.diverged == 40
+    assert len(model.batches) == 40 + STEPS_AHEAD
+    assert model.most_unread == STEPS_AHEAD + 1
+    assert all("prefetch" not in thread.name for thread in threading.enumerate())
+
+
+def test_logits_that_are_not_finite_before_the_first_step() -> None:
+    answer, model = run(replace(RECIPE, eval_before=True), model=Diverging("logits", 0))
+    assert (answer.fit.diverged, answer.fit.dev_before, answer.fit.epochs, model.batches) == (0, None, [], [])
+
+
+def test_a_test_split_without_finite_logits_is_no_score() -> None:
+    class Late(Diverging):
+        def predict(self, batch: Batch) -> np.ndarray:
+            self.what = "logits" if len(batch.labels) == 3 else ""  # test's last batch: dev's has one row
+            return super().predict(batch)
+
+    answer, _ = run(model=Late("", 0))
+    assert (answer.fit.diverged, answer.fit.test, len(answer.fit.epochs)) == (9, None, 3)
+
+
+def test_a_recording_goes_on_through_nan() -> None:
+    """There a NaN is a finding, which the ladder names."""
+    answer = finetune(Diverging("loss", 4), data(), RECIPE, ("accuracy",), lambda event: None, stop=False)
+    assert (answer.fit.diverged, len(answer.fit.step_loss), answer.fit.kept_epoch) == (None, 9, 3)
+    assert np.isnan(answer.fit.step_loss).sum() == 6
+
+
+class SlowToCompile(SoftmaxRegression):
+    """Takes longer at the first batch of each shape, and tells nobody, as XLA and torch.compile do."""
+
+    def train_step(self, batch: Batch, learning_rate: float) -> Callable[[], tuple[float, int]]:
+        if batch.input_ids.shape not in {earlier.input_ids.shape for earlier in self.batches}:
+            time.sleep(0.05)
+        return super().train_step(batch, learning_rate)
+
+
+def test_the_first_step_of_every_shape_is_told_apart() -> None:
+    """A short last batch is a shape too. Each is waited for, before and after."""
+    model = SlowToCompile()
+    answer = finetune(model, data(train=30), RECIPE, ("accuracy",), lambda event: None, compiled=True).fit
+    first, *later = answer.epochs
+    assert (first.first_tokens, [epoch.first_tokens for epoch in later]) == ((4 + 2) * 8, [0, 0])
+    assert 0.1 < first.first_seconds < first.seconds
+    assert [epoch.first_seconds for epoch in later] == [0.0, 0.0]
+    assert answer.first_step_seconds < first.first_seconds
+    steady = answer.steady_epoch_seconds()
+    assert steady[1:] == [epoch.seconds for epoch in later]
+    assert 0 < steady[0] < 0.05
+    steps = [number for number, call in enumerate(model.calls) if call == "train_step"]
+    for number in (steps[0], steps[7]):
+        assert (model.calls[number - 1], model.calls[number + 1]) == ("synchronize", "synchronize")
+    plain = finetune(SlowToCompile(), data(train=30), RECIPE, ("accuracy",), lambda event: None).fit
+    assert [epoch.first_seconds for epoch in plain.epochs] == [0.0, 0.0, 0.0]

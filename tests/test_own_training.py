@@ -78,8 +78,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[tuple[str, s
 def test_backends_agree_on_mnlis_layout(trained: tuple[dict[tuple[str, str], Record], Path]) -> None:
     records, _ = trained
     reference = records["mnli", "torch"].answer
+    assert reference.kept is not None
     for backend in ("gluon", "keras"):
         answer = records["mnli", backend].answer
+        assert answer.kept is not None
         assert answer.received == reference.received
         np.testing.assert_allclose(answer.step_loss, reference.step_loss, rtol=0, atol=LOSS_BOUND)
         assert answer.predictions == reference.predictions

@@ -369,14 +369,20 @@ def test_other_records_in_the_folder_are_not_mixed_in(plans: list[Cell], tmp_pat
     assert {score for one in read(tmp_path)["scores"] for score in one["by_seed"]}.isdisjoint({0.1, 0.2})
 
 
-def test_a_score_of_nan_is_named_and_is_exit_code_1(
+def test_a_seed_that_diverged_is_named_and_is_exit_code_1(
     plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(tmp_path, plans)
     write(tmp_path, next(c for c in plans if (c.backend, c.recipe.seed) == ("gluon", 2)), float("nan"))
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path) == 1
     assert verdicts(tmp_path) == {PAIRS[0]: {"undecided"}, PAIRS[1]: {"equivalent"}, PAIRS[2]: {"undecided"}}
-    assert "- gluon scored nan at seed 2: gluon − torch dev accuracy, " in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "- gluon diverged at step 10, seed 2: gluon − torch dev accuracy, " in shown.out
+    assert shown.err == (
+        "benchmarks.parity: 1 cells diverged and have no score; pass another --learning-rate: "
+        "acceptability gluon len 16 batch 32 seed 2 diverged at step 10\n"
+    )
+    assert "NaN" not in (tmp_path / "equivalence.json").read_text()
 
 
 @pytest.mark.parametrize("code", [1, 2])

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 import shared.records
-from shared.answer import Scores
 from shared.errors import InputError
 from shared.files import to_json
 from shared.recipe import Recipe
@@ -29,7 +28,7 @@ from shared.records import (
     write_record,
 )
 from tests import factories
-from tests.factories import asked
+from tests.factories import asked, epoch
 
 ARRAYS = {"dev": np.zeros((1, 2))}
 
@@ -261,14 +260,41 @@ def test_a_record_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
     assert [(file.name, file.read_bytes()) for file in newer.parent.iterdir()] == [(newer.name, before)]
 
 
-def test_a_record_of_a_run_that_diverged_is_read(tmp_path: Path) -> None:
-    """NaN and infinity, which JSON has not, are losses too."""
-    scores: Scores = {"loss": float("inf"), "accuracy": 0.5}
-    diverged = replace(record(), answer=replace(record().answer, step_loss=[float("nan")], test=scores))
-    write_record(tmp_path, diverged, ARRAYS)
-    (found,) = read_records(tmp_path)
-    assert np.isnan(found.answer.step_loss).all()
-    assert found.answer.test == scores
+NAN, INF = float("nan"), float("inf")
+
+
+def bad(**changed: Any) -> dict[str, Any]:
+    return {"loss": 0.5, "accuracy": 0.75, "mcc": 0.0, "f1": 0.0} | changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "step", "epochs"),
+    [
+        ({"step_loss": [0.7, 0.6, NAN, NAN] + [NAN] * 16, "epochs": []}, 3, 0),
+        ({"step_loss": [0.7] * 15 + [INF] * 5, "epochs": [epoch(9.0), replace(epoch(9.0), train_loss=INF)]}, 16, 1),
+        ({"epochs": [epoch(9.0), replace(epoch(9.0), dev=bad(loss=NAN))]}, 20, 1),
+        ({"test": bad(loss=NAN)}, 20, 2),
+        ({"dev_before": bad(mcc=NAN)}, 0, 2),
+    ],
+)
+def test_a_record_that_holds_nan_is_of_a_run_that_diverged(
+    tmp_path: Path, changed: dict[str, Any], step: int, epochs: int
+) -> None:
+    """Records of before hold NaN as it is; now none is written."""
+    plain = factories.record(epochs=[epoch(9.0), epoch(9.0)])
+    old = replace(plain, answer=replace(plain.answer, predictions={"dev": [0, 0]}, **changed))
+    path = record_path(tmp_path, old.id)
+    for write in (lambda: path.write_text(to_json(old)), lambda: write_record(tmp_path, old, ARRAYS)):
+        path.parent.mkdir(exist_ok=True)
+        write()
+        (found,) = read_records(tmp_path)
+        assert (found.answer.diverged, len(found.answer.epochs), found.work) == (step, epochs, None)
+        assert (found.scores("dev"), found.scores("test"), found.answer.kept) == (None, None, None)
+        assert (found.answer.predictions, found.answer.details) == ({}, {})
+        assert np.isfinite(found.answer.step_loss).all()
+        assert len(found.answer.step_accuracy) == len(found.answer.step_loss)
+    assert "NaN" not in path.read_text()
+    assert "Infinity" not in path.read_text()
 
 
 def test_a_record_without_what_came_later_is_read(tmp_path: Path) -> None:

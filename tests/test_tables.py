@@ -19,8 +19,8 @@ from benchmarks.report import report
 from benchmarks.reporting.record_tables import frame, print_tables, write_tables
 from shared.errors import InputError
 from shared.recipe import Recipe
-from shared.records import CellWork, Record, read_records, record_path, write_record
-from tests.factories import answer, epoch, record, scores
+from shared.records import CellWork, PresetUse, Record, read_records, record_path, write_record
+from tests.factories import answer, epoch, record
 
 
 def one_row(*records: Record) -> pd.Series:
@@ -385,13 +385,38 @@ def test_a_report_on_a_folder_without_records_is_refused(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_diverged_has_a_row_like_any_other(tmp_path: Path) -> None:
-    epochs = [replace(epoch(10.0), train_loss=float("inf"))]
-    diverged = record(Recipe(learning_rate=10.0), epochs=epochs)
-    diverged = replace(diverged, answer=replace(diverged.answer, test=scores(0.3) | {"loss": float("nan")}))
-    write(tmp_path, [record(), diverged])
+def diverged(recipe: Recipe, step: int, epochs: int = 0) -> Record:
+    """A record of a training that diverged at this step."""
+    made = record(recipe)
+    history = [epoch(10.0)] * epochs
+    found = replace(made.answer, epochs=history, step_loss=[], kept_epoch=0, test=None, diverged=step)
+    return replace(made, answer=found)
+
+
+def test_a_run_that_diverged_has_a_row_without_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steep = diverged(Recipe(learning_rate=10.0), step=3)
+    preset = replace(diverged(Recipe(learning_rate=9.0), step=12, epochs=1), preset=PresetUse("no-longer", []))
+    write(tmp_path, [record(), steep, preset])
     report(tmp_path)
-    assert list(pd.read_csv(tmp_path / "table.csv")["test_accuracy"]) == [0.7, 0.3]
+    rows = pd.read_csv(tmp_path / "table.csv").set_index("learning_rate")
+    assert list(rows.loc[[10.0, 9.0], "note"]) == ["diverged at step 3", "diverged at step 12"]
+    for name in ("dev_accuracy", "test_accuracy", "epoch_seconds", "peak_memory_bytes"):
+        assert rows[name].isna().tolist() == [name not in rows or rate > 1 for rate in rows.index]
+    shown = capsys.readouterr().out
+    for text in (shown, (tmp_path / "table.md").read_text(), (tmp_path / "published.md").read_text()):
+        assert "diverged at step 12" in text
+    assert "diverged at step 3\n" in shown
+
+
+def test_a_seed_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
+    seeds = [record(Recipe(seed=1), test=0.7), diverged(Recipe(seed=2), step=5), record(Recipe(seed=3), test=0.8)]
+    row = one_row(*seeds)
+    assert (row["seeds"], row["test_accuracy"]) == (3, pytest.approx(0.75))
+    (shown,) = markdown(tmp_path, seeds)["Quality"]
+    assert shown["note"] == "seed 2 diverged at step 5"
+    assert shown["test accuracy"].startswith("0.750 ± 0.071")
+    (plain,) = markdown(tmp_path, [record()])["Quality"]
+    assert "note" not in plain
 
 
 def test_a_metric_has_a_column_if_some_task_has_it() -> None:

@@ -14,20 +14,24 @@ from msgspec import structs
 from rich.console import Console
 
 from backends import BACKENDS
+from benchmarks.cells.noting import data_notes, result_notes
 from benchmarks.cells.plan import Cell
+from benchmarks.cells.room import check_room
 from benchmarks.workers.environments import worker_settings
-from benchmarks.workers.launcher import LOG, run_worker
+from benchmarks.workers.launcher import LOG, answered_folder, run_worker
 from benchmarks.workers.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
 from benchmarks.workers.progress import RunProgress
 from shared.answer import Trained
 from shared.batching import training_order
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import shown_model
+from shared.diverging import shown
 from shared.encoding import read_encoded
 from shared.errors import ProcessFailed
 from shared.flops import Work, floor_seconds, optimizer_bytes
-from shared.job import ARRAYS
+from shared.job import ARRAYS, ERROR, spare_folder
 from shared.metrics import details, majority_score
+from shared.notes import Note
 from shared.records import CellWork, Circumstances, Record, read_records, write_record
 
 
@@ -39,18 +43,23 @@ class Answers:
     """A record for every cell that is answered, now or earlier."""
     ran: int
     failed: list[Cell]
+    diverged: list[str]
+    """The cells whose training diverged, now or earlier, each with its step."""
     code: int
-    """The command's exit code: 0 if none failed, 1 if one did, 2 if those that failed were all refused."""
+    """The command's exit code: 0 if none failed or diverged, 1 if one did, 2 if those that failed were all refused and
+    none diverged."""
 
 
 def answer_cells(
     console: Console, cells: list[Cell], out: Path, hint: str, save: Path | None = None, rerun: bool = False
 ) -> Answers:
     """Runs the cells that have no record under `out` yet (all with `rerun`); prints counts and the hint. If models are
-    to be saved, a cell whose model is not there runs too. A cell that fails does not keep the others from running.
-    Raises InputError if a record is newer than this code."""
-    answered = {record.id for record in read_records(out)}
-    todo = [cell for cell in cells if rerun or cell.id not in answered or _unsaved(cell, save)]
+    to be saved, a cell whose model is not there runs too, unless its training diverged. A cell that fails does not keep
+    the others from running. Raises InputError if a record is newer than this code, and if there is no room for what is
+    to be written."""
+    answered = {record.id: record for record in read_records(out)}
+    todo = [cell for cell in cells if rerun or cell.id not in answered or _unsaved(cell, answered[cell.id], save)]
+    check_room(todo, out, save)
     console.print(
         f"{len(cells)} cells: {len(cells) - len(todo)} answered already ({hint}), {len(todo)} to run",
         highlight=False,
@@ -58,18 +67,30 @@ def answer_cells(
     )
     with RunProgress(console, len(todo)) as progress:
         codes = [run_cell(cell, out, save, progress) for cell in todo]
-    asked = {cell.id for cell in cells}
+    titles = {cell.id: cell.title for cell in cells}
+    records = [record for record in read_records(out) if record.id in titles]
+    diverged = [f"{titles[r.id]} {shown(r.answer.diverged)}" for r in records if r.answer.diverged is not None]
     return Answers(
-        records=[record for record in read_records(out) if record.id in asked],
+        records=records,
         ran=len(todo),
         failed=[cell for cell, code in zip(todo, codes, strict=True) if code],
-        code=1 if 1 in codes else max(codes, default=0),
+        diverged=diverged,
+        code=1 if 1 in codes or diverged else max(codes, default=0),
     )
 
 
+def told_diverged(diverged: list[str]) -> str:
+    """A line on the cells that diverged."""
+    return f"{len(diverged)} cells diverged and have no score; pass another --learning-rate: {'; '.join(diverged)}"
+
+
 def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) -> int:
-    """Runs one cell in a fresh process and writes its record. Returns 0, 1 if it failed, 2 if it was refused."""
+    """Runs one cell in a fresh process and writes its record. Returns 0, 1 if it failed or something could not be kept,
+    2 if it was refused."""
     progress.begin(cell.title)
+    noted = data_notes(cell.question)
+    for note in noted:
+        progress.note(note.line)
     folder = (out / "jobs" / cell.id).absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -83,11 +104,44 @@ def run_cell(cell: Cell, out: Path, save: Path | None, progress: RunProgress) ->
         else:
             progress.line(f"      its whole output: {out / 'jobs' / cell.id / LOG}")
         return failure.code
-    with np.load(folder / ARRAYS) as arrays:
-        write_record(out, _record(cell, answer, circumstances), dict(arrays))
-    shutil.rmtree(folder)
+    record = _record(cell, answer, circumstances, noted)
     progress.end(_summary(answer, circumstances.worker_seconds))
-    return 0
+    for note in record.notes[len(noted) :]:
+        progress.line(f"    note: {note.line}")
+    unsaved = _why_unsaved(folder, save / cell.id) if save and answer.diverged is None else None
+    if unsaved:
+        progress.line(f"      the model could not be saved in {save}: {unsaved}")
+    kept = _keep(record, folder, out, progress)
+    return 1 if unsaved or not kept else 0
+
+
+def _keep(record: Record, folder: Path, out: Path, progress: RunProgress) -> bool:
+    """Writes the record and removes the job's folder. If `out` cannot take the record, it is kept elsewhere, and a line
+    says where: returns False."""
+    place, spare = answered_folder(folder), spare_folder(folder)
+    with np.load(place / ARRAYS) as loaded:
+        arrays = dict(loaded)
+    try:
+        write_record(out, record, arrays)
+    except OSError as error:
+        write_record(spare, record, arrays)
+        progress.line(
+            f"      {out} cannot take the record ({error.strerror}): it is kept in {spare}/records; make room, and "
+            f"copy that folder's files into {out}/records"
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    shutil.rmtree(folder)
+    shutil.rmtree(spare, ignore_errors=True)
+    return True
+
+
+def _why_unsaved(folder: Path, model: Path) -> str | None:
+    """The reason why the model is not there; None if it is."""
+    error = folder / ERROR
+    if error.is_file():
+        return error.read_text(encoding="utf-8")
+    return None if model.is_dir() else "the disk may be full"
 
 
 def _ask(cell: Cell, folder: Path, progress: RunProgress) -> tuple[Trained, Circumstances]:
@@ -112,7 +166,7 @@ def _ask(cell: Cell, folder: Path, progress: RunProgress) -> tuple[Trained, Circ
     )
 
 
-def _record(cell: Cell, answer: Trained, circumstances: Circumstances) -> Record:
+def _record(cell: Cell, answer: Trained, circumstances: Circumstances, noted: list[Note]) -> Record:
     question = cell.question
     labels = {name: np.array(rows.labels) for name, rows in question.splits.items() if rows.labels is not None}
     scored = {
@@ -120,7 +174,7 @@ def _record(cell: Cell, answer: Trained, circumstances: Circumstances) -> Record
         for name, predicted in answer.predictions.items()
         if name in labels
     }
-    return Record(
+    record = Record(
         id=cell.id,
         asked=cell.asked,
         model=shown_model(question.model),
@@ -131,8 +185,10 @@ def _record(cell: Cell, answer: Trained, circumstances: Circumstances) -> Record
         majority={name: majority_score(array) for name, array in labels.items()},
         answer=structs.replace(answer, details=scored),
         circumstances=circumstances,
-        work=_work(cell, answer, circumstances),
+        work=_work(cell, answer, circumstances) if answer.diverged is None else None,
+        notes=noted,
     )
+    return structs.replace(record, notes=noted + result_notes(question, record))
 
 
 def _work(cell: Cell, answer: Trained, circumstances: Circumstances) -> CellWork:
@@ -154,12 +210,14 @@ def _work(cell: Cell, answer: Trained, circumstances: Circumstances) -> CellWork
 
 
 def _summary(answer: Trained, seconds: float) -> str:
-    if answer.test is None:
+    if answer.diverged is not None:
+        scores = f"{shown(answer.diverged)}: a loss, a logit or a weight is NaN or infinite, and nothing is scored"
+    elif answer.test is None:
         scores = "test not scored"
     else:
         scores = "test " + ", ".join(f"{name} {value:.3f}" for name, value in answer.test.items())
     return f"{scores}; {seconds:.0f} s in all"
 
 
-def _unsaved(cell: Cell, save: Path | None) -> bool:
-    return save is not None and not (save / cell.id).is_dir()
+def _unsaved(cell: Cell, record: Record, save: Path | None) -> bool:
+    return save is not None and record.answer.diverged is None and not (save / cell.id).is_dir()

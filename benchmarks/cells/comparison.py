@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.cells.answer import answer_cells
+from benchmarks.cells.answer import answer_cells, told_diverged
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import shown_model
@@ -46,6 +46,8 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
             console.print(f"{out}/published.md sets them beside what was reported", style="dim")
     if answers.failed:
         print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
+    if answers.diverged:
+        print(f"benchmarks.run: {told_diverged(answers.diverged)}", file=sys.stderr)
     return answers.code
 
 

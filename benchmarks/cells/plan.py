@@ -17,7 +17,7 @@ from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.start import PLAIN, Head, Start, choose_start
 from shared.checkpoint.tokenizer import tokens_version
-from shared.checkpoint.weights import check_weights, checkpoint_hash
+from shared.checkpoint.weights import check_finite, check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
 from shared.job import Job, Precision
@@ -138,7 +138,11 @@ def plan_cells(request: Request) -> list[Cell]:
         check_compile(backend, compile)
     questions = plan_questions(request)
     # The slowest checks come last, when little else can be refused.
-    hashes = {name: checkpoint_hash(folder) for name, folder in {q.model: q.checkpoint for q in questions}.items()}
+    hashes: dict[str, str] = {}
+    for q in questions:
+        if q.model not in hashes:
+            check_finite(q.checkpoint, read_architecture(q.checkpoint, q.recipe, len(q.labels)))
+            hashes[q.model] = checkpoint_hash(q.checkpoint)
     environments = find_environments(request.backends, request.pythons)
     cells = []
     for q in questions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from benchmarks.cli.encodable import make_encodable
 from benchmarks.cli.values import as_typed, typed_values
 from shared.errors import InputError, ProcessFailed
+from shared.files import NO_ROOM
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -29,9 +32,10 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 class Parser(argparse.ArgumentParser):
     """Takes options by their whole names, since a prefix that is clear today may not be once there is one more option.
-    An error is one line."""
+    An error is one line. What is printed is spelled in characters that the output's encoding has."""
 
     def __init__(self, **settings: Any) -> None:
+        make_encodable()
         super().__init__(allow_abbrev=False, formatter_class=Help, **settings)
 
     def error(self, message: str) -> NoReturn:
@@ -41,7 +45,8 @@ class Parser(argparse.ArgumentParser):
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
     """Ends the command with one line on standard error: for InputError with exit code 2, for Ctrl-C and SIGTERM with
-    130. ProcessFailed has the process's last lines too, and its own exit code."""
+    130. ProcessFailed has the process's last lines too, and its own exit code. A disk that is full, or a file that may
+    not be written, is exit code 1."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -51,6 +56,11 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
     except ProcessFailed as failure:
         print(f"{command}: {failure}", *failure.tail, sep="\n  | ", file=sys.stderr)
         sys.exit(failure.code)
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"{command}: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
         sys.exit(130)

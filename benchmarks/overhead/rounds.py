@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from backends import BACKENDS
 from benchmarks.workers.attempts import attempts
-from benchmarks.workers.launcher import run_script, run_worker
+from benchmarks.workers.launcher import check_finished, run_script, run_worker
 from shared.answer import Trained
 from shared.architecture import Architecture
 from shared.encoding import Encoded, write_rows
@@ -151,6 +151,7 @@ def run_ours(work: SameWork) -> Cost:
         job.write(Path(folder))
         try:
             answer = run_worker(work.python, Path(folder), work.threads, lambda event: None, Trained)
+            check_finished(answer)
         except ProcessFailed as failure:
             raise ProcessFailed(f"{work.backend}: {failure}", failure.tail, failure.refused) from None
     (epoch,) = answer.epochs

@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Struct, structs
 from scipy.stats import bootstrap, ttest_1samp
 
-from shared.records import SPLITS, Record
+from shared.diverging import shown
+from shared.records import SPLITS, Record, Split
 
 Verdict = Literal["equivalent", "different", "undecided"]
 Variants = dict[str, list[Record]]
@@ -31,8 +32,8 @@ NAN = float("nan")
 
 
 class Comparison(Struct, frozen=True, forbid_unknown_fields=True):
-    """One metric of two variants on one split. If a score is NaN, the numbers that follow from it are NaN too, and the
-    verdict is `undecided`."""
+    """One metric of two variants on one split. If a training diverged, its score and the numbers that follow from it
+    are NaN, and the verdict is `undecided`."""
 
     first: str
     second: str
@@ -82,10 +83,9 @@ def compare(variants: Variants, margin: float | None = None) -> list[Comparison]
         for (split, metric), ours in found[first].items():
             theirs = found[second][split, metric]
             not_finite = [
-                f"{name} scored {value} at seed {seed}"
+                f"{name} {shown(step)}, seed {seed}"
                 for name in dict.fromkeys((first, second, *([yardstick] if margin is None else [])))
-                for value, seed in zip(found[name][split, metric], seeds, strict=True)
-                if not np.isfinite(value)
+                for seed, step in _diverged(variants[name]).items()
             ]
             bound = deviation(found[yardstick][split, metric]) if margin is None else margin
             one = compare_differences(first, second, split, metric, theirs - ours, bound, not_finite)
@@ -97,20 +97,33 @@ def compare(variants: Variants, margin: float | None = None) -> list[Comparison]
 
 
 def scores_by_seed(variants: Variants) -> SeedScores:
-    """The metrics, without the loss. Raises ValueError if a variant does not have every seed once."""
+    """The metrics, without the loss; NaN for a training that diverged. Raises ValueError if a variant does not have
+    every seed once."""
     seeds = seeds_of(variants)
+    finished = [record for records in variants.values() for record in records if record.answer.diverged is None]
+    scored = {split: (finished[0].scores(split) or {} if finished else {}) for split in SPLITS}
     found: SeedScores = {}
     for name, records in variants.items():
         mine = sorted(records, key=lambda record: record.recipe.seed)
         if [record.recipe.seed for record in mine] != seeds:
             raise ValueError(f"{name} does not have each of the seeds {seeds} once")
         found[name] = {
-            (split, metric): np.array([(record.scores(split) or {})[metric] for record in mine])
+            (split, metric): np.array([_score(record, split, metric) for record in mine])
             for split in SPLITS
-            for metric in (mine[0].scores(split) or {})
+            for metric in scored[split]
             if metric != "loss"
         }
     return found
+
+
+def _score(record: Record, split: Split, metric: str) -> float:
+    return NAN if record.answer.diverged is not None else (record.scores(split) or {})[metric]
+
+
+def _diverged(records: list[Record]) -> dict[int, int]:
+    """The step at which a training diverged, by its seed."""
+    found = {record.recipe.seed: record.answer.diverged for record in records}
+    return {seed: step for seed, step in sorted(found.items()) if step is not None}
 
 
 def seeds_of(variants: Variants) -> list[int]:

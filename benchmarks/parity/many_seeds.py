@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.cells.answer import answer_cells
+from benchmarks.cells.answer import answer_cells, told_diverged
 from benchmarks.cells.plan import Cell
 from benchmarks.parity.equivalence_report import EquivalenceReport, print_report, write_report
 from benchmarks.workers.progress import terminal
@@ -23,6 +23,10 @@ def compare_seeds(cells: list[Cell], margin: float | None, out: Path) -> int:
             file=sys.stderr,
         )
         return answers.code
+    if answers.diverged:
+        print(f"benchmarks.parity: {told_diverged(answers.diverged)}", file=sys.stderr)
+        if len(answers.diverged) == len(cells):
+            return 1
     report = EquivalenceReport.of(cells, answers.records, margin)
     print_report(console, report)
     write_report(out, report)

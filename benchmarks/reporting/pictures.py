@@ -126,6 +126,8 @@ def _loss(group: Sequence[Record]) -> Figure:
     for record in group:
         answer, colour = record.answer, COLOURS[record.asked.backend]
         losses, steps = np.array(answer.step_loss), np.cumsum([epoch.steps for epoch in answer.epochs])
+        if not len(losses):
+            continue
         window = max(1, len(losses) // SMOOTHED)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
         axes[0].plot(np.arange(len(smooth)) + (window + 1) / 2, smooth, color=colour, linewidth=1, alpha=0.8)

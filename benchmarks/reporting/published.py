@@ -15,6 +15,7 @@ from benchmarks.cli.values import as_typed
 from benchmarks.reporting.numbers import MISSING, number
 from benchmarks.reporting.page import Block, Heading, Notes, Page, Table
 from benchmarks.reporting.record_tables import SHOWN
+from shared.diverging import shown
 from shared.errors import InputError
 from shared.presets import get_preset
 from shared.records import SPLITS, PresetUse, Record
@@ -30,7 +31,7 @@ target for the other.
 
 Values with commas between them are of one epoch after the other. `loss at the ends`: mean of the first and of the last
 4 steps. `by batch`: the plain mean over batches, as some of the texts print. `majority`: the score of always guessing
-the commonest class. `epoch s`: median training time of an epoch, without the first step's tracing or compilation;
+the commonest class. `epoch s`: median training time of an epoch, without tracing and compilation;
 `all s`: of the whole run, start, evaluation and saving with it."""
 
 
@@ -114,7 +115,8 @@ def _row(record: Record) -> dict[str, str]:
         "backend": record.asked.backend,
         "seed": str(record.recipe.seed),
         "steps": str(len(steps)),
-        "loss at the ends": f"{statistics.fmean(steps[:ENDS]):.4f}, {statistics.fmean(steps[-ENDS:]):.4f}",
+        "note": MISSING if answer.diverged is None else shown(answer.diverged),
+        "loss at the ends": _at_the_ends(steps),
         "training loss": _by_epoch([epoch.train_loss for epoch in epochs]),
         "training accuracy": _by_epoch([epoch.train_accuracy for epoch in epochs]),
         "dev accuracy before": f"{before['accuracy']:.3f}" if before else MISSING,
@@ -124,14 +126,21 @@ def _row(record: Record) -> dict[str, str]:
     }
     for split in SPLITS:
         found = record.scores(split) or {}
-        for metric, shown in SHOWN.items():
+        for metric, heading in SHOWN.items():
             if (split, metric) != ("dev", "accuracy"):
-                row[f"{split} {shown}"] = f"{found[metric]:.3f}" if metric in found else MISSING
+                row[f"{split} {heading}"] = f"{found[metric]:.3f}" if metric in found else MISSING
     test = answer.details.get("test")
     row["test MCC by batch"] = number(statistics.fmean(test.batch_mcc) if test else None, ".3f")
-    row["epoch s"] = f"{statistics.median(answer.steady_epoch_seconds()):.0f}"
+    seconds = answer.steady_epoch_seconds()
+    row["epoch s"] = number(statistics.median(seconds) if seconds else None, ".0f")
     row["all s"] = f"{record.circumstances.worker_seconds:.0f}"
     return row
+
+
+def _at_the_ends(losses: Sequence[float]) -> str:
+    if not losses:
+        return MISSING
+    return f"{statistics.fmean(losses[:ENDS]):.4f}, {statistics.fmean(losses[-ENDS:]):.4f}"
 
 
 def _by_epoch(values: Sequence[float]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.reporting.numbers import MISSING, number
 from benchmarks.reporting.page import Notes, Page, Picture, Table, write_csv
-from benchmarks.reporting.rows import METRICS, Row, Rows, Spread
+from benchmarks.reporting.rows import METRICS, Row, Rows, Speed, Spread
 from shared.records import SPLITS, Record, Split
 
 SHOWN = {"accuracy": "accuracy", "mcc": "MCC", "f1": "F1", "macro_f1": "macro F1"}
@@ -33,6 +33,8 @@ QUALITY_LEGEND = (
     "`–`: not scored: the split has no labels, or the task has no such split or metric",
     "several seeds: mean ± sample standard deviation [95 % interval of the mean, by Student's t]",
 )
+
+DIVERGED_LEGEND = "diverged: a loss, a logit or a weight became NaN or infinite; it has no score and is in no mean"
 
 CIRCUMSTANCES: dict[str, Callable[[Row], Hashable]] = {
     "train_rows": lambda row: row.first.rows.get("train", 0),
@@ -82,7 +84,8 @@ def _values(row: Row, settings: Sequence[str]) -> dict[str, Any]:
         for metric in METRICS:
             values |= _spread_values(f"{split}_{metric}", row.scores(split, metric))
         values[f"{split}_majority"] = first.majority.get(split)
-    values |= asdict(row.speed())
+    speed = row.speed()
+    values |= asdict(speed) if speed else dict.fromkeys(field.name for field in fields(Speed))
     values |= {name: value(row) for name, value in CIRCUMSTANCES.items() if name != "train_rows"}
     values["note"] = row.note()
     return values
@@ -97,7 +100,7 @@ def _spread_values(name: str, spread: Spread | None) -> dict[str, float | None]:
 def _page(records: Sequence[Record], rows: Rows, pictures: Sequence[Picture] = ()) -> Page:
     names = len(_names(rows))
     tables = [Table(_quality(rows), "Quality", names=names), Table(_speed(rows), "Speed", names=names)]
-    return Page([*tables, Notes(_legend(records)), *pictures])
+    return Page([*tables, Notes(_legend(records, rows)), *pictures])
 
 
 def _quality(rows: Rows) -> pd.DataFrame:
@@ -109,22 +112,28 @@ def _quality(rows: Rows) -> pd.DataFrame:
             if metric == "accuracy" or any(_scored(row, metric) for row in rows.rows):
                 table[f"{split} {SHOWN[metric]}"] = [_score(row, split, metric) for row in rows.rows]
         table[f"{split} majority"] = [number(row.first.majority.get(split), ".3f") for row in rows.rows]
+    if any(row.diverged() for row in rows.rows):
+        table["note"] = [row.diverged() or MISSING for row in rows.rows]
     return pd.DataFrame(table)
 
 
 def _speed(rows: Rows) -> pd.DataFrame:
     speeds = [row.speed() for row in rows.rows]
+
+    def column(form: str, value: Callable[[Speed], float | None]) -> list[str]:
+        return [number(value(one) if one else None, form) for one in speeds]
+
     table = _names(rows)
-    table["epoch s"] = [number(one.epoch_seconds, ".1f") for one in speeds]
-    table["examples/s"] = [number(one.examples_per_second, ".1f") for one in speeds]
-    table["real tokens/s"] = [number(one.tokens_per_second, ".0f") for one in speeds]
-    table["padded"] = [f"{100 * one.padding_share:.0f} %" for one in speeds]
-    table["floor s"] = [number(one.floor_seconds, ".1f") for one in speeds]
-    table["× floor"] = [number(one.times_floor, ".2f") for one in speeds]
-    table["first step s"] = [number(one.first_step_seconds, ".2f") for one in speeds]
-    table["peak MiB"] = [number(one.peak_memory_bytes / 2**20, ".0f") for one in speeds]
+    table["epoch s"] = column(".1f", lambda one: one.epoch_seconds)
+    table["examples/s"] = column(".1f", lambda one: one.examples_per_second)
+    table["real tokens/s"] = column(".0f", lambda one: one.tokens_per_second)
+    table["padded"] = [f"{100 * one.padding_share:.0f} %" if one else MISSING for one in speeds]
+    table["floor s"] = column(".1f", lambda one: one.floor_seconds)
+    table["× floor"] = column(".2f", lambda one: one.times_floor)
+    table["first step s"] = column(".2f", lambda one: one.first_step_seconds)
+    table["peak MiB"] = column(".0f", lambda one: one.peak_memory_bytes / 2**20)
     table["device"] = [row.device() for row in rows.rows]
-    table["others' cores"] = [number(one.cores_busy_with_others, ".2f") for one in speeds]
+    table["others' cores"] = column(".2f", lambda one: one.cores_busy_with_others)
     return pd.DataFrame(table)
 
 
@@ -145,13 +154,16 @@ def _scored(row: Row, metric: str) -> bool:
     return any(spread is not None and not np.isnan(spread.mean) for spread in spreads)
 
 
-def _legend(records: Sequence[Record]) -> list[str]:
+def _legend(records: Sequence[Record], rows: Rows) -> list[str]:
     machines = sorted({record.circumstances.machine.shown for record in records})
     threads = sorted({record.asked.threads for record in records})
+    titles = zip(*_names(rows).values(), strict=True)
+    diverged = [f"{' '.join(t)}: {row.diverged()}" for t, row in zip(titles, rows.rows, strict=True) if row.diverged()]
     return [
         *QUALITY_LEGEND,
-        "`epoch s`: median training time of an epoch, evaluation apart, the first step's tracing or compilation taken "
-        "out (`first step s` has it)",
+        *([DIVERGED_LEGEND, *diverged] if diverged else []),
+        "`epoch s`: median training time of an epoch, evaluation apart, tracing and compilation taken out, of every "
+        "shape of a batch (`first step s` has the first's)",
         "`floor s`: the least time of an epoch: operations on its real tokens by the rate of matrix products, the "
         "optimizer's bytes by the memory's, both measured around the run; `–` where they were not",
         "`others' cores`: how many cores other processes kept busy meanwhile; well above 0, the times are not to be "

@@ -12,6 +12,7 @@ from scipy.special import stdtrit
 
 from backends import BACKENDS
 from benchmarks.cli.values import as_typed
+from shared.diverging import shown
 from shared.recipe import Recipe
 from shared.records import SPLITS, Record, Split
 
@@ -138,9 +139,17 @@ class Row:
         accuracy, majority = self.scores(split, "accuracy"), self.first.majority.get(split)
         return accuracy is None or majority is None or not accuracy.mean <= majority
 
-    def speed(self) -> Speed:
-        """Times, rates and memory."""
-        return Speed.of(self.records)
+    def speed(self) -> Speed | None:
+        """Times, rates and memory of the seeds that did not diverge; None if all did."""
+        finished = [record for record in self.records if record.answer.diverged is None]
+        return Speed.of(finished) if finished else None
+
+    def diverged(self) -> str:
+        """Names the seeds that diverged, each with its step; empty if none did."""
+        found = {r.recipe.seed: shown(r.answer.diverged) for r in self.records if r.answer.diverged is not None}
+        if len(self.records) == 1:
+            return "".join(found.values())
+        return ", ".join(f"seed {seed} {words}" for seed, words in sorted(found.items()))
 
     def device(self) -> str:
         """The device, a GPU with its name."""
@@ -154,8 +163,10 @@ class Row:
         return ", ".join(f"{module} {version}" for module, version in self.first.asked.versions.items())
 
     def note(self) -> str:
-        """Names the splits that were not scored, and those whose accuracy says nothing."""
-        notes = []
+        """Names the seeds that diverged, the splits that were not scored, and those whose accuracy says nothing."""
+        notes = [self.diverged()] if self.diverged() else []
+        if self.speed() is None:
+            return notes[0]
         for split in SPLITS:
             if self.scores(split, "accuracy") is None:
                 notes.append(f"{split} not scored: {'no labels' if self.first.rows.get(split) else 'no such split'}")

@@ -15,7 +15,7 @@ from benchmarks.speed.sample import Sample
 from benchmarks.speed.variants import Variant
 from benchmarks.workers.attempts import attempts
 from benchmarks.workers.environments import Environment
-from benchmarks.workers.launcher import run_script, run_worker
+from benchmarks.workers.launcher import check_finished, run_script, run_worker
 from benchmarks.workers.progress import RunProgress
 from shared.answer import Event, Stepped, Trained, TrainerAnswer
 from shared.errors import InputError, ProcessFailed
@@ -105,6 +105,7 @@ def _run(conditions: Conditions, variant: Variant, on_event: Callable[[Event], N
         job.write(Path(folder))
         kind: type[Trained] | type[TrainerAnswer] = TrainerAnswer if variant.trainer else Trained
         answer = run_worker(python, Path(folder), conditions.threads, on_event, kind, module)
+    check_finished(answer)
     _check_work(answer, sample)
     return answer
 

@@ -18,7 +18,7 @@ from benchmarks.speed.prepare import prepare
 from benchmarks.speed.variants import Variant
 from benchmarks.speed.wanted import Wanted
 from benchmarks.workers.attempts import DISTURBED, attempts
-from benchmarks.workers.launcher import run_worker
+from benchmarks.workers.launcher import check_finished, run_worker
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Trained
 from shared.checkpoint.config import read_architecture
@@ -143,6 +143,7 @@ def _measure(job: Job, question: Question, python: Path, progress: RunProgress) 
             return encode_seconds, run_worker(python, folder, job.threads, progress.event, Trained)
 
     (encode_seconds, answer), busy = min(attempts(once), key=lambda attempt: attempt[1])
+    check_finished(answer)
     (epoch,) = answer.epochs
     return Size(
         backend=job.backend,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from backends import BACKENDS
 from shared.errors import InputError
+from shared.files import cache_dir
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -99,9 +100,10 @@ def worker_settings(threads: int) -> dict[str, str]:
 
 def worker_variables(threads: int = 1) -> dict[str, str]:
     """The environment variables of every process in another interpreter: it can import this project, has nothing of
-    this interpreter's own, and has `worker_settings`."""
+    this interpreter's own, and has `worker_settings` and the same cache folder, whatever folder it runs in."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
-    return kept | worker_settings(threads) | {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
+    return kept | worker_settings(threads) | own | {"CONCORD_CACHE": str(cache_dir())}
 
 
 def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:

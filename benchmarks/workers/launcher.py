@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
-from shared.answer import Event
+from shared.answer import Event, Trained, TrainerAnswer
+from shared.diverging import shown
 from shared.errors import ProcessFailed
 from shared.files import from_json
-from shared.job import ANSWER, ERROR, EVENTS, Job
+from shared.job import ANSWER, ERROR, EVENTS, Job, spare_folder
 
 if TYPE_CHECKING:
     from benchmarks.workers.progress import RunProgress
@@ -74,9 +75,21 @@ def run_worker(
             process.wait()
             if process.stdin:
                 process.stdin.close()
-    if process.returncode == 0 and (folder / ANSWER).is_file():
-        return from_json((folder / ANSWER).read_bytes(), answer)
+    place = answered_folder(folder)
+    if process.returncode == 0 and (place / ANSWER).is_file():
+        return from_json((place / ANSWER).read_bytes(), answer)
     raise _failure(process.returncode, folder)
+
+
+def answered_folder(folder: Path) -> Path:
+    """The place of the job's answer and arrays: its folder, or the spare one if that could not take them."""
+    return folder if (folder / ANSWER).is_file() else spare_folder(folder)
+
+
+def check_finished(answer: Trained | TrainerAnswer) -> None:
+    """Raises ProcessFailed if the training diverged: its times are of no whole epoch."""
+    if isinstance(answer, Trained) and answer.diverged is not None:
+        raise ProcessFailed(f"the training {shown(answer.diverged)}: pass a smaller --learning-rate, or another model")
 
 
 def run_script(
@@ -117,7 +130,7 @@ def _follow(file: Path) -> Iterator[list[Event]]:
 def _failure(code: int, folder: Path) -> ProcessFailed:
     if code == 2 and (folder / ERROR).is_file():
         return ProcessFailed((folder / ERROR).read_text(encoding="utf-8"), refused=True)
-    lines = [line for line in (folder / LOG).read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     tail = tuple(lines[-TAIL_LINES:])
     if code < 0:
         name = signal.Signals(-code).name

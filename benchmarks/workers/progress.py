@@ -47,6 +47,7 @@ class RunProgress:
         )
         self.all = self.bars.add_task("cells", total=cells, note="")
         self.current: TaskID | None = None
+        self.noted: set[str] = set()
 
     def __enter__(self) -> Self:
         self.bars.start()
@@ -58,6 +59,12 @@ class RunProgress:
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Prints a note that stays, once however many cells it is true of."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.line(f"    note: {text}")
 
     def begin(self, title: str) -> None:
         """A cell starts."""

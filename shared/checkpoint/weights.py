@@ -17,6 +17,7 @@ from shared.checkpoint.formats import check_content, shards
 from shared.checkpoint.tokenizer import files_to_hash
 from shared.errors import InputError
 from shared.files import hash_files
+from shared.finite import all_finite
 from shared.recipe import Recipe
 
 WEIGHTS = "model.safetensors"
@@ -59,13 +60,20 @@ class _Tensor:
     """Position of its first byte in the file."""
 
     def read(self) -> np.ndarray:
-        """Reads the values as float32."""
+        """Reads the values as float32. Raises InputError if one is NaN or infinite, in float32 too."""
         with self.file.open("rb") as file:
             file.seek(self.start)
             stored = np.fromfile(file, STORED_DTYPES[self.dtype], prod(self.shape)).reshape(self.shape)
         if self.dtype == "BF16":  # the upper half of a float32
-            return (stored.astype(np.uint32) << 16).view(np.float32)
-        return stored.astype(np.float32, copy=False)
+            values = (stored.astype(np.uint32) << 16).view(np.float32)
+        else:
+            with np.errstate(over="ignore"):  # told below
+                values = stored.astype(np.float32, copy=False)
+        if not all_finite(values):
+            place = np.argwhere(~np.isfinite(values))[0].tolist()
+            kind = "NaN" if np.isnan(values[tuple(place)]) else "infinity"
+            raise InputError(f"{self.file}: {self.name} holds {kind} at {place}; pass a checkpoint of finite weights")
+        return values
 
 
 STORED_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
@@ -113,7 +121,7 @@ def first_weights(folder: Path, architecture: Architecture, recipe: Recipe, head
 
     `head` has the stored classifier's row for each label; if it is empty, a head is drawn from `recipe.seed`. A pooler
     that is not stored is drawn too. float32, in the order of `Architecture.shapes`. Raises InputError as
-    `check_weights` does.
+    `check_weights` and `check_finite` do.
     """
     stored = {name: t.read() for name, t in _locate(folder, architecture, bool(head), may_draw_pooler=True).items()}
     for name in ("classifier.weight", "classifier.bias"):
@@ -125,8 +133,15 @@ def first_weights(folder: Path, architecture: Architecture, recipe: Recipe, head
 
 def saved_weights(folder: Path, architecture: Architecture) -> Weights:
     """Reads every parameter of a fine-tuned folder, head included. float32, in the order of `Architecture.shapes`.
-    Raises InputError as `check_weights` does, for the head too."""
+    Raises InputError as `check_weights` and `check_finite` do, for the head too."""
     return {name: tensor.read() for name, tensor in _locate(folder, architecture, head=True).items()}
+
+
+def check_finite(folder: Path, architecture: Architecture) -> None:
+    """Reads the weights that a fine-tuning starts from. Raises InputError naming one that holds NaN or infinity, and as
+    `check_weights` does."""
+    for tensor in _locate(folder, architecture, head=False, may_draw_pooler=True).values():
+        tensor.read()
 
 
 def checkpoint_hash(folder: Path) -> str:

@@ -1,0 +1,39 @@
+"""Output in an encoding that lacks some characters, such as ASCII: they are spelled with others."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from io import TextIOWrapper
+
+SPELLED = {
+    **dict.fromkeys("–−‐‑─━│", "-"),
+    "—": "--",
+    "×": "x",
+    "±": "+/-",
+    "…": "...",
+    "→": "->",
+    "·": ".",
+    "µ": "u",
+    "α": "alpha",
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+}
+"""What stands for characters of this project's own words. Any other becomes its escape in Python."""
+
+ERRORS = "concord-spelled"
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end]
+    return "".join(SPELLED.get(c) or c.encode("ascii", "backslashreplace").decode() for c in found), error.end
+
+
+def make_encodable() -> None:
+    """Makes standard output and error take every text."""
+    codecs.register_error(ERRORS, _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+            stream.reconfigure(errors=ERRORS)

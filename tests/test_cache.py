@@ -1,0 +1,121 @@
+"""The cache folder: damaged, unwritable, missing, relative, or on a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+import shared.encoding
+from benchmarks.workers.environments import worker_variables
+from shared.checkpoint.sources import resolve_model
+from shared.encoding import SUMS, encode, read_encoded
+from shared.errors import InputError
+from shared.files import cache_dir
+from shared.tasks import Rows
+
+ROWS = {"train": Rows(["ab cd"], None, [1])}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint, and an empty cache folder."""
+    checkpoint = resolve_model("random:bert-tiny")
+    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "cache"))
+    return checkpoint
+
+
+def test_rows_that_are_cut_are_counted(folder: Path) -> None:
+    texts = ["the cat sat", "the cat sat on the mat", "the cat", "a b c d e f g h i j"]
+    for max_len, cut in ((5, 2), (4, 3), (64, 0)):
+        data = read_encoded(encode({"train": Rows(texts, None, [0, 1, 0, 1])}, folder, max_len, pad_id=0))["train"]
+        assert data.cut == cut
+
+
+@pytest.mark.parametrize("name", ["train/ids.npy", "train/labels.npy", "dev/offsets.npy", "pad_id", "train/cut", SUMS])
+@pytest.mark.parametrize("damage", ["removed", "emptied", "cut off", "zeroed", "another"])
+def test_a_damaged_encoding_is_made_again(folder: Path, name: str, damage: str) -> None:
+    splits = {"train": Rows(["the cat"], None, [1]), "dev": Rows(["a b"], None, [1])}
+    made = encode(splits, folder, 8, pad_id=0)
+    before = {file: file.read_bytes() for file in made.rglob("*") if file.is_file()}
+    file = made / name
+    match damage:
+        case "removed":
+            file.unlink()
+        case "emptied":
+            file.write_bytes(b"")
+        case "cut off":
+            file.write_bytes(before[file][:-1])
+        case "zeroed":
+            file.write_bytes(bytes(len(before[file])))
+        case "another":
+            (made / "more").write_text("")
+    assert encode(splits, folder, 8, pad_id=0) == made
+    assert {file: file.read_bytes() for file in made.rglob("*") if file.is_file()} == before
+
+
+def test_a_cache_folder_that_is_missing_is_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "not" / "yet"))
+    assert encode(ROWS, folder, 8, 0).is_relative_to(tmp_path / "not" / "yet")
+
+
+def test_a_relative_cache_folder_is_the_same_for_workers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They run in the checkout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONCORD_CACHE", "here")
+    assert encode(ROWS, folder, 8, 0).is_relative_to(tmp_path / "here")
+    assert worker_variables()["CONCORD_CACHE"] == str(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CONCORD_CACHE", "~/there")
+    assert cache_dir() == tmp_path / "there"
+    monkeypatch.delenv("CONCORD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "xdg")
+    assert cache_dir() == tmp_path / "xdg" / "concord"
+
+
+def test_a_cache_folder_that_cannot_be_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    for name, reason in ((tmp_path / "file", "Not a directory"), (tmp_path / "file" / "below", "Not a directory")):
+        monkeypatch.setenv("CONCORD_CACHE", str(name))
+        for use in (lambda: encode(ROWS, folder, 8, 0), lambda: resolve_model("random:bert-tiny")):
+            with pytest.raises(InputError) as error:
+                use()
+            assert str(error.value) == (
+                f"the cache folder {name} cannot be written to ({reason}); set CONCORD_CACHE to another"
+            )
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
+def test_a_cache_folder_that_takes_nothing_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*arguments: object, **others: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    message = f"the cache folder {tmp_path / 'cache'} cannot be written to ({os.strerror(number)}); set CONCORD_CACHE"
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.mkdtemp", refuse)
+        with pytest.raises(InputError) as error:
+            encode(ROWS, folder, 8, 0)
+        assert str(error.value).startswith(message)
+    if number == errno.ENOSPC:  # the disk fills up on the way
+        monkeypatch.setattr(shared.encoding.np, "save", refuse)
+        with pytest.raises(InputError) as error:
+            encode(ROWS, folder, 8, 0)
+        assert str(error.value).startswith(message)
+        assert list((tmp_path / "cache" / "encoded").iterdir()) == []
+
+
+def test_without_a_home_folder_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CONCORD_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(InputError, match="no home folder for the cache; set CONCORD_CACHE to a folder"):
+        cache_dir()
