@@ -7,6 +7,7 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from msgspec.structs import replace
 
 import benchmarks.cells.answer as answering
 from benchmarks import run as command
+from benchmarks.cells import plan
+from benchmarks.workers.environments import find_environments
 from shared.answer import Trained
 from shared.files import to_json
 from shared.job import ANSWER, ARRAYS, ERROR, Job, spare_folder
@@ -27,6 +30,8 @@ TOY = ("--backend", "gluon", "--model", "random:bert-tiny", "--max-len", "16", "
 BUILT_IN = (*TOY, "--task", "acceptability", "--limit", "20")
 
 Worker = Callable[[Job, Path], Trained]
+
+environments = cache(lambda: find_environments(["gluon"], {}))
 
 
 class Shown(NamedTuple):
@@ -49,6 +54,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
             return found
 
         monkeypatch.setattr(answering, "run_worker", run_worker)
+        monkeypatch.setattr(plan, "find_environments", lambda *asked: environments())  # asking takes a second
         monkeypatch.setattr(answering, "matrix_product_rate", lambda threads: 1e9)
         monkeypatch.setattr(answering, "memory_bandwidth", lambda threads: 1e9)
         with pytest.raises(SystemExit) as end:
@@ -148,7 +154,7 @@ def test_data_that_says_little_is_noted(run: Callable[..., Shown], tmp_path: Pat
 def test_rows_that_are_cut_are_noted(run: Callable[..., Shown], tmp_path: Path) -> None:
     cola(tmp_path, train=[0, 1] * 10, dev=[0, 1] * 10, words=14)  # two special tokens, a number and a full stop
     cut = "100.0 % of the rows are longer than max_len and are cut"
-    assert notes_of(run, tmp_path, trained) == [f"train: {cut}", f"dev: {cut}"]
+    assert notes_of(run, tmp_path, trained) == [f"train: {cut}", f"dev: {cut}", f"test: {cut}"]
 
 
 def test_a_majority_result_is_noted(run: Callable[..., Shown], tmp_path: Path) -> None:
