@@ -30,8 +30,8 @@ EXAMPLES = """examples:
       --padding bucket --precision float32 bfloat16
   python -m benchmarks.run --task reviews.csv --dev-share 0.1 --model minilm --save SAVED
 
-The same command again skips the cells that are answered. Exit code: 0 if every cell is answered, 1 if one failed,
-2 for bad input."""
+The same command again skips the cells that are answered. Exit code: 0 if every cell is answered, 1 if one failed
+or diverged, 2 for bad input."""
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -193,6 +193,13 @@ def test_a_process_that_did_other_work_has_failed(bench: Bench) -> None:
     assert not bench.kept.measured
 
 
+def test_a_training_that_diverged_has_failed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "run_worker", lambda *_: answer(diverged=3, test=None))
+    failed = bench.measure([BUCKETED], rounds=1)
+    assert failed[BUCKETED.name].startswith("the training diverged at step 3: pass a smaller --learning-rate")
+    assert not bench.kept.measured
+
+
 def test_a_room_without_trainer_has_its_variant_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backend's other variants are measured."""
     lacking = replace(BACKENDS["torch"], lacks={"trainer": "it has no loop of its own"})

@@ -114,8 +114,8 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         default=[False],
         metavar="yes|no",
         help="torch.compile, XLA for keras, static shapes for gluon; keras-jax always compiles, and refuses yes. The "
-        "first step costs a compilation, and with all but torch every new shape; these pad batches to a multiple of "
-        f"{REPEATED_WIDTHS} tokens",
+        "first step costs a compilation, with torch also the first batch of another size, with the others every new "
+        f"shape; those others pad batches to a multiple of {REPEATED_WIDTHS} tokens",
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from benchmarks.cli.encodable import make_encodable
 from benchmarks.cli.values import as_typed, typed_values
 from shared.errors import InputError, ProcessFailed
-from shared.files import NO_ROOM
+from shared.files import NO_ROOM, cache_dir
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -59,11 +59,16 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
     except OSError as error:
         if error.errno not in (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        print(f"{command}: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"{command}: {error.filename or 'a file'}: {error.strerror}{_remedy(error)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
         sys.exit(130)
+
+
+def _remedy(error: OSError) -> str:
+    in_cache = error.filename is not None and Path(error.filename).is_relative_to(cache_dir())
+    return "; set CONCORD_CACHE to another folder" if in_cache else ""
 
 
 def check_writable(option: str, folder: Path | None) -> None:
