@@ -211,7 +211,10 @@ def test_a_folder_of_models_is_refused_with_one_of_them(model: Path, capsys: pyt
     """--save leaves such a folder."""
     assert exit_code("--model", model.parent, "a") == 2
     error = capsys.readouterr().err
-    assert error == f"benchmarks.predict: error: {model.parent} holds 1 models; pass one of them, such as {model}\n"
+    assert error == (
+        f"benchmarks.predict: error: {model.parent} holds no model itself, but folders of models; pass one, such as "
+        f"{model}\n"
+    )
 
 
 # --- answers with known logits

@@ -89,7 +89,6 @@ def _plan(
     for backend in backends:
         find_python(backend, pythons)
     checkpoint = resolve_model(options.model, converter(pythons), tokenizer_builder(pythons))
-    _refuse_a_folder_of_models(checkpoint)
     saved = read_saved(checkpoint)
     max_len = saved.max_len if options.max_len is None else options.max_len
     recipe = Recipe(max_len=max_len, padding="longest", batch_size=BATCH)
@@ -133,10 +132,3 @@ def _ask_each(job: Job, environments: dict[str, Environment], folder: Path) -> d
                 raise InputError(f"{job.checkpoint}: {backend} computes NaN or infinity with its weights; mend them")
             progress.end(f"loaded in {answer.import_seconds + answer.load_seconds:.1f} s")
     return logits
-
-
-def _refuse_a_folder_of_models(folder: Path) -> None:
-    """Raises InputError for the folder that --save was given, which holds a model for each cell."""
-    inside = sorted(path.parent for path in folder.glob("*/config.json"))
-    if inside and not (folder / "config.json").is_file():
-        raise InputError(f"{folder} holds {len(inside)} models; pass one of them, such as {inside[0]}")
