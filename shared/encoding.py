@@ -20,6 +20,7 @@ import numpy as np
 
 from shared.arrays import ArrayWriter
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
+from shared.errors import InputError
 from shared.files import cache_dir, whole_folder
 from shared.prefetch import prefetch
 from shared.tasks import Rows
@@ -72,10 +73,12 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
     if target.is_dir():
         if _is_whole(target):
             return target
-        shutil.rmtree(target)
+        shutil.rmtree(target, ignore_errors=True)
     with whole_folder(target) as partial:
         write_encoded(splits, folder, max_len, pad_id, partial)
         (partial / SUMS).write_text(json.dumps(_sums(partial)), encoding="utf-8")
+    if not _is_whole(target):
+        raise InputError(f"{target} is damaged and cannot be made again; remove it")
     return target
 
 
