@@ -75,7 +75,7 @@ def check(options: argparse.Namespace) -> int:
     from benchmarks.port.cost import CostAsked
     from benchmarks.port.costing import add_cost
 
-    names = ("seeds", "task", "model", "data_dir", "rows", "epochs")
+    names = ("seeds", "task", "model", "data_dir", "rows", "epochs", "learning_rate")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     cost = CostAsked(**given)
     cost.check()

@@ -20,11 +20,12 @@ DESCRIPTION = """Checks a recording of a pack, rung by rung; or the training los
   check --scores SCORES.csv            column seed, and one for each metric, by its name (accuracy, mcc, f1), as shares
                                        of 1; compared with the records that benchmarks.run --backend torch made
 
---cost trains 2 models for each seed if there is one difference, n + 2 if there are n. MiniLM on 2,000 rows takes 1 to 2
-minutes a model on two idle cores, and twice that if a difference is of gradients, clipping or optimizer: 15 minutes or
-more for one difference. Interrupted, it shows the seeds that are done, and the same command goes on."""
+--cost trains 2 models for each seed if there is one difference, n + 2 if there are n. MiniLM on the built-in task, 750
+steps, takes about 2 minutes a model on two idle cores, so that one difference takes 20 minutes with 5 seeds; two to three
+times that if one is of gradients, clipping or optimizer, which numpy then computes. Interrupted, it shows the seeds that
+are done, and the same command goes on."""
 
-OF_COST = ("seeds", "data_dir", "rows", "epochs")
+OF_COST = ("seeds", "data_dir", "rows", "epochs", "learning_rate")
 OF_SCORES = ("records", "split", "margin")
 OF_BOTH = ("task", "model")
 OF_RECORDING = ("map", "require", "cost")
@@ -47,8 +48,11 @@ def add_check_forms(parser: argparse.ArgumentParser) -> None:
         "scores",
     )
     cost.add_argument("--seeds", type=int, metavar="N", help="seeds of each (5)")
-    cost.add_argument("--rows", type=int, metavar="N", help="the first N rows to train on (2000)")
-    cost.add_argument("--epochs", type=int, metavar="N", help="passes over them (3)")
+    cost.add_argument("--rows", type=int, metavar="N", help="the first N rows to train on (all)")
+    cost.add_argument("--epochs", type=int, metavar="N", help="passes over them (2)")
+    cost.add_argument(
+        "--learning-rate", type=float, metavar="X", help="peak (the pack's; 5e-5 if the pack has no text)"
+    )
     cost.add_argument("--data-dir", type=Path, metavar="DIR", help="the task's files; without it, the hub's copy")
     scores = parser.add_argument_group("scores alone")
     scores.add_argument("--scores", type=Path, metavar="FILE", help="a CSV file of scores by seed")

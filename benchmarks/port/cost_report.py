@@ -46,7 +46,8 @@ def _notes(cost: Cost) -> list[str]:
     if len(cost.seeds) < cost.asked:
         seeds += f", of {cost.asked} that were asked for"
     return [
-        f"{cost.model} on {cost.task} ({cost.trained}), {rows}, {cost.epochs} epochs; {seeds}",
+        f"{cost.model} on {cost.task} ({cost.trained}), {rows}, {cost.epochs} epochs, learning rate "
+        f"{cost.learning_rate:g}; {seeds}",
         "effect: with the difference minus without, paired by seed (order, head and dropout are the same); low, high: "
         "its 95 % interval by Student's t",
         "training loss: mean over the last epoch; dev: after it, with the difference in the evaluation too",

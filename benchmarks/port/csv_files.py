@@ -98,7 +98,7 @@ def half_digits(cells: list[str]) -> list[float]:
     numbers = [_decimal(cell) for cell in cells]
     decimals = max(-int(number.as_tuple().exponent) for number in numbers)
     digits = max(len(number.normalize().as_tuple().digits) for number in numbers)
-    places = [max(-decimals, (number.adjusted() if number else 0) - digits + 1) for number in numbers]
+    places = [max(-decimals, number.adjusted() - digits + 1) if number else -decimals for number in numbers]
     return [0.5 * 10.0**place for place in places]
 
 

@@ -46,6 +46,7 @@ class Cost(Struct, frozen=True, kw_only=True):
     model: str
     rows: dict[str, int]
     epochs: int
+    learning_rate: float
     seeds: list[int]
     """Seeds with which all trainings are done."""
     asked: int

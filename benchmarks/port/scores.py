@@ -117,9 +117,10 @@ def torch_records(wanted: Wanted) -> list[Record]:
     ]
     if not fitting:
         has = f"; it has {'; '.join(sorted({_about(record) for record in there}))}" if there else ""
-        asked = " ".join(filter(None, (wanted.task, wanted.model and f"with {wanted.model}")))
+        parts = (wanted.task and f" on {wanted.task}", wanted.model and f" with {wanted.model}")
+        asked = "".join(filter(None, parts))
         raise InputError(
-            f"--records {wanted.records} holds no record of torch{f' on {asked}' if asked else ''} that is scored on "
+            f"--records {wanted.records} holds no record of torch{asked} that is scored on "
             f"{wanted.split}{has}; {_making(wanted, wanted.task or 'TASK', wanted.model or 'MODEL', range(1, 6))}"
         )
     questions: dict[str, list[Record]] = {}
