@@ -89,7 +89,8 @@ class Replaying:
             kept: dict[str, torch.Tensor] = {}
             if apart:
                 keep_words(self.network, kept, hooks)
-            self.network.model.zero_grad(set_to_none=True)
+            for parameter in self.network.parameters.values():  # a mistake may hide some from the model's own list
+                parameter.grad = None
             forward = self.network.forward(batch)
             given = forward.logits.detach().double().numpy(), batch["labels"]
             loss = rules.loss(*given)[0]

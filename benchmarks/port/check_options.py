@@ -21,9 +21,9 @@ DESCRIPTION = """Checks a recording of a pack, rung by rung; or the training los
                                        of 1; compared with the records that benchmarks.run --backend torch made
 
 --cost trains 2 models for each seed if there is one difference, n + 2 if there are n. MiniLM on the built-in task, 750
-steps, takes about 2 minutes a model on two idle cores, so that one difference takes 20 minutes with 5 seeds; two to three
-times that if one is of gradients, clipping or optimizer, which numpy then computes. Interrupted, it shows the seeds that
-are done, and the same command goes on."""
+steps, takes about 2 minutes a model on two idle cores, so that one difference takes 20 minutes with 5 seeds; about five
+times that if one is of gradients, clipping or optimizer, which numpy then computes. Interrupted, it shows the seeds
+that are done, and the same command goes on."""
 
 OF_COST = ("seeds", "data_dir", "rows", "epochs", "learning_rate")
 OF_SCORES = ("records", "split", "margin")

@@ -24,12 +24,22 @@ from backends.torch.rounding import FLOAT64
 from benchmarks.port.answers import Answers
 from benchmarks.port.losses import bounds, within
 from recorder import concord_recorder
+from shared.hypotheses import HYPOTHESES, HYPOTHESIS
 from shared.pack import VALUE, Pack, part_file
 from shared.reference import LossesExplained
 from tests.backends.planting import answers_to, planted, run_script
 from tests.told import TORCH
 
 Losses = dict[str, list[float]]
+
+VERDICTS = {
+    "first": "ranked first",
+    "also": "within, not first",
+    "holds": "losses hold",
+    "other": "another claimed",
+    "nothing": "nothing explains",
+}
+"""What the losses of a planted mistake lead to, and how tables call it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Named:
 
     mistake: str
     verdict: str
-    """first, also, holds, other or nothing."""
+    """A key of VERDICTS."""
     found: LossesExplained | None = None
 
 
@@ -88,6 +98,16 @@ def show(one: Named) -> None:
     print(f"{one.mistake or 'sound':25s} {one.verdict:8s} {count:3d} {'; '.join(also)}{nearest}", flush=True)
 
 
+def show_table(counts: Counter[tuple[str, str]]) -> None:
+    """Prints how many mistakes of each kind had each verdict, in Markdown."""
+    print(f"\n| kind | planted | {' | '.join(VERDICTS.values())} |\n|---|{'---|' * (len(VERDICTS) + 1)}")
+    for kind in dict.fromkeys(one.kind for one in HYPOTHESES):
+        row = [counts[kind, verdict] for verdict in VERDICTS]
+        print(f"| {kind} | {sum(row)} | {' | '.join(map(str, row))} |")
+    every = [sum(number for (_, of), number in counts.items() if of == verdict) for verdict in VERDICTS]
+    print(f"| all | {sum(every)} | {' | '.join(map(str, every))} |")
+
+
 def main() -> int:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -98,7 +118,7 @@ def main() -> int:
     options = parser.parse_args()
     pack = Pack.read(options.pack.absolute())
     torch.set_num_threads(1)
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
         answers, courses = answers_to(pack, Path(scratch)), courses_of(pack)
         for name in options.only:
@@ -107,9 +127,9 @@ def main() -> int:
             except concord_recorder.RecorderError as refusal:
                 print(f"{name:25s} left out: it cannot be recorded ({refusal})", flush=True)
                 continue
-            counts[one.verdict] += 1
+            counts[HYPOTHESIS[name].kind, one.verdict] += 1
             show(one)
-    print(f"{counts.total()} planted: {dict(counts)}")
+    show_table(counts)
     return 0
 
 
