@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -26,7 +25,7 @@ def written(pack: Pack, folder: Path, loss: float, norm: float) -> Values:
     return Values(folder, pack)
 
 
-def advised(pack: Pack, folder: Path, default: bool = True, **made: tuple[float, float]) -> list[str]:
+def advised(pack: Pack, folder: Path, made: dict[str, tuple[float, float]], default: bool = True) -> list[str]:
     """The advice about mistakes with these losses and norms; without one they are 1."""
     exact = written(pack, folder / "exact", 1.0, 1.0)
     noises = {rung: dict.fromkeys(exact.of_rung(rung) or {}, 1e-6) for rung in RUNGS}
@@ -40,23 +39,24 @@ def advised(pack: Pack, folder: Path, default: bool = True, **made: tuple[float,
             )
             for rung in RUNGS
         }
-        found[name.replace("_", "-")] = Made(values, findings)
+        found[name] = Made(values, findings)
     return list(advice(found, answers, frozenset(), default))
 
 
 def test_a_part_that_alone_tells_is_named(default_pack: Pack, tmp_path: Path) -> None:
-    found = advised(default_pack, tmp_path, norm_after=(1.0, 2.0), loss_sum=(3.0, 4.0), clip_none=(3.0, 5.0))
+    made = {"norm-after": (1.0, 2.0), "loss-sum": (3.0, 4.0), "clip-none": (3.0, 5.0)}
+    found = advised(default_pack, tmp_path, made)
     assert found == ["record `norm`, which alone tells norm-after from no mistake, loss-sum from clip-none"]
 
 
 def test_what_is_alike_is_one_class(default_pack: Pack, tmp_path: Path) -> None:
-    same: dict[str, Any] = {"loss_sum": (3.0, 4.0), "clip_none": (3.0, 4.0 + 1e-7), "decay_all": (3.0, 4.0)}
-    found = advised(default_pack, tmp_path, **same, lamb=(9.0, 9.0))
+    same = {"loss-sum": (3.0, 4.0), "clip-none": (3.0, 4.0 + 1e-7), "decay-all": (3.0, 4.0)}
+    found = advised(default_pack, tmp_path, same | {"lamb": (9.0, 9.0)})
     assert found == ["the same on this pack: loss-sum, clip-none, decay-all; no pack of this project tells them"]
 
 
 def test_what_moves_nothing_needs_another_pack(default_pack: Pack, tmp_path: Path) -> None:
-    found = advised(default_pack, tmp_path, default=False, clip_always=(1.0, 1.0), lamb=(1.0, 1.0))
+    found = advised(default_pack, tmp_path, {"clip-always": (1.0, 1.0), "lamb": (1.0, 1.0)}, default=False)
     assert found == [
         "clip-always is the same as no mistake on this pack; to tell, make a pack with a clip above the gradients' "
         "norm (--clip)",
