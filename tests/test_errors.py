@@ -312,8 +312,10 @@ def test_a_missing_tensor_is_named(refused: Refused, checkpoint: Path) -> None:
 
 
 def test_an_unknown_tensor_is_named(refused: Refused, checkpoint: Path) -> None:
-    rewrite(checkpoint, lambda tensors: tensors.update({"bert.adapter.weight": np.ones(3, np.float32)}))
-    assert refused_checkpoint(refused, checkpoint).startswith(f"{checkpoint} has unknown weights: bert.adapter.weight;")
+    rewrite(checkpoint, lambda tensors: tensors.update({"bert.encoder.adapter.weight": np.ones(3, np.float32)}))
+    assert refused_checkpoint(refused, checkpoint).startswith(
+        f"{checkpoint} has unknown weights: bert.encoder.adapter.weight;"
+    )
 
 
 def test_a_wrong_shape_is_named_beside_the_right_one(refused: Refused, checkpoint: Path) -> None:
