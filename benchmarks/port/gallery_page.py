@@ -19,9 +19,9 @@ from benchmarks.reporting.page import Heading, Page, Table, Text
 from shared.errors import InputError
 from shared.files import from_json
 
-INTRODUCTION = """# Third-party ports of BERT, checked
+INTRODUCTION = """# Ports of BERT, checked
 
-Each is taken as it comes from PyPI. It fine-tunes the default pack by its own model, loss, optimizer and clipping, in a
+Each third-party port is taken as it comes from PyPI. It fine-tunes the default pack by its own model, loss, optimizer and clipping, in a
 script of under 60 lines that does as the library's own documents do ([ports/](../ports)). `port check` says at which
 rung it parts from transformers in float64, and which known mistakes explain that ([port.md](port.md)). One row of the
 pack has the pad token as text, which few training sets have: whoever trains that token's embedding differs there alone.
