@@ -21,10 +21,11 @@ from shared.files import from_json
 
 INTRODUCTION = """# Ports of BERT, checked
 
-Each third-party port is taken as it comes from PyPI. It fine-tunes the default pack by its own model, loss, optimizer and clipping, in a
-script of under 60 lines that does as the library's own documents do ([ports/](../ports)). `port check` says at which
-rung it parts from transformers in float64, and which known mistakes explain that ([port.md](port.md)). One row of the
-pack has the pad token as text, which few training sets have: whoever trains that token's embedding differs there alone.
+Each third-party port is taken as it comes from PyPI. It fine-tunes the default pack by its own model, loss, optimizer
+and clipping, in a script of under 60 lines that does as the library's own documents do ([ports/](../ports)). `port
+check` says at which rung it parts from transformers in float64, and which known mistakes explain that
+([port.md](port.md)). One row of the pack has the pad token as text, which few training sets have: whoever trains that
+token's embedding differs there alone.
 
 This project's own adapters answer the same pack (`concord_NAME`), each also with one part of its framework as it comes,
 in place of what the adapter repairs (`stock_NAME_PART`); the rest of such a row is the adapter.
