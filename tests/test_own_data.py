@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import datasets
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -363,3 +365,52 @@ def test_dev_comes_from_one_place(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_named() -> None:
     with pytest.raises(InputError, match=r"nowhere/data.csv is no file or folder; pass a task of cola, "):
         get_task("nowhere/data.csv")
+
+
+# --- the hub
+
+
+def served(monkeypatch: pytest.MonkeyPatch, splits: datasets.DatasetDict) -> list[Any]:
+    asked: list[Any] = []
+
+    def load_dataset(*named: Any) -> datasets.DatasetDict:
+        asked.append(named)
+        return splits
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    return asked
+
+
+def of_hub(labels: list[int]) -> datasets.Dataset:
+    rows = datasets.Dataset.from_dict({"text": TEXTS, "label": labels})
+    return rows.cast_column("label", datasets.ClassLabel(names=["bad", "good"]))
+
+
+def test_a_data_set_of_the_hub_is_taken_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    splits = datasets.DatasetDict(
+        {"train": of_hub([1, 0, 0, 1]), "validation": of_hub([1] * 4), "test": of_hub([-1] * 4)}
+    )
+    asked = served(monkeypatch, splits)
+    task = get_task("hub:someone/reviews:english")
+    assert asked == [("someone/reviews", "english")]
+    assert (task.name, task.labels) == ("someone-reviews-english", ("bad", "good"))
+    assert task.load(None) == {"train": ROWS, "dev": Rows(TEXTS, None, [1] * 4), "test": Rows(TEXTS, None, None)}
+    get_task("hub:someone/reviews")
+    assert asked[-1] == ("someone/reviews", None)
+
+
+def test_what_the_hub_cannot_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    served(monkeypatch, datasets.DatasetDict({"all": of_hub([1, 0, 0, 1])}))
+    with pytest.raises(InputError, match=r"hub:someone/reviews has no split train; it has all: pass its files"):
+        get_task("hub:someone/reviews")
+
+    def fail(*_: Any) -> None:
+        raise ValueError("Config name is missing.\nPick one among: a, b")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    complaint = (
+        r"hub:someone/reviews cannot be taken from the hub \(ValueError: Config name is missing\.\); pass hub:OWNER"
+    )
+    with pytest.raises(InputError, match=complaint):
+        get_task("hub:someone/reviews")

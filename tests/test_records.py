@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -308,3 +309,10 @@ def test_a_record_without_what_came_later_is_read(tmp_path: Path) -> None:
     record_path(tmp_path, record().id).parent.mkdir()
     record_path(tmp_path, record().id).write_text(json.dumps(content))
     assert read_records(tmp_path) == [record()]
+
+
+def test_labels_of_own_data_are_part_of_the_id_and_of_no_others() -> None:
+    plain = asked()
+    assert "labels" not in msgspec.to_builtins(plain)
+    ids = {cell_id(one) for one in (plain, asked(labels=["bad", "good"]), asked(labels=["good", "bad"]))}
+    assert len(ids) == 3

@@ -16,7 +16,10 @@ from shared.presets import Preset, get_preset, preset_names
 from shared.recipe import Recipe
 from shared.tasks import TASK_MODULES
 
-TASK_HELP = f"a file, a folder or a task.toml of your own data, or {', '.join(TASK_MODULES)}"
+TASK_HELP = (
+    "a file, a folder or a task.toml of your own data, hub:OWNER/NAME or hub:OWNER/NAME:CONFIG, or "
+    + ", ".join(TASK_MODULES)
+)
 
 
 def add_what_options(parser: argparse.ArgumentParser, task_required: bool = True) -> argparse._ArgumentGroup:

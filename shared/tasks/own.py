@@ -1,4 +1,4 @@
-"""Own data as a task: a file, a folder of files, or a task.toml that describes them.
+"""Own data as a task: a file, a folder of files, a task.toml that describes them, or a data set of the hub.
 
 What is read is kept in the cache as columns on disk, known by the files' content and by how they are read, so that a
 large file is read once and takes no memory.
@@ -12,7 +12,7 @@ import re
 import shutil
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from shared.errors import InputError
 from shared.files import cache_dir, from_json, hash_files, to_json, whole_folder
 from shared.tasks import TASK_MODULES, Reading, Rows, Task
 from shared.tasks.columns import Columns, find_columns
+from shared.tasks.hub_own import PREFIX, hub_tables
 from shared.tasks.labels import Coder, check_texts, indices, label_names
 from shared.tasks.table_files import TableFile, endings, open_table
 from shared.tasks.texts import Texts, TextWriter
@@ -44,9 +45,9 @@ METRICS = {True: ("accuracy", "mcc", "f1"), False: ("accuracy", "macro_f1", "mcc
 
 
 def is_own(name: str) -> bool:
-    """Whether a task's name is a path: there is such a file or folder, or it looks like one."""
+    """Whether a task's name is of own data: a path, there or not, or a data set of the hub."""
     path = Path(name)
-    return path.exists() or os.sep in name or path.suffix.lower() in (*endings(), ".toml")
+    return name.startswith(PREFIX) or path.exists() or os.sep in name or path.suffix.lower() in (*endings(), ".toml")
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,15 @@ class Described:
     reading: Reading
     labels: tuple[str, ...] = ()
     """Names of the labels by index, if they are declared."""
+    hub: dict[str, tuple[TableFile, ...]] = field(default_factory=dict)
+    """Tables of the hub's data set, in place of files."""
+    content: str = ""
+    """A hash of the hub's data set."""
 
 
 def open_own(name: str, reading: Reading) -> Task:
     """Reads own data. Raises InputError naming file and line, or the option that is wanted."""
-    described = _describe(Path(name).expanduser(), reading)
+    described = _of_hub(name, reading) if name.startswith(PREFIX) else _describe(Path(name).expanduser(), reading)
     kept = _kept(described)
     about = from_json((kept / "about.json").read_bytes(), About)
     splits = {split: _rows(kept / split, about, split) for split in about.splits}
@@ -96,8 +101,17 @@ def _describe(path: Path, reading: Reading) -> Described:
         described = Described(path.resolve().name, _files_of(path), reading)
     else:
         described = Described(path.stem, {"train": (path,)}, reading)
-    name = re.sub(r"[^\w.-]+", "-", described.name).strip("-.") or "own"
-    return replace(described, name=f"{name}-own" if name in TASK_MODULES else name)
+    return replace(described, name=_task_name(described.name))
+
+
+def _of_hub(name: str, reading: Reading) -> Described:
+    content, tables = hub_tables(name, SPLIT_NAMES)
+    return Described(_task_name(name.removeprefix(PREFIX)), {}, reading, hub=tables, content=content)
+
+
+def _task_name(name: str) -> str:
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-.") or "own"
+    return f"{plain}-own" if plain in TASK_MODULES else plain
 
 
 def _files_of(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -186,7 +200,7 @@ class About(msgspec.Struct, frozen=True):
 
 def _kept(described: Described) -> Path:
     """The folder in the cache that holds these files' columns. Makes it if it is not there."""
-    wanted: dict[str, Any] = {"format": FORMAT, "labels": described.labels}
+    wanted: dict[str, Any] = {"format": FORMAT, "labels": described.labels, "hub": described.content}
     wanted |= {f.name: getattr(described.reading, f.name) for f in fields(Reading) if f.name in READ_BY}
     wanted["files"] = {split: [_hash(path) for path in paths] for split, paths in described.files.items()}
     folder = cache_dir() / "own" / hashlib.sha256(to_json(wanted).encode()).hexdigest()[:24]
@@ -229,8 +243,8 @@ def _read(described: Described, target: Path) -> None:
     coders: dict[str, Coder] = {}
     names: tuple[str, ...] = ()
     labelled: dict[str, bool] = {}
-    for split, paths in described.files.items():  # train comes first
-        tables = [open_table(path, encoding) for path in paths]
+    opened = {split: [open_table(path, encoding) for path in paths] for split, paths in described.files.items()}
+    for split, tables in (described.hub or opened).items():  # train comes first
         if columns is None:
             columns = find_columns(tables[0], described.reading)
         declared = described.labels or tables[0].label_names.get(columns.label, ())
