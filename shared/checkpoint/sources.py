@@ -67,10 +67,7 @@ SHORT_NAMES = {
 }
 """Owner of each BERT and DistilBERT that the hub also knows without one, from its first years."""
 
-ACCEPTED = (
-    "a folder, a hub id (owner/name, or bert-base-uncased and its like), minilm, or random:NAME with NAME one of "
-    f"{', '.join(RANDOM)}"
-)
+ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME one of {', '.join(RANDOM)}"
 """The names that --model takes, for error messages."""
 
 
