@@ -107,8 +107,8 @@ def planted(names: tuple[str, ...], port: str = "torch") -> str | None:
 
 def run_script(text: str, pack: Path, folder: Path, seed: int = 0) -> Path:
     """Runs a script on the pack in this process, and returns its recording. Raises RecorderError."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder / "recording", ignore_errors=True)
     script = folder / "train.py"
     script.write_text(text, encoding="utf-8")
     places = {"CONCORD_PACK": str(pack), "CONCORD_RECORDING": str(folder / "recording")}
