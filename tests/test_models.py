@@ -90,6 +90,16 @@ def test_a_mistyped_folder_is_told_with_its_neighbour(
     assert str(refusal.value).endswith(f"; did you mean {near}?")
 
 
+def test_a_folder_that_is_missing_beside_others_is_told_first(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    hub.reachable = False
+    with pytest.raises(InputError, match=r"^there is no folder runs/best, and cannot fetch runs/best from the hub \("):
+        resolve_model("runs/best")
+
+
 @pytest.mark.parametrize("name", ["model/model.safetensors", "model/bert_model.ckpt"])
 def test_a_file_is_told_with_its_folder(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     (write_checkpoint(tmp_path / "model", BERT) / "bert_model.ckpt.index").write_text("")

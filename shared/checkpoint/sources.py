@@ -184,8 +184,9 @@ def _from_hub(name: str) -> Path:
                 return Path(snapshot_download(known, allow_patterns=small + SAFETENSORS, local_files_only=True))
             except FileNotFoundError:
                 pass
+        missing = f"there is no folder {name}, and " if Path(name).parent.is_dir() else ""
         raise InputError(
-            f"{name} is no folder here; cannot fetch {name} from the hub ({_first_line(unreachable)}); "
+            f"{missing}cannot fetch {name} from the hub ({_first_line(unreachable)}); "
             + _near_or(name, "pass a checkpoint's folder with --model, or --model minilm")
         ) from None
 
