@@ -74,11 +74,11 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
         if _is_whole(target):
             return target
         shutil.rmtree(target, ignore_errors=True)
+        if target.is_dir() and not _is_whole(target):
+            raise InputError(f"{target} is damaged and cannot be removed; remove it")
     with whole_folder(target) as partial:
         write_encoded(splits, folder, max_len, pad_id, partial)
         (partial / SUMS).write_text(json.dumps(_sums(partial)), encoding="utf-8")
-    if not _is_whole(target):
-        raise InputError(f"{target} is damaged and cannot be made again; remove it")
     return target
 
 

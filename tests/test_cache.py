@@ -56,6 +56,14 @@ def test_a_damaged_encoding_is_made_again(folder: Path, name: str, damage: str) 
     assert {file: file.read_bytes() for file in made.rglob("*") if file.is_file()} == before
 
 
+def test_what_is_damaged_and_cannot_be_removed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = encode(ROWS, folder, 8, pad_id=0)
+    (made / "pad_id").unlink()
+    monkeypatch.setattr(shared.encoding.shutil, "rmtree", lambda *arguments, **others: None)
+    with pytest.raises(InputError, match=f"{made} is damaged and cannot be removed; remove it"):
+        encode(ROWS, folder, 8, pad_id=0)
+
+
 def test_a_cache_folder_that_is_missing_is_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "not" / "yet"))
     assert encode(ROWS, folder, 8, 0).is_relative_to(tmp_path / "not" / "yet")
@@ -103,7 +111,7 @@ def test_a_cache_folder_that_takes_nothing_is_named(
             encode(ROWS, folder, 8, 0)
         assert str(error.value).startswith(message)
     if number == errno.ENOSPC:  # the disk fills up on the way
-        monkeypatch.setattr(shared.encoding.np, "save", refuse)
+        monkeypatch.setattr(shared.encoding.ArrayWriter, "add", refuse)
         with pytest.raises(InputError) as error:
             encode(ROWS, folder, 8, 0)
         assert str(error.value).startswith(message)
