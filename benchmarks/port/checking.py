@@ -20,11 +20,13 @@ def check_recording(
     pythons: dict[str, Path],
     threads: int,
     picture: bool = True,
+    diagnosed: bool = True,
 ) -> Checked:
-    """Checks, prints and writes the report under `out`, with a picture or without. Raises InputError and
-    ProcessFailed."""
+    """Checks, prints and writes the report under `out`, with a picture or without; unless `diagnosed`, no cause is
+    searched. Raises InputError and ProcessFailed."""
     pack = Pack.read(pack_folder)
-    checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml", diagnose)
+    diagnosing = diagnose if diagnosed else None
+    checked = check(pack, recording, Reference.find(pythons, threads), asked, out / "map.toml", diagnosing)
     write_report(checked, out, picture)
     console = terminal()
     check_page(checked).print(console)

@@ -19,15 +19,17 @@ def run_and_check(
     command: list[str], pack: Path, recording: Path, out: Path, asked: Asked, pythons: dict[str, Path], threads: int
 ) -> int:
     """Runs the command, then checks. If the pack wants sketches and rungs fail, runs it again with some arrays kept
-    whole, which tell whether an optimizer's step is wrong by itself, and why. Returns the exit code. Raises InputError
-    and ProcessFailed."""
-    read = Pack.read(pack)
+    whole, which tell whether an optimizer's step is wrong by itself, and why; causes are searched then. Returns the
+    exit code. Raises InputError and ProcessFailed."""
+    wanted = Pack.read(pack).wanted
     if not run_command(command, pack, recording, ()):
         return 1
-    checked = check_recording(pack, recording, out, asked, pythons, threads)
+    checked = check_recording(pack, recording, out, asked, pythons, threads, diagnosed=not wanted.sketches)
+    if not wanted.sketches or checked.holds:
+        return 0 if checked.holds else 1
     failing = failing_parameters(checked)
-    if read.wanted.sketches and failing:
-        others = [name for name in one_of_each_kind(read.wanted.parts["parameters"]) if name not in failing]
+    if failing:
+        others = [name for name in one_of_each_kind(wanted.parts["parameters"]) if name not in failing]
         print(
             f"\nbenchmarks.port: again, with {', '.join(failing)} whole, and {len(others)} small parameters",
             file=sys.stderr,
@@ -35,8 +37,7 @@ def run_and_check(
         shutil.rmtree(recording)
         if not run_command(command, pack, recording, (*failing, *others)):
             return 1
-        checked = check_recording(pack, recording, out, asked, pythons, threads)
-    return 0 if checked.holds else 1
+    return 0 if check_recording(pack, recording, out, asked, pythons, threads).holds else 1
 
 
 def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[str, ...]) -> bool:
