@@ -97,8 +97,8 @@ def checkpoint(tmp_path: Path) -> Path:
         ),
         (
             (*TOY, "--task", "squad"),
-            "unknown task 'squad'; known: cola, mrpc, sst-binary, sst2, qqp, emotion, google-play, google-play-unique, "
-            "acceptability, paraphrase",
+            "unknown task 'squad'; pass a file or folder of your own data, or one of cola, mrpc, sst-binary, sst2, "
+            "qqp, mnli, qnli, rte, wnli, emotion, google-play, google-play-unique, acceptability, paraphrase",
         ),
         (
             ("--backend", "torch", "--task", "acceptability", "--model", "bert"),

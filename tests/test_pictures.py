@@ -86,7 +86,8 @@ def test_lengths_are_shown_with_the_share_that_is_cut(tmp_path: Path, capsys: py
         rows = get_task(task).load(None)["train"]
         data = read_encoded(encode({"train": rows}, folder, 512, 0))["train"]
         np.testing.assert_array_equal(token_lengths(rows, folder), data.lengths)
-        (line,) = (line for line in shown.splitlines() if line.split()[:1] == [task])
+        *labels, line = (line for line in shown.splitlines() if line.split()[:1] == [task])
+        assert ["3,000 (50.0%)" in label for label in labels] == [True, True]
         assert f"{(data.lengths > 12).mean():.1%}" in line
         assert (tmp_path / "pictures" / f"{task}-lengths.svg").is_file()
 
