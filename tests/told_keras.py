@@ -22,10 +22,15 @@ PADS = "*= 1 - tf.one_hot([s.pad_id], s.vocab_size, axis=0)"
 GLOBAL_NORM = "global_norm(list(gradients.values()))"
 KERNEL, WEIGHTS = 'weights[n].T if w.name == "kernel"', "bert(run.settings), run.weights"
 SLICED = {
-    GRADIENTS: f"            slices = tape.gradient(loss, p)\n{GRADIENTS}",
+    GRADIENTS: f"""\
+            slices, words = tape.gradient(loss, p), "bert.embeddings.word_embeddings.weight"
+            rows = slices[words]
+            real = tf.cast(rows.indices != s.pad_id, "float32")[:, None]
+            slices[words] = tf.IndexedSlices(rows.values * real, rows.indices, rows.dense_shape)
+{GRADIENTS}""",
     "tape.gradient(loss, p).items()": "slices.items()",
 }
-"""Gradients of embeddings as TensorFlow gives them, by row, kept beside the whole ones."""
+"""Gradients of embeddings as TensorFlow gives them, by row, kept beside the whole ones; none for the pad token."""
 
 
 def _attention(*lines: str, scale: str = "d**0.5", weights: str = "{softmax}", out: str = "x") -> dict[str, str]:
