@@ -328,7 +328,7 @@ def test_a_wrong_shape_is_named_beside_the_right_one(refused: Refused, checkpoin
     ("field", "value", "wanted"),
     [
         ("model_type", "roberta", 'model_type is \'roberta\'; this project supports "bert" and "distilbert"'),
-        ("hidden_act", "silu", "hidden_act is 'silu'; this project supports gelu, gelu_new, gelu_pytorch_tanh, relu"),
+        ("hidden_act", "silu", "hidden_act is 'silu'; this project supports gelu, gelu_python, gelu_new, "),
         ("position_embedding_type", "relative_key", "position_embedding_type is 'relative_key'; "),
     ],
 )
