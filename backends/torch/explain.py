@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from backends.torch.classifier import Classifier
 from backends.torch.network_changes import CHANGES as NETWORK
@@ -21,7 +22,7 @@ from shared.pack import VALUE, Arrays, Pack, PackRun
 from shared.reference import Adopted, Explain, Explained, Limit, Reason
 from shared.rules.gradients import Gradients
 from shared.rules.loss import CHANGES as LOSS
-from shared.search import Explanation, Search, Term, Terms, Trial
+from shared.search import Explanation, Found, Search, Term, Terms, Trial
 from shared.sketches import sketches_of, unsketched
 
 FORWARD = ("embeddings", "layers", "pooled", "logits")
@@ -228,9 +229,11 @@ def _gradients(replaying: Replaying, limits: Limits, loss: list[Term]) -> Reason
     if again is not None and again.share <= 1:
         _adopt_loss(replaying, loss, ["loss", "gradients"])
         return Reason(rung="gradients", explanations=[Explanation(of_loss, again.share)], tried=1)
-    kinds = ("gradients", "loss")
-    candidates = [one for one in HYPOTHESES if one.kind in kinds and one.id != "loss-weighted"]
-    found = Search(tries, candidates, base).run()
+    found = Found() if again is None else _beside(tries, of_loss, again)
+    if not found.explanations:
+        kinds = ("gradients", "loss")
+        candidates = [one for one in HYPOTHESES if one.kind in kinds and one.id != "loss-weighted"]
+        found = Search(tries, candidates, base).run()
     _adopt_loss(replaying, loss, ["loss"])
     if found.explanations:
         for term in found.explanations[0].terms:
@@ -242,6 +245,34 @@ def _gradients(replaying: Replaying, limits: Limits, loss: list[Term]) -> Reason
         best=list(found.best),
         best_share=min(found.best_share, 1e300),
     )
+
+
+def _beside(tries: GradientTries, loss: Terms, base: Trial) -> Found:
+    """Finds what explains the gradients beside the loss's mistake."""
+    candidates = [one for one in HYPOTHESES if one.kind == "gradients"]
+    found = Search(Beside(tries, loss), candidates, base).run()
+    found.explanations = [structs.replace(one, terms=(*loss, *one.terms)) for one in found.explanations]
+    return found
+
+
+@dataclass
+class Beside:
+    """Tries beside mistakes that are there in any case."""
+
+    tries: GradientTries
+    given: Terms
+
+    def trial(self, terms: Terms) -> Trial | None:
+        """The outcome."""
+        return self.tries.trial((*self.given, *terms))
+
+    def numbers(self, others: Terms, hypothesis: Hypothesis, thorough: bool) -> Iterable[tuple[float, ...]]:
+        """Numbers fitted beside both."""
+        return self.tries.numbers((*self.given, *others), hypothesis, thorough)
+
+    def holds(self, terms: Terms, groups: dict[str, list[str]]) -> bool:
+        """Whether it holds for all."""
+        return self.tries.holds((*self.given, *terms), groups)
 
 
 def _adopt_loss(replaying: Replaying, loss: list[Term], places: list[str]) -> None:
