@@ -289,7 +289,7 @@ def check(
         if asked.precision != "float32":
             noises = noises_in(asked.precision, rounded == asked.precision, pack, answers, reference, recording.whole)
             answers = replace(answers, noises=noises)
-        checked = Check(pack, names, recording, mine, OwnValues(mine, Values(replayed, pack)), answers)
+        checked = Check(pack, names, recording, mine, OwnValues(mine, Values(replayed, pack, keeps=True)), answers)
         rungs, diagnosis = checked.found(), Diagnosis()
         if diagnose is not None:
             rungs, diagnosis = diagnose(checked, reference, question, Path(scratch))

@@ -126,7 +126,7 @@ class Diagnosing:
             if name in reasons:
                 self._reason([name], reasons[name])
         self._explain_through(wrong, reasons, forward)
-        own = OwnValues(self.check.own.values, Values(self.scratch / "explained", self.check.own.values.pack))
+        own = OwnValues(self.check.own.values, Values(self.scratch / "explained", self.check.pack, keeps=True))
         self.check = replace(self.check, own=own)
         return all(reasons[name].explanations for name in forward if name in reasons)
 

@@ -14,7 +14,7 @@ from shared.sketches import SKETCH, sketches_of, unsketched
 
 HIDDEN = ("embeddings", "layers", "pooled")
 SMALL = 2**23
-"""Bytes of a file up to which its arrays are kept once they are read."""
+"""Bytes of a file up to which its arrays may be kept."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Values:
 
     folder: Path
     pack: Pack
+    keeps: bool = False
+    """Arrays of small files are kept once they are read."""
     kept: dict[Path, Arrays] = field(default_factory=dict, compare=False, repr=False)
-    """Arrays of small files that were read."""
 
     def part(self, run: str, step: str, part: str) -> Arrays | None:
         """A part's arrays; None if it is not there."""
@@ -35,7 +36,7 @@ class Values:
             return None
         with np.load(file) as arrays:
             found = {name: arrays[name].astype(np.float64) for name in arrays.files}
-        if file.stat().st_size <= SMALL:
+        if self.keeps and file.stat().st_size <= SMALL:
             for array in found.values():
                 array.flags.writeable = False
             self.kept[file] = dict(found)
@@ -117,7 +118,7 @@ def write_values(recording: Recording, names: Names, pack: Pack, folder: Path) -
         elif part != "hidden":
             arrays = {VALUE: next(iter(arrays.values())).reshape(pack_shape(pack, run, step, part))}
         write_part(folder, run, step, part, {name: _plain(array) for name, array in arrays.items()})
-    return Values(folder, pack)
+    return Values(folder, pack, keeps=True)
 
 
 def _by_parameter(arrays: Arrays, names: Names, pack: Pack, whole: tuple[str, ...]) -> Arrays:

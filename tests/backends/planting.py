@@ -128,7 +128,9 @@ def diagnosed(
     mine = write_values(recording, names, pack, scratch / "mine")
     question = Replay(pack=str(pack.folder), recording=str(mine.folder), out=str(scratch / "replayed"), threads=1)
     replay(pack, question)
-    check = Check(pack, names, recording, mine, OwnValues(mine, Values(scratch / "replayed", pack)), answers)
+    check = Check(
+        pack, names, recording, mine, OwnValues(mine, Values(scratch / "replayed", pack, keeps=True)), answers
+    )
     return diagnose(check, Here(), question, scratch)  # type: ignore[arg-type]
 
 
