@@ -278,7 +278,7 @@ TORCH: dict[str, dict[str, str]] = {
         "else:",
         "    r = state['r'] = b * state.get('r', 0) + (1 - b) * square.mean(1, keepdim=True)",
         "    c = state['c'] = b * state.get('c', 0) + (1 - b) * square.mean(0, keepdim=True)",
-        "    u = g / (r * c / r.mean()).sqrt()",
+        "    u = g / ((r / r.mean()).sqrt() * c.sqrt())",
         "w.copy_(w - rate * decay * w - rate * u / max(1.0, (u**2).mean().sqrt()))",
     ),
     "moments-reset": {
