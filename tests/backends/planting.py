@@ -145,6 +145,8 @@ def outcome(pack: Pack, names: tuple[str, ...], answers: Answers) -> Outcome:
         except concord_recorder.RecorderError as refusal:
             reason = f"it cannot be recorded ({refusal})".replace(scratch, "")
             return Outcome(kind=KINDS[len(names)], planted=names, left_out=reason)
+        except TypeError as failure:  # a parameter without a gradient, in an optimizer that needs one
+            return Outcome(kind=KINDS[len(names)], planted=names, left_out=f"the script fails ({failure})")
         found = outcome_of(pack, recording, Path(scratch), answers, names)
     if len(names) > 1 and not found.all_named:
         return found_hidden(pack, found, answers)
