@@ -225,7 +225,13 @@ def _state(from_pack: Finding | None, by_itself: Finding | None) -> State:
 
 def parting(found: list[RungFound], explained: Collection[str] = ()) -> list[RungFound]:
     """The rungs; those that go through a network of which nothing was seen, and are not explained, may be wrong because
-    of it."""
+    of it. Logits after a training whose last weights are wrong follow from these."""
+    trained = next(one.state for one in found if one.rung == "last step")
+    if trained in ("wrong", "follows"):
+        found = [
+            structs.replace(one, state="follows") if one.rung == "dev" and one.state == "parts" else one
+            for one in found
+        ]
     below = (one for one in found if one.rung in FORWARD or (one.rung == "losses" and one.state == "holds"))
     if any(one.from_pack is not None for one in below):
         return found

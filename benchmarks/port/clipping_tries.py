@@ -65,9 +65,9 @@ class ClippingTries:
                 if not _known_apart(rule, step):  # the parameters before it are sketches
                     continue
                 for key, limit, mine, ours, base in self._compared(run, step, rule, usual):
-                    share = float(np.abs(mine - ours).max(initial=0.0)) / limit
-                    shares[name][key] = max(shares[name].get(key, 0.0), share)
-                    moved[name] = max(moved[name], float(np.abs(ours - base).max(initial=0.0)) / limit)
+                    bound = limit * max(1.0, _largest(ours) / max(_largest(base), TINY))
+                    shares[name][key] = max(shares[name].get(key, 0.0), _largest(mine - ours) / bound)
+                    moved[name] = max(moved[name], _largest(ours - base) / bound)
         return Trial(shares, moved)
 
     def numbers(self, others: Terms, hypothesis: Hypothesis, thorough: bool) -> Iterable[tuple[float, ...]]:
@@ -127,6 +127,10 @@ class ClippingTries:
                 {name: gradients[name].ravel()[entries] for name, entries in some.items()},
                 {name: after[name].ravel()[entries] for name, entries in some.items() if name in after},
             )
+
+
+def _largest(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def _known_apart(rule: Clipping, step: Clipped) -> bool:
