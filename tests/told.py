@@ -61,7 +61,7 @@ class Written(torch.optim.Optimizer):
         s, self.t = self.s, self.t + 1
         t = self.t
         for group in self.param_groups:
-            for w in group["params"]:
+            for w in (w for w in group["params"] if w.grad is not None):
                 rate, decay, state, g = group["lr"], group["weight_decay"], self.state[w], w.grad
                 if not state:
                     state.update(m=torch.zeros_like(w), v=torch.zeros_like(w), top=torch.zeros_like(w))

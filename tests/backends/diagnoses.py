@@ -33,8 +33,9 @@ from benchmarks.port.answers import Answers
 from benchmarks.port.shows import shown_by
 from shared.files import cache_dir
 from shared.pack import Pack
-from tests.backends.diagnoses_table import FAILS, Shown, told, write_table
+from tests.backends.diagnoses_table import Shown, told, write_table
 from tests.backends.planting import (
+    FAILS,
     ONE_TEXT,
     PLANTED,
     Here,

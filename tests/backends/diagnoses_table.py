@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.reporting.numbers import short
 from shared.hypotheses import HYPOTHESES
-from tests.backends.planting import PLANTED, Outcome
+from tests.backends.planting import FAILS, PLANTED, Outcome
 from tests.told import LACKS, NOT_SHOWN
 from tests.told_jax import JAX_LACKS
 from tests.told_keras import KERAS_LACKS
@@ -15,7 +15,6 @@ from tests.told_keras import KERAS_LACKS
 START, END = "<!-- diagnoses -->", "<!-- end of diagnoses -->"
 NAMES = {"torch": "torch", "keras": "Keras", "jax": "JAX"}
 CANNOT = {"torch": LACKS, "keras": KERAS_LACKS, "jax": JAX_LACKS}
-FAILS = "its script fails"
 
 Shown = dict[str, tuple[str, float]]
 """By id, the rung at which a pack shows a mistake most, and how many bounds it moves there."""

@@ -44,6 +44,7 @@ from tests.told_keras import KERAS
 SEED = 15
 PLANTED = {"torch": TORCH, "keras": KERAS, "jax": JAX}
 """Changes of the ports' scripts, by port and id."""
+FAILS = "its script fails"
 ONE_GROUP = "they cannot both be made"
 ONE_TEXT = "they change the same text of the script"
 
@@ -145,8 +146,9 @@ def outcome(pack: Pack, names: tuple[str, ...], answers: Answers) -> Outcome:
         except concord_recorder.RecorderError as refusal:
             reason = f"it cannot be recorded ({refusal})".replace(scratch, "")
             return Outcome(kind=KINDS[len(names)], planted=names, left_out=reason)
-        except TypeError as failure:  # a parameter without a gradient, in an optimizer that needs one
-            return Outcome(kind=KINDS[len(names)], planted=names, left_out=f"the script fails ({failure})")
+        except Exception as failure:  # of any text that was planted
+            reason = f"{FAILS} ({type(failure).__name__}: {failure})".replace(scratch, "")
+            return Outcome(kind=KINDS[len(names)], planted=names, left_out=reason)
         found = outcome_of(pack, recording, Path(scratch), answers, names)
     if len(names) > 1 and not found.all_named:
         return found_hidden(pack, found, answers)
