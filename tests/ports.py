@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.told_keras import KERAS
+
 ROOT = Path(__file__).parents[1]
 PORTS = {
     "torch_plain": ("torch",),
@@ -88,17 +90,7 @@ MISTAKES = (
         {"1 - tf.one_hot([s.pad_id], s.vocab_size, axis=0)": "1"},
         told="pad-trained",
     ),
-    Mistake(
-        "keras_plain",
-        "repeats-squared",
-        "norm",
-        {
-            "            gradients = {n:": ("            slices = tape.gradient(loss, p)\n            gradients = {n:"),
-            "tape.gradient(loss, p).items()": "slices.items()",
-            "global_norm(list(gradients.values()))": "global_norm(list(slices.values()))",
-        },
-        told="norm-repeats",
-    ),
+    Mistake("keras_plain", "norm-repeats", "norm", KERAS["norm-repeats"], told="norm-repeats"),
     Mistake(
         "keras_plain",
         "clip-each",

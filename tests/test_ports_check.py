@@ -20,7 +20,7 @@ CHECKED = {
     "tanh-gelu": "layers",
     "no-bias-correction": "first step",
     "gradients-kept": "gradients",
-    "repeats-squared": "norm",
+    "norm-repeats": "norm",
     "clip-each": "clipped",
     "segments-dropped": "embeddings",
     "decay-all": "first step, steep",
