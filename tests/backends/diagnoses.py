@@ -126,15 +126,16 @@ def show(one: Outcome) -> None:
 
 def wanted(kind: str, number: int, results: Results) -> Iterator[tuple[str, ...]]:
     """Combinations to plant until enough tell something. Those that cannot be planted are kept as left out."""
+    passed = 0
     for names, reason in sampled(SIZE[kind]):
-        if results.counted(kind) >= number:
+        if min(passed, results.counted(kind)) >= number:
             return
-        key: Key = ("torch", kind, names, None)
-        if reason and key not in results.found:
-            left_out = Outcome(kind=kind, planted=names, left_out=reason)
-            results.found[key] = left_out
-        elif key not in results.found:
+        known = results.found.get(("torch", kind, names, None))
+        if reason and known is None:
+            results.add(Outcome(kind=kind, planted=names, left_out=reason))
+        elif known is None:
             yield names
+        passed += not reason and (known is None or not known.left_out)
 
 
 @cache
