@@ -191,7 +191,7 @@ class Search:
 
     def _all(self, combinations: Iterable[Terms]) -> list[Explanation]:
         """Those of the combinations that explain, the plainest alone."""
-        found = _plain([found for terms in combinations if (found := self._explains(terms))])
+        found = _plain([self._needed(found) for terms in combinations if (found := self._explains(terms))])
         return [one for one in found if self.tries.holds(one.terms, one.groups)]
 
     def _explains(self, terms: Terms) -> Explanation | None:
@@ -205,6 +205,15 @@ class Search:
             if any(term not in subset for subset, _ in chosen.values())
         }
         return None if any(not made for made in groups.values()) else Explanation(terms, share, groups)
+
+    def _needed(self, found: Explanation) -> Explanation:
+        """The explanation without mistakes that it does not need: the numbers of the others may have been fitted again
+        since they were tried without it."""
+        for term in found.terms if len(found.terms) > 1 else ():
+            without = self._explains(tuple(other for other in found.terms if other is not term))
+            if without is not None:
+                return self._needed(without)
+        return found
 
     def _found(self, explained: list[Explanation], best: list[Terms] | None = None) -> Found:
         explained = sorted(map(self._short, explained), key=lambda one: one.share)

@@ -105,3 +105,20 @@ def test_a_mistake_without_a_number_goes_before_a_fitted_one() -> None:
     assert base is not None
     found = Search(tries, [HYPOTHESIS[name] for name in ("decay-other", "decay-none")], base).run()
     assert named(found) == [{"decay-none"}]
+
+
+def test_a_mistake_that_is_not_needed_is_not_claimed() -> None:
+    class FittedBesideTwo(Layers):
+        def trial(self, terms: Terms) -> Trial | None:
+            explained = Term("decay-other", (0.03,)) in terms and Term(MASK) in terms
+            left = 0.5 if explained else 40.0 - sum(term.id in ("decay-other", MASK) for term in terms)
+            return Trial({"first": {"weight": left}}, {"first": 40.0 if terms else 0.0})
+
+        def numbers(self, others: Terms, hypothesis: Hypothesis, thorough: bool) -> Iterable[tuple[float, ...]]:
+            yield (0.03 if len(others) == 2 else 0.05,)
+
+    tries = FittedBesideTwo({}, {"first": {}})
+    base = tries.trial(())
+    assert base is not None
+    found = Search(tries, [HYPOTHESIS[name] for name in ("decay-other", MASK, SWAPPED)], base).run()
+    assert named(found) == [{"decay-other", MASK}]
