@@ -24,7 +24,7 @@ def told(one: Outcome) -> bool:
     """Whether an outcome is as it should be, or tells nothing."""
     if one.left_out:
         return not one.left_out.startswith(FAILS)
-    if one.kind == "sound" or (one.kind == "alone" and one.planted[0] in NOT_SHOWN):
+    if one.kind == "sound" or _unseen(one):
         return not one.said
     return one.all_named and not one.others
 
@@ -38,12 +38,12 @@ def write_table(document: Path, outcomes: list[Outcome], shown: Shown) -> None:
 
 
 def _totals(outcomes: list[Outcome]) -> Iterator[str]:
-    yield "| planted | of | told | named | another claimed | left out |"
+    yield "| planted | in | told | named | another claimed | not shown or left out |"
     yield "|---|---|---|---|---|---|"
     for kind in ("alone", "pairs", "triples", "sound", "elsewhere"):
         for port, name in NAMES.items():
             every = [one for one in outcomes if (one.kind, one.port) == (kind, port)]
-            kept = [one for one in every if not one.left_out]
+            kept = [one for one in every if not one.left_out and not _unseen(one)]
             if every:
                 named, others = (
                     sum(bool(one.planted) and one.all_named for one in kept),
@@ -61,6 +61,11 @@ KINDS = {
     "sound": "nothing: sound variants",
     "elsewhere": "alone, on the other pack",
 }
+
+
+def _unseen(one: Outcome) -> bool:
+    """Whether the default pack shows nothing of it."""
+    return one.kind == "alone" and one.planted[0] in NOT_SHOWN
 
 
 def _rows(outcomes: list[Outcome], shown: Shown) -> Iterator[str]:
@@ -90,7 +95,7 @@ NOTES = list(dict.fromkeys(reason for port in PLANTED for reason in CANNOT[port]
 
 
 def _notes() -> Iterator[str]:
-    yield "; ".join(f"–{number}: {reason}" for number, reason in enumerate(NOTES, 1)) + "."
+    yield from (f"- –{number}: {reason}" for number, reason in enumerate(NOTES, 1))
 
 
 def _wrong(outcomes: list[Outcome]) -> Iterator[str]:
