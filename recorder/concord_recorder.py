@@ -208,7 +208,7 @@ class Recorder:
         self._first: dict[str, tuple[int, ...]] = {}
         """Names and shapes of the parameters of the first run that recorded them."""
         self._loaded: dict[str, _Loaded] = {}
-        """By the run."""
+        """Arrays by run."""
         self._whole = [name for name in os.environ.get("CONCORD_WHOLE", "").split(",") if name]
         """The pack's names of the parameters that are kept whole beside their sketches."""
         _claim(self.folder, fresh)
@@ -689,9 +689,9 @@ class Map:
         copies: dict[str, str] | None = None,
     ) -> None:
         self.entries = entries
-        """By the pack's name: `from`, the port's name; `split`, a shape to give it first; `take`, [axis, index] to keep
-        of that; `transpose`, the axes' order; `shape`, the pack's; `covers`, if only a front of the pack's array is
-        there; `note`."""
+        """Entries by the pack's name: `from`, the port's name; `split`, a shape to give it first; `take`, [axis, index]
+        to keep of that; `transpose`, the axes' order; `shape`, the pack's; `covers`, if only a front of the pack's
+        array is there; `note`."""
         self.ambiguous = list(ambiguous)
         """The pack's names whose values others share. They were told apart by names."""
         self.unmatched = list(unmatched)

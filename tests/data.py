@@ -1,4 +1,4 @@
-"""The folder of the real data, marks that skip tests without it, and a writer of made-up files."""
+"""The folders of real data and reported inputs, marks that skip tests without them, and a writer of made-up files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ DATA = Path(os.environ.get("CONCORD_DATA_DIR") or Path(__file__).parents[2] / "s
 needs_data = pytest.mark.skipif(
     not DATA.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1",
     reason=f"no real data: {DATA} is no folder; set CONCORD_DATA_DIR to one that holds CoLA and MRPC",
+)
+"""Skips a test if the folder is missing. With CONCORD_REQUIRE_DATA=1 the test fails instead."""
+
+CASES = DATA.parent / "cases"
+"""Folders with inputs that users reported, each with a README."""
+
+needs_cases = pytest.mark.skipif(
+    not CASES.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1",
+    reason=f"no reported inputs: {CASES} is no folder",
 )
 """Skips a test if the folder is missing. With CONCORD_REQUIRE_DATA=1 the test fails instead."""
 

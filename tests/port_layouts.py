@@ -157,7 +157,7 @@ classifier.1.bias                                                classifier.bias
 """GluonNLP 0.10, BERTClassifier with dropout: structural names."""
 
 TABLES = {"google": GOOGLE, "keras-hub": KERAS_HUB, "flax": FLAX, "paddlenlp": PADDLENLP, "gluonnlp": GLUONNLP}
-"""By the name of the shipped map."""
+"""Layouts by the name of the shipped map."""
 
 LAYOUTS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
     "": lambda array, heads: array,

@@ -129,7 +129,7 @@ def test_the_server_wants_a_file_of_every_task_of_glue() -> None:
 # --- the files that GLUE's server takes
 
 LOGITS = np.array([[3.0, 1.0, 0.0], [0.0, 2.0, 1.0], [0.0, 1.0, 5.0]], np.float32)
-"""Of the labels in alphabetical order, as a saved folder may have them."""
+"""Logits of the labels in alphabetical order, as a saved folder may have them."""
 
 
 def split_of(task: str, folder: Path, **options: Any) -> TaskSplit:

@@ -1,4 +1,4 @@
-"""What is noted of labels, lengths and scores, and where the bounds lie."""
+"""Notes of labels, lengths and scores, and where their bounds lie."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from shared.records import Asked, cell_id
 from shared.tasks import get_task
 from tests.checkpoint_kinds import LOSS_WEIGHTS, wrapped
 from tests.checkpoints import BERT, DISTILBERT, RECIPE, encoder, write_checkpoint
-from tests.data import DATA
+from tests.data import CASES, needs_cases
 from tests.factories import asked
 
 LABELS = ("negative", "positive")
@@ -254,11 +253,6 @@ def test_one_label_of_a_single_choice_is_refused(tmp_path: Path) -> None:
 
 
 # --- folders that users reported
-
-CASES = DATA.parent / "cases"
-needs_cases = pytest.mark.skipif(
-    not CASES.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1", reason=f"{CASES} is no folder"
-)
 
 
 @needs_cases

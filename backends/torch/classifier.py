@@ -25,7 +25,7 @@ from shared.errors import InputError
 from shared.pack import Arrays
 
 SEED = 20
-"""Of the generated weights."""
+"""Seed of the generated weights."""
 
 SMALL = 2_000_000
 """Parameters below which several threads cost more than they bring."""

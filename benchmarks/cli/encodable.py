@@ -19,7 +19,7 @@ SPELLED = {
     **dict.fromkeys("‘’", "'"),
     **dict.fromkeys("“”", '"'),
 }
-"""What stands for characters of this project's own words. Any other becomes its escape in Python."""
+"""Spellings of characters of this project's own words. Any other becomes its escape in Python."""
 
 ERRORS = "concord-spelled"
 

@@ -35,7 +35,7 @@ from shared.tasks import TASK_MODULES, get_task
 TASK, MODEL = "acceptability", "minilm"
 """Trained on if the pack is of neither task nor checkpoint."""
 LEARNING_RATE, BATCH_SIZE = 5e-5, 16
-"""Of the stand-in: with the pack's usual 2e-5 it learns next to nothing in two epochs (docs/tasks.md)."""
+"""Peak rate of the stand-in: with the pack's usual 2e-5 it learns next to nothing in two epochs (docs/tasks.md)."""
 SEEDS, EPOCHS = 5, 2
 KEPT = "cost.json"
 

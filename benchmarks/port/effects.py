@@ -1,4 +1,4 @@
-"""What differences from the recipe cost: effects on loss and scores, paired by seed."""
+"""Costs of differences from the recipe: effects on loss and scores, paired by seed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Effect(Struct, frozen=True, kw_only=True):
     high: float | None = None
     """Ends of its 95 % interval, by Student's t over paired differences."""
     p: float | None = None
-    """Of the paired t-test against no effect."""
+    """The paired t-test's p-value against no effect."""
 
     @property
     def clear(self) -> bool:

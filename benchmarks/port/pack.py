@@ -46,7 +46,7 @@ from shared.recipe import Recipe, learning_rate_at
 from shared.reference import Describe, Described
 
 DEFAULT = "a small BERT with generated ids"
-"""What the default pack is about."""
+"""The default pack, in words."""
 
 USUAL = Recipe(epochs=1)
 STEEP_RATES = (1.0, 0.7, 1.3, 0.5, 1.1, 0.8)

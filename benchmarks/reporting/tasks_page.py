@@ -25,7 +25,7 @@ def tasks_table() -> str:
 
 
 def own_table() -> str:
-    """What own data may be, in Markdown."""
+    """A row for each part of own data, in Markdown."""
     listed = ", ".join
     texts = listed(f"`{name}`" for name in TEXTS)
     pairs = listed(f"`{first}` `{second}`" for first, second in PAIRS)

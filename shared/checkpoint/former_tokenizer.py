@@ -3,10 +3,10 @@ tokenizer_class in all. Cells of folders for which both agree keep their ids."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from shared.checkpoint.tokenizer_settings import NORMALIZER, json_object, text_of
 from shared.errors import InputError
 
 
@@ -20,32 +20,23 @@ def former_tokenizer(folder: Path) -> Any:
 
 def _former(folder: Path) -> Any:
     config_file = folder / "tokenizer_config.json"
-    config = _json(folder / "special_tokens_map.json") | _json(config_file)
+    config = json_object(folder / "special_tokens_map.json") | json_object(config_file)
     for side in ("truncation_side", "padding_side"):
         if config.get(side, "right") != "right":
             raise InputError(f"{config_file}: {side} {config[side]!r}")
     whole, vocabulary = folder / "tokenizer.json", folder / "vocab.txt"
     tokenizer = _from_json(whole, config) if whole.is_file() else _from_vocabulary(vocabulary, config)
     for id, added in config.get("added_tokens_decoder", {}).items():
-        if tokenizer.token_to_id(_text(added)) != int(id):
-            raise InputError(f"{config_file} adds token {_text(added)!r}")
+        if tokenizer.token_to_id(text_of(added)) != int(id):
+            raise InputError(f"{config_file} adds token {text_of(added)!r}")
     return tokenizer
-
-
-NORMALIZER = {
-    "do_lower_case": ("lowercase", True),
-    "tokenize_chinese_chars": ("handle_chinese_chars", True),
-    "strip_accents": ("strip_accents", None),
-}
-"""Fields of tokenizer_config.json. Each has its name in `tokenizers`, and the value that transformers takes if it is
-missing."""
 
 
 # Functions import `tokenizers` themselves: commands that encode nothing start faster without it.
 def _from_vocabulary(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-def]
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-    special = {name: _text(config.get(f"{name}_token") or f"[{name.upper()}]") for name in ("unk", "sep", "cls")}
+    special = {name: text_of(config.get(f"{name}_token") or f"[{name.upper()}]") for name in ("unk", "sep", "cls")}
     tokenizer = Tokenizer(models.WordPiece.from_file(str(file), unk_token=special["unk"]))
     for token in special.values():
         if tokenizer.token_to_id(token) is None:
@@ -76,22 +67,3 @@ def _from_json(file: Path, config: dict[str, Any]):  # type: ignore[no-untyped-d
             raise InputError(f"{file} has {ours} {value}, and tokenizer_config.json no {name}; add it there")
         setattr(tokenizer.normalizer, ours, config.get(name, default))
     return tokenizer
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Reads a JSON object; an empty one if there is no such file. Raises InputError if the file holds something
-    else."""
-    if not file.is_file():
-        return {}
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); restore the checkpoint's file") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{file} holds no JSON object; restore the checkpoint's file")
-    return content
-
-
-def _text(token: str | dict[str, Any]) -> str:
-    """The text of a token, which tokenizer_config.json writes plain or with its properties."""
-    return token if isinstance(token, str) else token["content"]

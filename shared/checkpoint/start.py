@@ -28,7 +28,7 @@ class Start(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 
     head: Literal["new", "kept"]
     fits: Literal["name", "number"] | None = None
-    """What the labels of a kept head have in common with the task's; None for a new head."""
+    """The trait that a kept head's labels share with the task's; None for a new head."""
     rows: tuple[int, ...] = ()
     """The kept head's row for each label; empty for a new head."""
     not_kept: str | None = None

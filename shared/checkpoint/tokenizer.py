@@ -60,7 +60,7 @@ def read_tokenizer(folder: Path):  # type: ignore[no-untyped-def]
 
 
 def _whole(settings: TokenizerSettings) -> Any:
-    """What PreTrainedTokenizerFast makes of tokenizer.json."""
+    """The tokenizer that PreTrainedTokenizerFast makes of tokenizer.json."""
     from tokenizers import Tokenizer
 
     file = settings.folder / "tokenizer.json"
@@ -72,7 +72,7 @@ def _whole(settings: TokenizerSettings) -> Any:
 
 
 def _bert(settings: TokenizerSettings) -> Any:
-    """What BertTokenizer makes of the vocabulary, in vocab.txt or tokenizer.json, and the settings."""
+    """The tokenizer that BertTokenizer makes of the vocabulary, in vocab.txt or tokenizer.json, and the settings."""
     from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 
     special = settings.special()

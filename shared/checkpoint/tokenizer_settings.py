@@ -49,7 +49,7 @@ REFUSED = ("auto_map", "fast_tokenizer_files", "init_inputs")
 
 @dataclass(frozen=True)
 class TokenizerSettings:
-    """What the files of a folder say, before a tokenizer is built. A special token is text, or a
+    """Settings in the files of a folder, before a tokenizer is built. A special token is text, or a
     `tokenizers.AddedToken`."""
 
     folder: Path
@@ -93,7 +93,7 @@ def read_settings(folder: Path) -> TokenizerSettings:
     """Gathers the settings of a folder whose class is in CLASSES. Raises InputError naming a file that cannot be read,
     or a setting that is not supported."""
     config_file = folder / "tokenizer_config.json"
-    fields = _json(config_file)
+    fields = json_object(config_file)
     name = class_name(folder)
     for refused in REFUSED:
         if fields.get(refused):
@@ -111,8 +111,8 @@ def read_settings(folder: Path) -> TokenizerSettings:
 
 def class_name(folder: Path) -> str:
     """The class that the folder names, without `Fast`. Raises InputError for a file that cannot be read."""
-    named = _json(folder / "tokenizer_config.json").get("tokenizer_class")
-    named = str(named or _json(folder / "config.json").get("tokenizer_class") or "BertTokenizer")
+    named = json_object(folder / "tokenizer_config.json").get("tokenizer_class")
+    named = str(named or json_object(folder / "config.json").get("tokenizer_class") or "BertTokenizer")
     others = {"PreTrainedTokenizerFast": "TokenizersBackend", "PythonBackend": "PreTrainedTokenizer"}
     return others.get(named, named.removesuffix("Fast"))
 
@@ -127,10 +127,10 @@ def _gathered(folder: Path, name: str, fields: dict[str, Any], content: dict[str
     if "added_tokens_decoder" in fields:
         added = {int(id): token_of(token) for id, token in fields["added_tokens_decoder"].items()}
     else:
-        _take_map(_json(folder / "special_tokens_map.json"), fields, own)
+        _take_map(json_object(folder / "special_tokens_map.json"), fields, own)
         special = {text_of(fields[key]) for key in NAMED if fields.get(key)}
         special |= {text_of(token) for token in fields.get("extra_special_tokens") or []}
-        for text, id in _json(folder / "added_tokens.json").items():
+        for text, id in json_object(folder / "added_tokens.json").items():
             added[int(id)] = token_of({"content": text, "normalized": text not in special, "special": text in special})
         added |= {int(one["id"]): token_of(one) for one in (content or {}).get("added_tokens", [])}
     of_text = {text_of(token): token for token in added.values()}
@@ -200,13 +200,13 @@ def _tokenizer_json(file: Path) -> dict[str, Any] | None:
     """The content of tokenizer.json, which holds a model; None if there is no such file. Raises InputError."""
     if not file.is_file():
         return None
-    content = _json(file)
+    content = json_object(file)
     if not isinstance(content.get("model"), dict):
         raise InputError(f"{file} cannot be read (it has no model); restore the checkpoint's file")
     return content
 
 
-def _json(file: Path) -> dict[str, Any]:
+def json_object(file: Path) -> dict[str, Any]:
     """Reads a JSON object; an empty one if there is no such file. Raises InputError if the file holds something
     else."""
     if not file.is_file():

@@ -18,7 +18,7 @@ class Inference:
     """The files and columns of a task. The files are tab-separated, with a header."""
 
     name: str
-    """Of the task here, and of its configuration on the hub."""
+    """Name of the task here, and of its configuration on the hub."""
     folder: str
     first: str
     second: str

@@ -46,7 +46,7 @@ class TableFile:
     path: Path
     columns: tuple[str, ...]
     unit: str
-    """What a row's number counts: lines or rows."""
+    """The unit of a row's number: lines or rows."""
     pieces: Callable[[Sequence[str]], Iterator[Piece]]
     """Reads these columns. Raises InputError naming file and line of a malformed row."""
     label_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Format:
 
     endings: tuple[str, ...]
     about: str
-    """What is taken, in one line, for docs/tasks.md."""
+    """A line for docs/tasks.md about files of this kind."""
     open: Callable[[Path, str], TableFile]
     """Reads the header of a file in this encoding."""
 

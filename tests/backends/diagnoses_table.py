@@ -17,7 +17,7 @@ NAMES = {"torch": "torch", "keras": "Keras", "jax": "JAX"}
 CANNOT = {"torch": LACKS, "keras": KERAS_LACKS, "jax": JAX_LACKS}
 
 Shown = dict[str, tuple[str, float]]
-"""By id, the rung at which a pack shows a mistake most, and how many bounds it moves there."""
+"""The rung at which a pack shows a mistake most, and how many bounds it moves there, by id."""
 
 
 def told(one: Outcome) -> bool:

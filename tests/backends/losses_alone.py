@@ -39,7 +39,7 @@ VERDICTS = {
     "other": "another claimed",
     "nothing": "nothing explains",
 }
-"""What the losses of a planted mistake lead to, and how tables call it."""
+"""Outcomes of the losses of a planted mistake, and how tables call them."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from shared.tasks import Rows
 from tests.backends.cases import LOGITS, USUAL
 from tests.backends.conftest import BuildModel, Measured, Reference
 from tests.checkpoint_kinds import KINDS
-from tests.data import DATA
+from tests.data import CASES, needs_cases
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -37,15 +37,11 @@ def test_an_unusual_folder_has_transformers_logits(
     np.testing.assert_allclose(found, expected["scores"], atol=1e-6)
 
 
-CASES = DATA.parent / "cases"
-"""Folders that users reported, each with a file README."""
 TEXTS = ["The dog sleeps.", "[E1] the king [/E1]", "x"]
 
 if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
 
-    @pytest.mark.skipif(
-        not CASES.is_dir() and os.environ.get("CONCORD_REQUIRE_DATA") != "1", reason=f"{CASES} is no folder"
-    )
+    @needs_cases
     @pytest.mark.parametrize(
         "case", ["added-tokens-json", "class-weights", "distil-sinusoidal", "num-labels-config", "one-logit"]
     )

@@ -58,7 +58,7 @@ LIBRARIES: dict[str, tuple[str, Callable[[], Any]]] = {
     "keras": ("keras-hub", keras_hub),
     "gluon": ("gluonnlp", gluonnlp),
 }
-"""By backend: the map, and what makes the library's model. keras-jax has the same library as keras."""
+"""The map by backend, and what makes the library's model. keras-jax has the same library as keras."""
 
 if BACKEND in LIBRARIES:
 
