@@ -127,6 +127,12 @@ if BACKEND in ("keras", "keras-jax"):
 
     from recorder import concord_keras
 
+    @pytest.fixture(autouse=True)
+    def kerass_own_types() -> None:
+        """Makes layers of float32. The adapter sets the types of a process, as an earlier test may have done."""
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+
     def keras_model() -> Any:
         inputs = keras.Input((TOKENS,), dtype="int32")
         states = keras.layers.Embedding(VOCABULARY, WIDTH, name="embeddings")(inputs)
