@@ -28,7 +28,7 @@ from shared.reference import Adopted, ExplainLosses, LossesExplained, Ranked
 from shared.rules.clipping import CHANGES as CLIPPING
 from shared.rules.gradients import Gradients, Kept
 from shared.rules.optimizer import CHANGES as OPTIMIZER
-from shared.rules.parameters import CHANGES as PARAMETERS
+from shared.rules.parameters import change_weights
 from shared.search import Term, Terms
 
 FORWARD = ("parameters", "network", "loss")
@@ -76,7 +76,7 @@ class Courses(Replaying):
         """Trains so many steps, the last one's update made too if the run goes on. Returns the losses."""
         updates, found = Updates.of(run, terms), list[float]()
         self.held = Kept({}, {})
-        self.network.load(_rounded(self.pack.weights, terms))
+        self.network.load(self._weights(terms))
         for number in range(steps):
             _, loss, made = self.step(run, number, _adopted(terms), updates.apart)
             found.append(loss)
@@ -88,9 +88,12 @@ class Courses(Replaying):
             self.network.load(updates.step(self.network.weights(), clipped, apart))
         return found
 
+    def _weights(self, terms: Terms) -> dict[str, np.ndarray]:
+        return change_weights(self.pack.weights, (term.id for term in terms))
+
     def first(self, run: PackRun, terms: Terms, batch: int = 0) -> float:
         """The first loss, or that of another batch in its place. Raises NotHereError."""
-        self.network.load(_rounded(self.pack.weights, terms))
+        self.network.load(self._weights(terms))
         return self.loss(run, terms, batch)
 
     def loss(self, run: PackRun, terms: Terms, batch: int) -> float:
@@ -103,13 +106,6 @@ class Courses(Replaying):
 
 def _adopted(terms: Terms) -> list[Adopted]:
     return [Adopted(term) for term in terms if term.id not in CLIPPING and term.id not in OPTIMIZER]
-
-
-def _rounded(weights: dict[str, np.ndarray], terms: Terms) -> dict[str, np.ndarray]:
-    for term in terms:
-        if term.id in PARAMETERS:
-            weights = {name: PARAMETERS[term.id](array) for name, array in weights.items()}
-    return weights
 
 
 @dataclass

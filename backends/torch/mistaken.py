@@ -20,7 +20,6 @@ from backends.torch.replaying import Replaying, Rules, keep_words, squares_apart
 from backends.torch.rounding import FLOAT32
 from backends.torch.updates import Updates
 from shared.answer import Event, Fit
-from shared.architecture import Weights
 from shared.batching import Batch, make_batch, total_steps
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.weights import first_weights
@@ -34,7 +33,7 @@ from shared.recipe import Recipe, learning_rate_at
 from shared.recording import GIVEN
 from shared.reference import Adopted, Train
 from shared.rules.gradients import Kept
-from shared.rules.parameters import CHANGES as PARAMETERS
+from shared.rules.parameters import change_weights
 
 DROPOUT = ("dropout-on", "dropout-off", "dropout-rate", "dropout-before-norm")
 """Mistakes of dropout, which are made everywhere but the last, which is of the embeddings."""
@@ -48,7 +47,7 @@ def train(question: Train, on_event: Callable[[Event], None]) -> Fit:
     weights = first_weights(checkpoint, architecture, recipe)
     data = read_encoded(Path(question.data))
     classifier = _classifier(checkpoint, question.labels)
-    classifier.load(_rounded(weights, question.adopted))
+    classifier.load(change_weights(weights, (one.term.id for one in question.adopted)))
     first = make_batch(data["train"], np.arange(min(len(data["train"]), recipe.batch_size)), recipe)
     classifier.find_places(_arrays(first))
     torch.manual_seed(recipe.seed)
@@ -73,13 +72,6 @@ def _classifier(checkpoint: Path, labels: tuple[str, ...]) -> Classifier:
         config |= {"label2id": {name: n for n, name in enumerate(labels)}}
         write_json(Path(folder) / "config.json", config)
         return Classifier.build(Path(folder), FLOAT32)
-
-
-def _rounded(weights: Weights, adopted: list[Adopted]) -> Weights:
-    for one in adopted:
-        if one.term.id in PARAMETERS:
-            weights = {name: PARAMETERS[one.term.id](array) for name, array in weights.items()}
-    return weights
 
 
 def _arrays(batch: Batch) -> Arrays:

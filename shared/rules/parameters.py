@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -22,3 +22,11 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "weights-bfloat16": _to_bfloat16,
 }
 """Known mistakes by id: each gives the array as float32 values that the lower precision can hold."""
+
+
+def change_weights(weights: dict[str, np.ndarray], ids: Iterable[str]) -> dict[str, np.ndarray]:
+    """The weights as the mistakes of these ids load them; ids of other kinds change nothing."""
+    for known in ids:
+        if known in CHANGES:
+            weights = {name: CHANGES[known](array) for name, array in weights.items()}
+    return weights
