@@ -6,8 +6,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shutil
-import zlib
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +19,8 @@ import numpy as np
 from shared.arrays import ArrayWriter
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
 from shared.errors import InputError
-from shared.files import cache_dir, whole_folder
+from shared.files import cache_dir
+from shared.kept import is_sealed, keep, seal
 from shared.prefetch import prefetch
 from shared.tasks import Rows
 
@@ -58,8 +57,8 @@ class Encoded:
 
 def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> Path:
     """Encodes every split as `write_encoded` does, unless the cache has the result already. What is damaged there is
-    made again. Returns the folder in the cache, which `read_encoded` reads. Raises InputError as `write_encoded` does.
-    """
+    made again. Returns the folder in the cache, which `read_encoded` reads. Raises InputError as `write_encoded` and
+    `keep` do."""
     question: dict[str, int] = {"format": 1, "max_len": max_len, "pad_id": pad_id}
     version = tokens_version(folder, pairs=any(rows.second is not None for rows in splits.values()))
     if version != 1:
@@ -70,42 +69,7 @@ def encode(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int) -> 
     for name, rows in splits.items():
         digest.update(f"{name} {rows.hash}".encode())
     target = cache_dir() / "encoded" / digest.hexdigest()[:24]
-    if target.is_dir():
-        if _is_whole(target):
-            return target
-        shutil.rmtree(target, ignore_errors=True)
-        if target.is_dir() and not _is_whole(target):
-            raise InputError(f"{target} is damaged and cannot be removed; remove it")
-    with whole_folder(target) as partial:
-        write_encoded(splits, folder, max_len, pad_id, partial)
-        (partial / SUMS).write_text(json.dumps(_sums(partial)), encoding="utf-8")
-    return target
-
-
-SUMS = "sums.json"
-"""File with the checksum of every other file of an encoded folder in the cache."""
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether the folder's files are those that were written."""
-    try:
-        return bool(_sums(folder) == json.loads((folder / SUMS).read_bytes()))
-    except (OSError, ValueError):
-        return False
-
-
-def _sums(folder: Path) -> dict[str, int]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    return {path.relative_to(folder).as_posix(): _sum(path) for path in files}
-
-
-def _sum(file: Path) -> int:
-    """CRC-32 of a file."""
-    value = 0
-    with file.open("rb") as stream:
-        while piece := stream.read(2**20):
-            value = zlib.crc32(piece, value)
-    return value
+    return keep(target, lambda partial: write_encoded(splits, folder, max_len, pad_id, partial), is_sealed)
 
 
 def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: int, target: Path) -> None:
@@ -122,7 +86,8 @@ def write_encoded(splits: dict[str, Rows], folder: Path, max_len: int, pad_id: i
         _encode_split(rows, tokenizer, target / name)
         if not types:
             np.save(target / name / "types.npy", np.zeros_like(np.load(target / name / "types.npy")))
-    (target / "pad_id").write_text(str(pad_id))
+    (target / PAD_ID).write_text(str(pad_id))
+    seal(target)
 
 
 def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
@@ -137,8 +102,11 @@ def token_lengths(rows: Rows, folder: Path) -> np.ndarray:
 
 
 def read_encoded(folder: Path) -> dict[str, Encoded]:
-    """Reads every split of an encoded folder. The arrays are memory-mapped."""
-    pad_id = int((folder / "pad_id").read_text())
+    """Reads every split of an encoded folder. The arrays are memory-mapped. Raises InputError if a file is not as it
+    was written."""
+    if not is_sealed(folder):
+        raise InputError(f"{folder} is not as it was written; run the command again, which makes it again")
+    pad_id = int((folder / PAD_ID).read_text())
     return {
         split.name: Encoded(
             **{name: _mapped(split / f"{name}.npy") for name in ARRAY_NAMES},
@@ -158,6 +126,9 @@ def _mapped(file: Path) -> np.ndarray:
 
 ARRAY_NAMES = ("ids", "types", "offsets", "labels")
 """Arrays of an encoded split, which are also names of its files."""
+
+PAD_ID = "pad_id"
+"""File with the id of the pad token."""
 
 CUT = "cut"
 """File with the number of rows that were cut."""
@@ -222,7 +193,8 @@ def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:
         for array_name in ARRAY_NAMES:
             np.save(folder / name / f"{array_name}.npy", getattr(split, array_name))
         (folder / name / CUT).write_text(str(split.cut))
-        (folder / "pad_id").write_text(str(split.pad_id))
+        (folder / PAD_ID).write_text(str(split.pad_id))
+    seal(folder)
 
 
 def take_rows(data: Encoded, rows: np.ndarray) -> Encoded:

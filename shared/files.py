@@ -8,15 +8,15 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
 from shared.errors import InputError
+from shared.partial import begin, remove, remove_left_over, unheld
 
 
 def cache_dir() -> Path:
@@ -36,32 +36,111 @@ NOT_WRITABLE = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """Gives an empty folder to fill. It becomes `target` if the block succeeds, and is removed if the block fails. If
-    another process has made `target` meanwhile, that one stays. Raises InputError if `target` is in the cache, and the
-    cache cannot be written to."""
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """Gives a file to fill. It becomes `target` if the block succeeds, and is then on the disk: neither an interruption
+    nor a power cut leaves half of it. It is removed if the block fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(target.parent)
+    partial, held = begin(target, lambda path: os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        with open(held, "wb", closefd=False) as file:
+            yield file
+        os.fsync(held)
+        partial.replace(target)
+        flush(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+        os.close(held)
+
+
+@contextmanager
+def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
+    """Gives an empty folder to fill. It becomes `target` if the block succeeds, and is then on the disk. It is removed
+    if the block fails. If `target` is there, it is replaced or stays, as `replace` says; one that is replaced is kept
+    until the new one has its name (`restore`). Raises InputError if `target` is in the cache, and the cache cannot be
+    written to."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        remove_left_over(target.parent)
+        partial, held = begin(target, _make_folder)
     except OSError as error:
-        _refuse_cache(target, error, NOT_WRITABLE)
+        refuse_cache(target, error, NOT_WRITABLE)
         raise
     try:
         yield partial
-        partial.chmod(0o755)
-        try:
-            partial.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
+        for folder, _, names in os.walk(partial):
+            for path in (*(Path(folder, name) for name in names), Path(folder)):
+                flush(path)
+        if replace:
+            _put_in_place(partial, target)
+        else:
+            _put_if_missing(partial, target)
     except OSError as error:
-        _refuse_cache(target, error, NO_ROOM)
+        refuse_cache(target, error, NO_ROOM)
         raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        os.close(held)
 
 
-def _refuse_cache(target: Path, error: OSError, numbers: tuple[int, ...]) -> None:
+def _make_folder(path: Path) -> int | None:
+    path.mkdir()
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # taken for left over before it could be locked
+        return None
+
+
+def flush(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def _put_if_missing(partial: Path, target: Path) -> None:
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+    flush(target.parent)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    """Gives the folder the target's name. An earlier folder of that name is put aside first, and removed last."""
+    restore(target)
+    if not target.exists():
+        _put_if_missing(partial, target)
+        return
+    with unheld(target):  # so that `restore` of another process leaves the two names to this one
+        target.rename(_aside(target))
+        partial.rename(target)
+        flush(target.parent)
+        remove(_aside(target))
+
+
+def restore(target: Path) -> None:
+    """Ends a replacement of the folder that was interrupted: what was put aside has its name again, or is removed if
+    the new one has it."""
+    aside = _aside(target)
+    if not aside.is_dir():
+        return
+    with unheld(aside) as ended:
+        if ended and target.exists():
+            remove(aside)
+        elif ended:
+            aside.rename(target)
+            flush(target.parent)
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def refuse_cache(target: Path, error: OSError, numbers: tuple[int, ...]) -> None:
     """Raises InputError if the target is in the cache and the error's number is one of these."""
     cache = cache_dir()
     if target.is_relative_to(cache) and error.errno in numbers:
@@ -71,19 +150,22 @@ def _refuse_cache(target: Path, error: OSError, numbers: tuple[int, ...]) -> Non
 
 
 def write_whole(target: Path, content: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all: no reader sees half of it, and no interruption leaves half."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(target)
+    """Writes a text file in UTF-8 as `whole_file` does."""
+    with whole_file(target) as file:
+        file.write(content.encode())
+
+
+def hash_file(path: Path) -> str:
+    """sha256, hex, of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_files(files: Iterable[Path]) -> str:
     """sha256, hex, over names and contents of the files."""
     digest = hashlib.sha256()
     for path in files:
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{path.name} {hash_file(path)}\n".encode())
     return digest.hexdigest()
 
 

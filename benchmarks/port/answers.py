@@ -15,7 +15,8 @@ from benchmarks.port.own_values import OwnValues
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values, compared
 from benchmarks.workers.environments import CHECKOUT
-from shared.files import cache_dir, from_json, to_json, whole_folder, write_whole
+from shared.files import cache_dir, from_json, to_json, write_whole
+from shared.kept import kept_folder
 from shared.pack import Pack
 from shared.reference import Done, Record
 
@@ -76,10 +77,7 @@ class Answers:
             digest.update((CHECKOUT / file).read_bytes())
         digest.update(repr(whole).encode() if whole else b"")
         target = cache_dir() / "references" / f"{pack.contents.id}-{digest.hexdigest()[:12]}"
-        if not target.is_dir():
-            with whole_folder(target) as partial:
-                _compute(pack, reference, partial, whole)
-        return cls._read(target, pack)
+        return cls._read(kept_folder(target, lambda partial: _compute(pack, reference, partial, whole)), pack)
 
     @classmethod
     def _read(cls, folder: Path, pack: Pack) -> Answers:

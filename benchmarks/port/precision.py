@@ -19,6 +19,7 @@ from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
+from shared.kept import kept_folder
 from shared.pack import Arrays, Pack
 from shared.reference import Done, Lower, RecordRounded, Rounded
 
@@ -58,8 +59,8 @@ def noises_in(
 ) -> Noises:
     """The largest error of the ensemble by array: from the cache, or computed now. Raises ProcessFailed, and InputError
     if every training of it diverges."""
-    file = answers.folder / f"noises-{precision}{'-weights' if rounded else ''}.json"
-    if not file.is_file():
+
+    def compute(folder: Path) -> None:
         trainings = ensemble(precision, rounded)
         size = sum(weight.size for weight in pack.weights.values())
         count = len(trainings) if size < SMALL else 1
@@ -71,8 +72,10 @@ def noises_in(
         finite = [noises for noises in found if _is_finite(noises)]
         if not finite:
             raise InputError(f"the reference itself diverges in {precision}, so there is no bound; check in float32")
-        write_whole(file, to_json(largest_of(finite)))
-    return from_json(file.read_bytes(), Noises)
+        write_whole(folder / "noises.json", to_json(largest_of(finite)))
+
+    kept = answers.folder.with_name(f"{answers.folder.name}-{precision}{'-weights' if rounded else ''}")
+    return from_json((kept_folder(kept, compute) / "noises.json").read_bytes(), Noises)
 
 
 def _record(

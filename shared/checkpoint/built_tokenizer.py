@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from shared.checkpoint.tokenizer_settings import CLASSES, class_name
 from shared.errors import InputError
-from shared.files import cache_dir, hash_files, whole_folder
+from shared.files import cache_dir, hash_files
+from shared.kept import is_sealed, kept_folder
 
 Build = Callable[[Path, Path], None]
 """Writes the tokenizer of the first folder as tokenizer.json and tokenizer_config.json into the second. Raises
@@ -18,14 +20,13 @@ MADE_OF = ("*token*.json", "vocab.*", "merges.txt", "*.model", "config.json")
 
 
 def build_once(folder: Path, build: Build | None) -> None:
-    """Builds the folder's tokenizer if its class is none of CLASSES and it is not built yet. Raises InputError naming
-    the class if `build` cannot; without `build` nothing is done."""
+    """Builds the folder's tokenizer, once, if its class is none of CLASSES. Raises InputError naming the class if
+    `build` cannot; without `build` nothing is done."""
     name = class_name(folder)
-    if build is None or name in CLASSES or _place(folder).is_dir():
+    if build is None or name in CLASSES:
         return
     try:
-        with whole_folder(_place(folder)) as partial:
-            build(folder, partial)
+        kept_folder(_place(folder), partial(build, folder))
     except InputError as error:
         raise _unsupported(folder, name, f" ({error})") from None
 
@@ -36,7 +37,7 @@ def tokenizer_folder(folder: Path) -> Path:
     name = class_name(folder)
     if name in CLASSES:
         return folder
-    if not _place(folder).is_dir():
+    if not is_sealed(_place(folder)):
         raise _unsupported(folder, name)
     return _place(folder)
 

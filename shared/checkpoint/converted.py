@@ -12,7 +12,8 @@ from shared.checkpoint.formats import GOOGLE_CONFIG, UNREAD, find_format
 from shared.checkpoint.tokenizer import tokenizer_files
 from shared.checkpoint.weights import SHARD_INDEX, WEIGHTS, stored_shapes
 from shared.errors import InputError
-from shared.files import cache_dir, hash_files, read_json, whole_folder, write_json
+from shared.files import cache_dir, hash_files, read_json, write_json
+from shared.kept import kept_folder
 
 REVISION = "2"
 """Rises if a conversion gives another folder for the same files."""
@@ -38,14 +39,15 @@ def with_safetensors(folder: Path, convert: Convert | None) -> Path:
     config = _config_file(folder)
     kept = [config, *tokenizer_files(folder)]
     target = cache_dir() / "models" / f"converted-{REVISION}-{hash_files([*format.files(folder), *kept])[:24]}"
-    if not target.is_dir():
-        with whole_folder(target) as partial:
-            convert(folder.resolve(), partial)
-            for file in kept:
-                shutil.copyfile(file, partial / file.name)
-            if config.name == GOOGLE_CONFIG:
-                _complete_googles(partial)
-    return target
+
+    def fill(partial: Path) -> None:
+        convert(folder.resolve(), partial)
+        for file in kept:
+            shutil.copyfile(file, partial / file.name)
+        if config.name == GOOGLE_CONFIG:
+            _complete_googles(partial)
+
+    return kept_folder(target, fill)
 
 
 def _names(folder: Path) -> list[str]:

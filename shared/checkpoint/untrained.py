@@ -14,7 +14,8 @@ from shared.checkpoint.config import read_architecture
 from shared.checkpoint.vocabulary import word_pieces
 from shared.checkpoint.weights import WEIGHTS
 from shared.errors import InputError
-from shared.files import cache_dir, whole_folder
+from shared.files import cache_dir
+from shared.kept import kept_folder
 from shared.recipe import Recipe
 
 
@@ -66,12 +67,11 @@ def random_checkpoint(size: str) -> Path:
     config = COMMON | RANDOM[size]
     made_of = hashlib.sha256(json.dumps([config, pieces]).encode()).hexdigest()
     target = cache_dir() / "models" / f"random-{size}-{made_of[:12]}"
-    if target.is_dir():
-        return target
-    # Imported here: a checkpoint is made once.
-    from safetensors.numpy import save_file
 
-    with whole_folder(target) as partial:
+    def fill(partial: Path) -> None:
+        # Imported here: a checkpoint is made once.
+        from safetensors.numpy import save_file
+
         (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (partial / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
         (partial / "tokenizer_config.json").write_text(
@@ -79,7 +79,8 @@ def random_checkpoint(size: str) -> Path:
         )
         architecture = read_architecture(partial, Recipe(), num_labels=2)
         save_file(_random_weights(architecture), partial / WEIGHTS, metadata={"format": "pt"})
-    return target
+
+    return kept_folder(target, fill)
 
 
 def _random_weights(architecture: Architecture) -> Weights:

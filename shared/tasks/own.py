@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -20,7 +19,8 @@ import msgspec
 import numpy as np
 
 from shared.errors import InputError
-from shared.files import cache_dir, from_json, hash_files, to_json, whole_folder
+from shared.files import cache_dir, from_json, hash_files, to_json
+from shared.kept import kept_folder
 from shared.tasks import TASK_MODULES, Reading, Rows, Task
 from shared.tasks.columns import Columns, find_columns
 from shared.tasks.hub_own import PREFIX, hub_tables
@@ -194,8 +194,6 @@ class About(msgspec.Struct, frozen=True):
     splits: dict[str, bool]
     """Whether each split has labels."""
     ids: bool
-    sizes: dict[str, int]
-    """Bytes of each file, by its path in the folder: a folder that differs is made again."""
 
 
 def _kept(described: Described) -> Path:
@@ -204,12 +202,7 @@ def _kept(described: Described) -> Path:
     wanted |= {f.name: getattr(described.reading, f.name) for f in fields(Reading) if f.name in READ_BY}
     wanted["files"] = {split: [_hash(path) for path in paths] for split, paths in described.files.items()}
     folder = cache_dir() / "own" / hashlib.sha256(to_json(wanted).encode()).hexdigest()[:24]
-    if folder.is_dir() and not _whole(folder):
-        shutil.rmtree(folder)
-    if not folder.is_dir():
-        with whole_folder(folder) as partial:
-            _read(described, partial)
-    return folder
+    return kept_folder(folder, lambda partial: _read(described, partial))
 
 
 READ_BY = ("text", "pair", "label", "id", "encoding")
@@ -221,19 +214,6 @@ def _hash(path: Path) -> str:
         return f"{path.suffix.lower()} {hash_files([path])} {path.name}"
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); pass another") from None
-
-
-def _whole(folder: Path) -> bool:
-    try:
-        about = from_json((folder / "about.json").read_bytes(), About)
-        return about.sizes == _sizes(folder)
-    except (OSError, ValueError):
-        return False
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "about.json")
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def _read(described: Described, target: Path) -> None:
@@ -258,7 +238,7 @@ def _read(described: Described, target: Path) -> None:
         if found is not None:
             np.save(target / split / "labels.npy", found)
     assert columns is not None
-    about = About(names, columns.pair is not None, columns.shown, labelled, columns.id is not None, _sizes(target))
+    about = About(names, columns.pair is not None, columns.shown, labelled, columns.id is not None)
     (target / "about.json").write_text(to_json(about), encoding="utf-8")
 
 
