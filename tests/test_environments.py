@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from backends import BACKENDS, Backend
@@ -91,6 +92,28 @@ def test_a_given_file_that_cannot_be_executed_is_refused(checkout: Path, backend
     file.write_text("")
     with pytest.raises(InputError, match="there is no such interpreter"):
         find_python(backend, {backend: file})
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("#!/bin/sh\nsleep 600", "does not answer: it takes longer than 1 s; pass another with --python"),
+        ("#!/bin/sh\necho 2 + 2", "does not tell its packages; pass another with --python"),
+        ("#!/bin/sh\necho '{}'", "does not tell its packages; pass another with --python"),
+        ("#!/bin/sh\nyes", "does not answer: it takes longer than 1 s; pass another with --python"),
+        ("#!/bin/sh\nprintf '\\033[2J'; exit 3", r"does not run (\x1b[2J)"),
+        ("no program", "does not run (Exec format error); pass another with --python"),
+    ],
+)
+def test_a_given_file_that_is_no_interpreter_is_refused(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setattr(environments, "LOOK_UP_SECONDS", 1)
+    file = executable(tmp_path / "python", script)
+    with pytest.raises(InputError) as error:
+        find_environment(backend, {backend: file})
+    assert str(error.value) == f"{file} {said}"
+    assert not any(str(file) in (process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 from msgspec import Struct
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
-from benchmarks.workers.launcher import LOG, ask, run_script, run_worker
+from benchmarks.workers.launcher import LOG, Killed, Limits, ask, run_script, run_worker
+from benchmarks.workers.processes import HEAD, TAIL
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Event, Loaded, Stepped, Trained
 from shared.errors import ProcessFailed
@@ -125,7 +126,122 @@ def test_an_exception_is_told_with_its_last_lines(tmp_path: Path, folder: Path) 
 
 def test_a_worker_that_ends_without_an_answer_has_failed(tmp_path: Path, folder: Path) -> None:
     failed = failure(tmp_path, folder, "sys.exit(0)\n")
-    assert (str(failed), failed.code) == ("the worker ended with exit code 0", 1)
+    assert (str(failed), failed.code) == ("the worker ended without an answer", 1)
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path, folder: Path) -> None:
+    failed = failure(tmp_path, folder, "os.kill(os.getpid(), 40)\n")
+    assert str(failed) == "the worker was killed by signal 40"
+
+
+def test_only_a_kill_from_outside_says_nothing_of_the_job(tmp_path: Path, folder: Path) -> None:
+    for name, outside in (
+        ("SIGKILL", True),
+        ("SIGTERM", True),
+        ("SIGHUP", True),
+        ("SIGSEGV", False),
+        ("SIGABRT", False),
+    ):
+        failed = failure(tmp_path, folder, f"os.kill(os.getpid(), signal.{name})\n")
+        assert isinstance(failed, Killed) == outside, name
+
+
+def test_a_worker_may_crash_once_it_has_answered(tmp_path: Path, folder: Path) -> None:
+    body = f"(folder / {ANSWER!r}).write_text('{{\"steps\": 3}}')\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+    assert launch(tmp_path, folder, body)[0] == Toy(steps=3)
+
+
+@pytest.mark.parametrize(
+    ("file", "written", "said"),
+    [
+        (ANSWER, "''", "the answer answer.json is broken (Expecting value: line 1 column 1 (char 0))"),
+        (
+            ANSWER,
+            "'{\"steps\": 3'",
+            "the answer answer.json is broken (Expecting ',' delimiter: line 1 ",
+        ),
+        (ANSWER, '\'{"steps": "3"}\'', "the answer answer.json is broken (Expected `int`, got `str` - at `$.steps`)"),
+        (ANSWER, "'[' * 100000", "the answer answer.json is broken (maximum recursion depth exceeded"),
+        (ANSWER, "'\\udcff'", "the answer answer.json is broken ("),
+        (EVENTS, "'{}\\n'", "the worker's events.jsonl is broken (Object missing required field `event`)"),
+        (EVENTS, "'\\x00\\n'", "the worker's events.jsonl is broken ("),
+        (EVENTS, "'[' * 10**7", "the worker's events.jsonl has a line without end"),
+    ],
+)
+def test_a_broken_answer_is_told_in_one_line(tmp_path: Path, folder: Path, file: str, written: str, said: str) -> None:
+    failed = failure(tmp_path, folder, f"(folder / {file!r}).write_text({written}, errors='surrogateescape')\n")
+    assert str(failed).startswith(said)
+    assert (failed.code, len(str(failed).splitlines())) == (1, 1)
+
+
+def test_an_answer_too_large_is_refused_by_its_size(tmp_path: Path, folder: Path) -> None:
+    failed = failure(tmp_path, folder, f"os.truncate((folder / {ANSWER!r}).open('w').name, 2**30)\n")
+    assert str(failed) == "the answer answer.json has 1073741824 bytes, and at most 67108864 make sense"
+
+
+def test_a_reason_is_shown_as_text_and_cut(tmp_path: Path, folder: Path) -> None:
+    body = f"(folder / {ERROR!r}).write_bytes({{}})\nsys.exit(2)\n"
+    assert str(failure(tmp_path, folder, body.format(b"\x1b[2J\xff"))) == "\\x1b[2J\N{REPLACEMENT CHARACTER}"
+    assert len(str(failure(tmp_path, folder, body.format("b'x' * 10**7")))) == 300
+    assert str(failure(tmp_path, folder, body.format(b""))) == "the worker refused its job without a reason"
+
+
+# --- limits
+
+
+def test_a_worker_is_ended_after_its_time(tmp_path: Path, folder: Path) -> None:
+    body = "while True:\n    print('at work', flush=True)\n    time.sleep(0.01)\n"
+    with pytest.raises(ProcessFailed) as failed:
+        run_worker(imitate(tmp_path, body), folder, 1, print, Toy, limits=Limits(timeout=1, patience=60))
+    assert str(failed.value) == "the worker ran longer than --timeout 1 s, and was ended"
+    assert failed.value.tail[-1] == "at work"
+
+
+def test_a_worker_that_is_silent_is_ended(tmp_path: Path, folder: Path) -> None:
+    """One that tells or prints something is not."""
+    event = to_json(Loaded(import_seconds=1, load_seconds=1))
+    told = f"(folder / {EVENTS!r}).open('a').write({event!r} + '\\n')"
+    for sign in ("print('so far', flush=True)", told):
+        signs = f"for _ in range(6):\n    {sign}\n    time.sleep(0.5)\n"
+        silent = imitate(tmp_path, f"{signs}print('silent', flush=True)\ntime.sleep(600)\n")
+        with pytest.raises(ProcessFailed) as failed:
+            run_worker(silent, folder, 1, lambda event: None, Toy, limits=Limits(patience=2.5))
+        assert str(failed.value) == "the worker gave no sign for --patience 2.5 s, and was ended"
+        assert failed.value.tail[-1] == "silent"
+
+
+def test_of_a_long_output_the_first_and_last_bytes_are_kept(tmp_path: Path, folder: Path) -> None:
+    body = """
+print("first")
+for _ in range(40):
+    sys.stdout.write("x" * 2**20)
+print("\\nlast", flush=True)
+sys.exit(1)
+"""
+    failed = failure(tmp_path, folder, body)
+    assert failed.tail[-1] == "last"
+    assert len(failed.tail[0]) == 300
+    kept = (folder / LOG).read_bytes()
+    assert kept.startswith(b"first\nxxx")
+    assert kept.endswith(b"xxx\nlast\n")
+    left_out = 40 * 2**20 + len(b"first\n\nlast\n") - HEAD - TAIL
+    assert f"x\n... {left_out} bytes left out ...\nx".encode() in kept
+    assert len(kept) < 10.1 * 2**20
+
+
+def test_what_a_worker_prints_is_shown_and_not_obeyed(tmp_path: Path, folder: Path) -> None:
+    body = "print('\\x1b[2J\\x07gone\\u202e', 'a\\rb', 'tab\\tbed', sep='\\n', flush=True)\nsys.exit(1)\n"
+    assert failure(tmp_path, folder, body).tail == ("\\x1b[2J\\x07gone\\u202e", "a", "b", "tab bed")
+
+
+def test_what_a_worker_started_ends_with_it(tmp_path: Path, folder: Path) -> None:
+    """Though it holds the worker's output open."""
+    body = f"""
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+(folder / {ANSWER!r}).write_text(json.dumps({{"steps": child.pid}}))
+"""
+    answer, _ = launch(tmp_path, folder, body)
+    wait_until(lambda: not psutil.pid_exists(answer.steps), "the worker's child has ended")
 
 
 def test_bad_input_is_only_what_a_worker_says_is(tmp_path: Path, folder: Path) -> None:
@@ -199,6 +315,35 @@ def test_a_script_that_fails_is_named_with_its_last_lines(tmp_path: Path) -> Non
     assert len(failed.value.tail) == 5
 
 
+def test_a_script_that_leaves_no_answer_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailed, match=r"^toy\.py ended without an answer$"):
+        run_script(script(tmp_path, ""), tmp_path / "answer.json", 1, Toy)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
+def test_a_script_ends_with_its_launcher(tmp_path: Path, end: signal.Signals) -> None:
+    """Though it watches nothing, and is suspended."""
+    body = "import time\nPath(sys.argv[1], 'pid').write_text(str(os.getpid()))\ntime.sleep(600)\n"
+    command = [*map(str, script(tmp_path, body)[:2]), str(tmp_path)]
+    launch = f"""
+from pathlib import Path
+from benchmarks.cli.parser import one_line_errors
+from benchmarks.workers.launcher import run_script
+with one_line_errors("test"):
+    run_script({command!r}, Path({str(tmp_path / "answer.json")!r}), 1, dict)
+"""
+    file = tmp_path / "pid"
+    with subprocess.Popen([sys.executable, "-c", launch], env=worker_variables(), stderr=subprocess.PIPE) as launcher:
+        wait_until(lambda: file.is_file() and file.read_text(), "the script runs")
+        started = psutil.Process(int(file.read_text()))
+        started.suspend()
+        launcher.send_signal(end)
+        assert launcher.stderr is not None
+        assert launcher.stderr.read() == (b"" if end == signal.SIGKILL else b"test: interrupted; nothing is kept\n")
+        assert launcher.wait() == (-end if end == signal.SIGKILL else 130)
+        wait_until(lambda: ended(started), "the script has ended")
+
+
 # --- the real worker, on jobs that end before a framework is needed
 
 
@@ -244,7 +389,7 @@ def endless(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_worker_ends_with_its_launcher(endless: Path, end: signal.Signals) -> None:
     script = "import sys; from pathlib import Path; from benchmarks.workers.launcher import run_worker; "
     script += "run_worker(Path(sys.executable), Path(sys.argv[1]), 1, print, dict)"

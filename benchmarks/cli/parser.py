@@ -44,10 +44,12 @@ class Parser(argparse.ArgumentParser):
 
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
-    """Ends the command with one line on standard error: for InputError with exit code 2, for Ctrl-C and SIGTERM with
-    130. ProcessFailed has the process's last lines too, and its own exit code. A disk that is full, or a file that may
-    not be written, is exit code 1."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Ends the command with one line on standard error: for InputError with exit code 2, for Ctrl-C, SIGTERM and a
+    terminal that closes with 130. ProcessFailed has the process's last lines too, and its own exit code. A disk that is
+    full, or a file that may not be written, is exit code 1."""
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(name, signal.default_int_handler)
     try:
         yield
     except InputError as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.port.check import Asked
 from benchmarks.port.checking import check_recording
 from benchmarks.port.whole import failing_parameters, one_of_each_kind
+from benchmarks.workers.processes import ends_with_this_process
 from shared.errors import InputError
 from shared.pack import Pack
 
@@ -49,7 +50,7 @@ def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[st
         "CONCORD_WHOLE": ",".join(whole),
     }
     try:
-        code = subprocess.run(command, env=os.environ | given).returncode
+        code = subprocess.run(command, env=os.environ | given, preexec_fn=ends_with_this_process()).returncode
     except OSError as error:
         raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
     if code:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,13 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
+from benchmarks.workers.processes import run_to_end
 from shared.errors import InputError, ProcessFailed
 
 PORTS = CHECKOUT / "ports"
 ENVIRONMENTS = CHECKOUT / ".tox"
 RECORDER = CHECKOUT / "recorder"
 FACTS, LOCK, SCRIPT = "port.toml", "requirements.txt", "train.py"
-TAIL_LINES = 5
 
 
 class Facts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,7 +155,7 @@ def find_interpreter(version: str, port: str) -> Path:
     """An interpreter of this version on PATH or of pyenv. Raises InputError."""
     for python in _interpreters(version):
         asked: list[Any] = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-        if subprocess.run(asked, capture_output=True, text=True, env=_variables()).stdout.strip() == version:
+        if run_to_end(asked, _variables())[1].lines()[-1:] == [version]:
             return python
     raise InputError(
         f"{port} needs Python {version}, and there is no python{version} on PATH; install it, for example with: "
@@ -180,8 +179,6 @@ def _variables() -> dict[str, str]:
 
 def _call(command: list[Any], failed: str, variables: dict[str, str] | None = None) -> None:
     """Runs a command. Raises ProcessFailed, with this message, if it does not end well."""
-    run = subprocess.run(
-        command, env=variables or _variables(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if run.returncode:
-        raise ProcessFailed(failed, tuple(run.stdout.strip().splitlines()[-TAIL_LINES:]))
+    code, output = run_to_end(command, variables or _variables())
+    if code:
+        raise ProcessFailed(failed, output.tail)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from backends import convert as in_this_process
 from benchmarks.workers.environments import CHECKOUT, find_environment, worker_variables
+from benchmarks.workers.processes import run_to_end
 from shared.checkpoint.built_tokenizer import Build
 from shared.checkpoint.converted import Convert
 from shared.checkpoint.formats import find_format
@@ -29,12 +29,12 @@ def converter(pythons: dict[str, Path]) -> Convert:
                 f"{source} has only {found}, {format.title}, which is converted in {format.environment}'s environment; "
                 f"{error}"
             ) from None
-        command = [str(python), "-m", "backends.convert", str(source), str(target)]
-        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
-        reason = (run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip()
-        if run.returncode == 2:
+        command = [python, "-m", "backends.convert", source, target]
+        code, output = run_to_end(command, worker_variables(), CHECKOUT)
+        reason = (output.lines() or [f"exit code {code}"])[-1].strip()
+        if code == 2:
             raise InputError(reason)
-        if run.returncode:
+        if code:
             raise InputError(f"{source / str(found)} could not be converted ({reason}); fetch it again")
 
     return convert
@@ -45,9 +45,9 @@ def tokenizer_builder(pythons: dict[str, Path]) -> Build:
 
     def build(source: Path, target: Path) -> None:
         python = find_environment("torch", pythons).python
-        command = [str(python), "-m", "backends.torch.build_tokenizer", str(source), str(target)]
-        run = subprocess.run(command, cwd=CHECKOUT, env=worker_variables(), capture_output=True, text=True)
-        if run.returncode:
-            raise InputError((run.stderr.strip().splitlines() or [f"exit code {run.returncode}"])[-1].strip())
+        command = [python, "-m", "backends.torch.build_tokenizer", source, target]
+        code, output = run_to_end(command, worker_variables(), CHECKOUT)
+        if code:
+            raise InputError((output.lines() or [f"exit code {code}"])[-1].strip())
 
     return build

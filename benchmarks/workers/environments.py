@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
+
+from msgspec import Struct
 
 from backends import BACKENDS
+from benchmarks.workers.processes import running, wait_for
 from shared.errors import InputError
-from shared.files import cache_dir
+from shared.files import cache_dir, from_json
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+
+LOOK_UP_SECONDS = 120
+"""Longest time in which an interpreter has to tell what is installed in it. It takes half a second."""
+
+
+class Told(Struct, frozen=True):
+    """The answer of `python -m backends --json`."""
+
+    packages: dict[str, str]
+    versions: dict[str, str]
+    python: str
 
 
 @dataclass(frozen=True)
@@ -60,20 +74,46 @@ def making(backend: str) -> str:
 def find_environment(backend: str, given: dict[str, Path]) -> Environment:
     """The interpreter that `find_python` gives, and what is installed in it. Raises InputError if it lacks a module of
     the backend."""
-    python = find_python(backend, given)
-    run = subprocess.run(
-        [python, "-m", "backends", "--json"], capture_output=True, text=True, cwd=CHECKOUT, env=worker_variables()
-    )
-    if run.returncode:
-        raise InputError(f"{python} does not run ({(run.stderr.strip() or 'no output').splitlines()[-1]})")
-    found = json.loads(run.stdout)
-    missing = [m for m in BACKENDS[backend].modules if m not in found["versions"]]
+    return find_environments([backend], given)[backend]
+
+
+def find_environments(backends: Iterable[str], given: dict[str, Path]) -> dict[str, Environment]:
+    """The environment of each backend, by name. All interpreters are asked at once. Raises InputError."""
+    with ExitStack() as stack:
+        pythons = {backend: find_python(backend, given) for backend in backends}
+        asked = {backend: stack.enter_context(_asked(python)) for backend, python in pythons.items()}
+        return {backend: _environment(backend, pythons[backend], process) for backend, process in asked.items()}
+
+
+@contextmanager
+def _asked(python: Path) -> Iterator[Popen]:
+    try:
+        with running([python, "-m", "backends", "--json"], worker_variables(), CHECKOUT) as process:
+            yield process
+    except OSError as error:
+        raise InputError(f"{python} does not run ({error.strerror}); pass another with --python") from None
+
+
+def _environment(backend: str, python: Path, process: Popen) -> Environment:
+    """The environment that the interpreter tells of. Raises InputError."""
+    try:
+        code, output = wait_for(process, LOOK_UP_SECONDS)
+    except TimeoutError as error:
+        raise InputError(f"{python} does not answer: {error}; pass another with --python") from None
+    if code:
+        raise InputError(f"{python} does not run ({(output.lines() or ['no output'])[-1]})")
+    told = [line for line in output.recent.decode(errors="replace").splitlines() if line.startswith("{")]
+    try:
+        found = from_json(told[-1] if told else "", Told)
+    except (ValueError, RecursionError):
+        raise InputError(f"{python} does not tell its packages; pass another with --python") from None
+    missing = [m for m in BACKENDS[backend].modules if m not in found.versions]
     if missing:
         raise InputError(
             f"{python} has no {', '.join(missing)}, which {backend} needs; make its environment with: {making(backend)}"
         )
-    versions = {m: found["versions"][m] for m in BACKENDS[backend].modules}
-    return Environment(python, found["packages"], versions, found["python"])
+    versions = {m: found.versions[m] for m in BACKENDS[backend].modules}
+    return Environment(python, found.packages, versions, found.python)
 
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -104,10 +144,3 @@ def worker_variables(threads: int = 1) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")}
     own = {"PYTHONPATH": str(CHECKOUT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
     return kept | worker_settings(threads) | own | {"CONCORD_CACHE": str(cache_dir())}
-
-
-def find_environments(backends: list[str], pythons: dict[str, Path]) -> dict[str, Environment]:
-    """The environment of each backend, by name. Raises InputError."""
-    with ThreadPoolExecutor() as pool:  # an interpreter takes half a second to list its packages
-        found = pool.map(lambda backend: find_environment(backend, pythons), backends)
-        return dict(zip(backends, found, strict=True))

@@ -1,17 +1,17 @@
-"""Starts a process in a backend's interpreter and waits for its answer: a worker for a job, in a session of its own, or
-a script. The only file that knows how a job reaches a worker."""
+"""Starts a process in a backend's interpreter and waits for its answer: a worker for a job, or a script. The only file
+that knows how a job reaches a worker. What comes back is believed only once it is checked."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
+from benchmarks.workers.processes import POLL_SECONDS, Output, printable, running, wait_for
 from shared.answer import Event, Trained, TrainerAnswer
 from shared.diverging import shown
 from shared.errors import ProcessFailed
@@ -22,10 +22,34 @@ if TYPE_CHECKING:
     from benchmarks.workers.progress import RunProgress
 
 LOG = "worker.log"
-POLL_SECONDS = 0.1
-TAIL_LINES = 5
+
+EVENT_BYTES = 2**20
+"""Bytes of events read at once. No event is as long."""
+
+ANSWER_BYTES = 2**26
+"""The largest answer that is read, unless the question needs a larger one."""
+
+ERROR_BYTES = 2**12
+"""Bytes read of the reason why a job is refused."""
+
+KILLERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals that a process gets from outside."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a worker, in seconds. None is none."""
+
+    timeout: float | None = None
+    """Longest time that it may run."""
+    patience: float | None = None
+    """Longest time without an event or output."""
+
+
+class Killed(ProcessFailed):
+    """A worker was killed from outside, which says nothing of its job."""
 
 
 def ask(name: str, job: Job, python: Path, folder: Path, answer: type[T], progress: RunProgress) -> T:
@@ -47,43 +71,78 @@ def run_worker(
     on_event: Callable[[Event], None],
     answer: type[T],
     module: str = "backends.worker",
+    limits: Limits = Limits(),
+    longest: int = ANSWER_BYTES,
 ) -> T:
-    """Runs the job in the folder and gives its answer, of the type that `answer` names. However this function is left,
-    the worker has ended. `module` is another program that answers jobs (a room's `trainer.py`). Raises ProcessFailed.
-    """
-    with (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
-            [python, "-m", module, folder],
-            cwd=CHECKOUT,
-            env=worker_variables(threads),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        events = _follow(folder / EVENTS)
-        try:
+    """Runs the job in the folder and gives its answer, of the type that `answer` names and of `longest` bytes at most.
+    However this function is left, the worker has ended. A worker that has answered may then end as it likes. `module`
+    is another program that answers jobs (a room's `trainer.py`). Raises ProcessFailed."""
+    output = Output(folder / LOG)
+    try:
+        with running([python, "-m", module, folder], worker_variables(threads), CHECKOUT) as process:
+            events, watch = _follow(folder / EVENTS), _Watch(limits)
             while process.poll() is None:
-                time.sleep(POLL_SECONDS)
-                for event in next(events):
+                output.take(process, POLL_SECONDS)
+                if found := next(events):
+                    watch.heard()
+                for event in found:
                     on_event(event)
-            for event in next(events):
-                on_event(event)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdin:
-                process.stdin.close()
-    place = answered_folder(folder)
-    if process.returncode == 0 and (place / ANSWER).is_file():
-        return from_json((place / ANSWER).read_bytes(), answer)
-    raise _failure(process.returncode, folder)
+                watch.look(output.size)
+            output.take(process, 0)
+            while found := next(events):
+                for event in found:
+                    on_event(event)
+        place = answered_folder(folder)
+        if (place / ANSWER).is_file():
+            return read_answer(place / ANSWER, answer, longest)
+        raise _failure(process.returncode, folder)
+    except ProcessFailed as failure:
+        failure.tail = () if failure.refused else output.tail
+        raise
+    finally:
+        output.close()
+
+
+@dataclass
+class _Watch:
+    """Watches that a worker keeps its limits."""
+
+    limits: Limits
+    printed: int = 0
+
+    def __post_init__(self) -> None:
+        self.started = self.last = time.monotonic()
+
+    def heard(self) -> None:
+        """The worker gave a sign."""
+        self.last = time.monotonic()
+
+    def look(self, printed: int) -> None:
+        """Looks at the clock; `printed` is the size of the output. Raises ProcessFailed."""
+        if printed != self.printed:
+            self.printed = printed
+            self.heard()
+        now, limits = time.monotonic(), self.limits
+        if limits.timeout is not None and now - self.started > limits.timeout:
+            raise ProcessFailed(f"the worker ran longer than --timeout {limits.timeout:g} s, and was ended")
+        if limits.patience is not None and now - self.last > limits.patience:
+            raise ProcessFailed(f"the worker gave no sign for --patience {limits.patience:g} s, and was ended")
 
 
 def answered_folder(folder: Path) -> Path:
     """The place of the job's answer and arrays: its folder, or the spare one if that could not take them."""
     return folder if (folder / ANSWER).is_file() else spare_folder(folder)
+
+
+def read_answer(file: Path, kind: type[T], longest: int = ANSWER_BYTES) -> T:
+    """Reads an answer of at most so many bytes. Raises ProcessFailed if it is none of this type."""
+    size = file.stat().st_size
+    if size > longest:
+        raise ProcessFailed(f"the answer {file.name} has {size} bytes, and at most {longest} make sense")
+    try:
+        return from_json(file.read_bytes(), kind)
+    except (ValueError, RecursionError) as error:
+        raise ProcessFailed(f"the answer {file.name} is broken ({printable(str(error))})") from None
 
 
 def check_finished(answer: Trained | TrainerAnswer) -> None:
@@ -96,44 +155,57 @@ def run_script(
     command: list[Any], answer_file: Path, threads: int, answer: type[T], variables: dict[str, str] | None = None
 ) -> T:
     """Runs an interpreter with a script and its arguments, `answer_file` after them, and gives the answer that it
-    leaves there. Raises ProcessFailed."""
-    process = subprocess.run(
-        [*map(str, command), str(answer_file)],
-        cwd=CHECKOUT,
-        env=worker_variables(threads) | (variables or {}),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if process.returncode:
-        script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
-        tail = tuple(process.stdout.splitlines()[-TAIL_LINES:])
-        raise ProcessFailed(f"{script} ended with exit code {process.returncode}", tail)
-    return from_json(answer_file.read_bytes(), answer)
+    leaves there. However this function is left, the script has ended. Raises ProcessFailed."""
+    with running([*command, answer_file], worker_variables(threads) | (variables or {}), CHECKOUT) as process:
+        code, output = wait_for(process)
+    script = next(Path(part).name for part in map(str, command[1:]) if part not in ("-m", "-P"))
+    if code:
+        raise ProcessFailed(f"{script} {_ended(code)}", output.tail)
+    if not answer_file.is_file():
+        raise ProcessFailed(f"{script} ended without an answer", output.tail)
+    return read_answer(answer_file, answer)
 
 
 def _follow(file: Path) -> Iterator[list[Event]]:
-    """At each turn, the events that whole new lines of the file hold."""
+    """At each turn, the events that whole new lines of the file hold. Raises ProcessFailed if there are others."""
     position = 0
     while True:
         lines: list[bytes] = []
-        if file.exists():
+        if file.is_file():
             with file.open("rb") as stream:
                 stream.seek(position)
-                text = stream.read()
+                text = stream.read(EVENT_BYTES)
             end = text.rfind(b"\n") + 1
+            if not end and len(text) == EVENT_BYTES:
+                raise ProcessFailed(f"the worker's {file.name} has a line without end")
             position += end
             lines = text[:end].splitlines()
-        yield [from_json(line, Event) for line in lines]  # type: ignore[arg-type]
+        try:
+            yield [from_json(line, Event) for line in lines]  # type: ignore[arg-type]
+        except (ValueError, RecursionError) as error:
+            raise ProcessFailed(f"the worker's {file.name} is broken ({printable(str(error))})") from None
 
 
 def _failure(code: int, folder: Path) -> ProcessFailed:
     if code == 2 and (folder / ERROR).is_file():
-        return ProcessFailed((folder / ERROR).read_text(encoding="utf-8"), refused=True)
-    lines = [line for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    tail = tuple(lines[-TAIL_LINES:])
-    if code < 0:
-        name = signal.Signals(-code).name
-        why = "; the kernel does this when memory runs out" if name == "SIGKILL" else ""
-        return ProcessFailed(f"the worker was killed by {name}{why}", tail)
-    return ProcessFailed(f"the worker ended with exit code {code}", tail)
+        return ProcessFailed(_reason(folder / ERROR), refused=True)
+    if code == 0:
+        return ProcessFailed("the worker ended without an answer")
+    kind = Killed if -code in KILLERS else ProcessFailed
+    return kind(f"the worker {_ended(code)}")
+
+
+def _reason(file: Path) -> str:
+    """The reason that a worker gives."""
+    with file.open("rb") as stream:
+        reason = printable(stream.read(ERROR_BYTES).decode(errors="replace").strip())
+    return reason or "the worker refused its job without a reason"
+
+
+def _ended(code: int) -> str:
+    """The end of a process that did not end well."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    known = -code in set(signal.Signals)
+    name = signal.Signals(-code).name if known else f"signal {-code}"
+    return f"was killed by {name}" + ("; the kernel does this when memory runs out" if name == "SIGKILL" else "")

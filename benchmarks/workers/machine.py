@@ -23,6 +23,9 @@ PRODUCT = 1024
 ADDED = 2**24
 """Numbers of each array whose sum is timed: 64 MiB, more than caches hold."""
 
+TOOL_SECONDS = 60
+"""Longest time in which the driver's tool has to answer."""
+
 
 def describe_machine() -> Machine:
     """The machine that this process runs on."""
@@ -40,7 +43,13 @@ def gpus() -> list[str]:
     tool = shutil.which("nvidia-smi")
     if not tool:
         return []
-    run = subprocess.run([tool, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
+    command = [tool, "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=TOOL_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"{tool} does not answer within {TOOL_SECONDS} s; mend the driver, or pass --device cpu"
+        ) from None
     return run.stdout.strip().splitlines() if run.returncode == 0 else []
 
 

@@ -1,0 +1,177 @@
+"""Processes that this one starts: they end with it, and what they print is bounded."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+HEAD = TAIL = 5 * 2**20
+"""Bytes that are kept of a process's first output, and of its last."""
+
+RECENT = 2**16
+"""Bytes of the latest output in which the last lines are looked for."""
+
+POLL_SECONDS = 0.1
+"""Time between two looks at a process."""
+
+TAIL_LINES = 5
+
+LONGEST = 300
+"""Characters of a line that are shown."""
+
+AT_ONCE = 2**16
+"""Bytes read at once: what a pipe holds."""
+
+SET_PARENT_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of Linux' prctl."""
+
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def ends_with_this_process() -> Callable[[], None]:
+    """A `preexec_fn` by which the kernel kills the new process when the thread that started it ends, however that is.
+    Only Linux does so."""
+    return partial(_end_with, os.getpid())
+
+
+def _end_with(parent: int) -> None:
+    if _prctl is not None:
+        _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+@contextmanager
+def running(command: Sequence[Any], variables: dict[str, str], cwd: Path | None = None) -> Iterator[subprocess.Popen]:
+    """Starts a process in a session of its own. Its standard input is a pipe that closes with this process, and its
+    output is a pipe for `Output`. However the block is left, the process and its group have ended."""
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=ends_with_this_process(),
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+
+class Output:
+    """The output of a process, of any length: its first and last bytes are kept in a file, if one is given, and its
+    last lines in memory."""
+
+    def __init__(self, file: Path | None = None) -> None:
+        self.opened = file.open("wb", buffering=0) if file else None
+        self.size = 0
+        """Bytes so far."""
+        self.rest = bytearray()
+        """Bytes after the head, at least the last TAIL of them."""
+        self.recent = bytearray()
+
+    def take(self, process: subprocess.Popen, seconds: float) -> None:
+        """Takes what the process prints in so many seconds, or until it ends. With 0, takes what is there."""
+        end = time.monotonic() + seconds
+        left = seconds
+        while _readable(process.stdout, left):
+            chunk = os.read(process.stdout.fileno(), AT_ONCE)  # type: ignore[union-attr]
+            left = max(0.0, end - time.monotonic())
+            if not chunk:  # closed
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(left)
+                return
+            self.add(chunk)
+            if not left:
+                return
+
+    def add(self, chunk: bytes) -> None:
+        """Takes some more of it."""
+        room = max(0, HEAD - self.size)
+        self.size += len(chunk)
+        self._write(chunk[:room])
+        self.rest += chunk[room:]
+        if len(self.rest) > 2 * TAIL:
+            del self.rest[:-TAIL]
+        self.recent += chunk
+        del self.recent[:-RECENT]
+
+    def close(self) -> None:
+        """Writes the last bytes."""
+        last = self.rest[-TAIL:]
+        left_out = self.size - HEAD - len(last)
+        if left_out > 0:
+            self._write(f"\n... {left_out} bytes left out ...\n".encode())
+        self._write(last)
+        if self.opened:
+            self.opened.close()
+
+    def lines(self) -> list[str]:
+        """The last lines that are not blank, as they may be shown."""
+        found = self.recent.decode(errors="replace").replace("\r", "\n").split("\n")
+        return [printable(line) for line in found if line.strip()]
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last few of them."""
+        return tuple(self.lines()[-TAIL_LINES:])
+
+    def _write(self, content: bytes | bytearray) -> None:
+        """Writes into the file, as long as the disk has room."""
+        if self.opened and content:
+            with suppress(OSError):
+                self.opened.write(content)
+
+
+def _readable(stream: Any, seconds: float) -> bool:
+    """Whether the stream has bytes, or is closed, within so many seconds."""
+    waiting = select.poll()
+    waiting.register(stream, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
+
+
+def printable(text: str) -> str:
+    """One line of text that another program wrote, as it may be shown: control characters as their escapes, and no
+    more than LONGEST characters."""
+    shown = "".join(
+        c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode()
+        for c in text[: LONGEST + 1].rstrip()
+    )
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
+
+
+def run_to_end(
+    command: Sequence[Any], variables: dict[str, str], cwd: Path | None = None, timeout: float | None = None
+) -> tuple[int, Output]:
+    """Runs a command. Returns its exit code and its output. Raises TimeoutError if it takes longer than `timeout`."""
+    with running(command, variables, cwd) as process:
+        return wait_for(process, timeout)
+
+
+def wait_for(process: subprocess.Popen, timeout: float | None = None) -> tuple[int, Output]:
+    """Waits until the process ends. Returns its exit code and its output. Raises TimeoutError."""
+    output, start = Output(), time.monotonic()
+    while process.poll() is None:
+        output.take(process, POLL_SECONDS)
+        if timeout is not None and time.monotonic() - start > timeout:
+            raise TimeoutError(f"it takes longer than {timeout:g} s")
+    output.take(process, 0)
+    return process.returncode, output
