@@ -5,9 +5,12 @@ Seconds are of wall time, memory is in bytes, losses are in nats.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number of things; larger ones are no exact numbers in every program's JSON."""
 
 Scores = dict[str, float]
 """`loss` and each metric of the task, by name."""
@@ -18,11 +21,11 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     seconds: float
     """Time of the epoch's training, with the device synchronised at both ends."""
-    steps: int
-    rows: int
-    tokens: int
+    steps: Count
+    rows: Count
+    tokens: Count
     """Real tokens trained on."""
-    padded_tokens: int
+    padded_tokens: Count
     """Tokens computed on, padding included."""
     train_loss: float
     """Mean over the epoch's rows, dropout on."""
@@ -36,14 +39,14 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Part of `seconds`: the host's time on programs for new shapes (`Programs`)."""
     first_seconds: float = 0.0
     """Part of `seconds`: the steps that were the first of their shape, each waited for. 0 if nothing is compiled."""
-    first_tokens: int = 0
+    first_tokens: Count = 0
     """Tokens computed on in those steps, padding included."""
 
 
 class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """More scores of one split, which published recipes print."""
 
-    confusion: list[list[int]]
+    confusion: list[list[Count]]
     """Counts of rows, indexed [label][prediction]."""
     report: dict[str, Any]
     """scikit-learn's classification report, under the labels' names."""
@@ -56,7 +59,7 @@ class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The result of a fine-tuning, without the weights."""
 
-    total_steps: int
+    total_steps: Count
     received: str
     """sha256, hex, over the arguments of each train_step that ran, in order: shapes, ids, types, mask, labels, learning
     rate."""
@@ -67,16 +70,20 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dev_before: Scores | None
     """Scores before the first step. None unless the recipe asks for them."""
     epochs: list[Epoch]
-    kept_epoch: int
+    kept_epoch: Count
     """The epoch, from 1, whose weights were tested; 0 if none was kept."""
     test: Scores | None
     """None if the task has no test split, or one without labels."""
     test_seconds: float
-    peak_memory_bytes: int
-    diverged: int | None = None
+    peak_memory_bytes: Count
+    diverged: Count | None = None
     """The step, from 1, at which a loss, a logit or a weight was first seen to be NaN or infinite; 0 if that was before
     the first step. Training ended there: losses and epochs are those before, and nothing was kept or tested. None if
     all stayed finite."""
+
+    def __post_init__(self) -> None:
+        if self.kept_epoch > len(self.epochs):
+            raise ValueError(f"kept_epoch is {self.kept_epoch} of {len(self.epochs)} epochs")
 
     @property
     def kept(self) -> Epoch | None:
@@ -119,7 +126,7 @@ class Trained(Fit, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load_seconds: float
     start_seconds: float
     """From the process's first line to the first step."""
-    predictions: dict[str, list[int]]
+    predictions: dict[str, list[Count]]
     """Labels predicted for `dev` and, if there is one, `test`, in the split's order."""
     details: dict[str, Details] = {}
     """More scores of each split that has labels. The runner adds them, as it knows the labels' names."""

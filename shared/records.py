@@ -6,8 +6,11 @@ import hashlib
 import itertools
 import json
 import os
+import stat
 import sys
+import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +19,11 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from shared.answer import Scores, Trained
+from shared.answer import Count, Scores, Trained
 from shared.checkpoint.start import Start
 from shared.diverging import as_diverged
 from shared.errors import InputError
-from shared.files import to_json, write_whole
+from shared.files import hash_file, to_json, whole_file, write_whole
 from shared.job import Precision
 from shared.notes import Note
 from shared.recipe import Recipe
@@ -28,6 +31,9 @@ from shared.recipe import Recipe
 FORMAT = 1
 """Version of the record's format. It rises when a field is renamed or changes its meaning; a new field with a default
 needs no new format."""
+
+LARGEST = 2**28
+"""Bytes of the largest file that may be a record. One with predictions for ten million rows has a tenth of that."""
 
 Split = Literal["dev", "test"]
 """A split that a cell is scored on."""
@@ -137,7 +143,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     start: Start | None = None
     """None for older records, whose head was always new."""
     recipe: Recipe
-    rows: dict[str, int]
+    rows: dict[str, Count]
     """Number of rows, by split."""
     majority: Scores
     """Share of the commonest label, by split that has labels."""
@@ -146,6 +152,10 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     work: CellWork | None = None
     notes: list[Note] = []
     """Things to know before its scores are trusted."""
+    arrays: str | None = None
+    """sha256 of the file of its arrays, which belong to it; None for older records."""
+    digest: str | None = None
+    """sha256 of the record's canonical JSON without this field; None for older records."""
 
     def scores(self, split: Split) -> Scores | None:
         """Loss and metrics of the split; on dev, of the epoch whose weights were kept. None if the split is missing or
@@ -157,9 +167,11 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def cell_id(asked: Asked | Mapping[str, Any]) -> str:
     """The id of a cell: 16 hex digits of the sha256 over the question's canonical JSON (sorted keys, no spaces)."""
-    question = msgspec.to_builtins(asked)
-    text = json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_canonical(msgspec.to_builtins(asked))).hexdigest()[:16]
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def record_path(out: Path, cell: str) -> Path:
@@ -167,37 +179,65 @@ def record_path(out: Path, cell: str) -> Path:
     return out / "records" / f"{cell}.json"
 
 
-def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> None:
-    """Writes `records/ID.json` under `out`, and the arrays as `ID.npz` beside it. The JSON file is written last, and
-    whole or not at all, and holds neither NaN nor infinity. A file of that name that is no record is kept as
-    `ID.json.bad`. Raises InputError if it is a record of a newer format."""
+def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> Record:
+    """Writes `records/ID.json` under `out`, and the arrays as `ID.npz` beside it, each whole or not at all; the JSON
+    file comes last. It holds neither NaN nor infinity. Returns the record as it is kept: with the digests of its arrays
+    and of itself. A file of that name that is no record is kept as `ID.json.bad`. Raises InputError if it is a record
+    of a newer format."""
     path = record_path(out, record.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_file() and _read(path) is None:
+    if os.path.lexists(path) and isinstance(_read(path), _Unfit):
         path.replace(_free_name(path))
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez_compressed(partial, **arrays)  # type: ignore[arg-type]
-    partial.replace(path.with_suffix(".npz"))
-    write_whole(path, to_json(_without_nan(record), finite=True))
+    with whole_file(path.with_suffix(".npz")) as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    kept = msgspec.structs.replace(_without_nan(record), arrays=hash_file(path.with_suffix(".npz")), digest=None)
+    kept = msgspec.structs.replace(kept, digest=_digest(json.loads(to_json(kept, finite=True))))
+    write_whole(path, to_json(kept, finite=True))
+    return kept
+
+
+def _digest(content: dict[str, Any]) -> str:
+    """sha256, hex, of a record's JSON without its digest, in the canonical form of `cell_id`."""
+    return hashlib.sha256(_canonical({name: part for name, part in content.items() if name != "digest"})).hexdigest()
+
+
+def read_arrays(out: Path, record: Record) -> dict[str, np.ndarray]:
+    """Reads the arrays of a record: the logits of each split, [rows, labels]. Raises InputError if they are missing, or
+    are not those that were written with the record."""
+    path = record_path(out, record.id).with_suffix(".npz")
+    try:
+        if record.arrays not in (None, hash_file(path)):
+            raise InputError(f"{path} is not of the record beside it; run its cell again")
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} cannot be read ({error}); run its cell again") from None
 
 
 def read_records(out: Path) -> list[Record]:
-    """Reads every record under `out`, in the order of their file names. A file that is no record is named on standard
-    error and left aside. Raises InputError naming a record of a newer format."""
+    """Reads every record under `out`, in the order of their file names. A file that is no record, or is not as it was
+    written, is named on standard error and left aside. Raises InputError naming a record of a newer format."""
     records = []
-    for path in sorted((out / "records").glob("*.json")):
+    for path in sorted((out / "records").glob("[!.]*.json")):
         record = _read(path)
-        if record is None:
-            _name_bad(path)
-        else:
+        if isinstance(record, _Unfit):
+            _name_unfit(path, record)
+        elif record is not None:
             records.append(record)
     return records
 
 
+@dataclass(frozen=True)
+class _Unfit:
+    """The reason why a file counts as no record, and the remedy."""
+
+    reason: str
+    remedy: str = "run its cell again"
+
+
 @cache
-def _name_bad(path: Path) -> None:
+def _name_unfit(path: Path, unfit: _Unfit) -> None:
     """Names the file, once however often a command reads its folder."""
-    print(f"{path} is not a record of this project and is left aside; run its cell again", file=sys.stderr)
+    print(f"{path} {unfit.reason} and is left aside; {unfit.remedy}", file=sys.stderr)
 
 
 def _without_nan(record: Record) -> Record:
@@ -210,28 +250,48 @@ def _free_name(path: Path) -> Path:
     """The name under which a bad file is kept: `ID.json.bad`, or `ID.json.2.bad` and so on if that is taken."""
     name = path.with_name(f"{path.name}.bad")
     numbers = itertools.count(2)
-    while name.exists():
+    while os.path.lexists(name):
         name = path.with_name(f"{path.name}.{next(numbers)}.bad")
     return name
 
 
-def _read(path: Path) -> Record | None:
-    """Reads a record; None if the file holds none. Raises InputError if its format is newer than this code."""
+def _read(path: Path) -> Record | _Unfit | None:
+    """Reads a record; None if the file has vanished. Raises InputError if its format is newer than this code."""
+    no_record = _Unfit("is not a record of this project")
     try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            return no_record
         content = json.loads(path.read_bytes())
-    except ValueError:
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, RecursionError):
+        return no_record
     if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-        return None
+        return no_record
     if content["format"] > FORMAT:
         raise InputError(
             f"{path} is a record of format {content['format']}, and this code reads formats up to {FORMAT}; update "
             "this project, or move the file away"
         )
     if content["format"] < 1:
-        return None
+        return no_record
     try:
         Recipe.from_json(content["recipe"])  # refuses a field that msgspec would pass over
-        return _without_nan(msgspec.convert(content, Record))
-    except (ValueError, KeyError, TypeError, AttributeError, InputError):
-        return None
+        record = _without_nan(msgspec.convert(content, Record))
+        told = _digest(content)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InputError):
+        return no_record
+    return _misfit(path, record, told) or record
+
+
+def _misfit(path: Path, record: Record, digest: str) -> _Unfit | None:
+    """The reason why the record is not the one of this name, as it was written; None if it is. Older records have no
+    digest: their id tells their question."""
+    if cell_id(record.asked) != record.id or record.recipe.asked() != record.asked.recipe:
+        return _Unfit("does not answer the question of its id")
+    if record.digest not in (None, digest):
+        return _Unfit("is not as it was written")
+    if path.stem != record.id:
+        return _Unfit(f"is the record of {record.id} under another name", "give it its own name, or remove it")
+    return None

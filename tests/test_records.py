@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
@@ -24,6 +27,7 @@ from shared.records import (
     PresetUse,
     Record,
     cell_id,
+    read_arrays,
     read_records,
     record_path,
     write_record,
@@ -34,8 +38,8 @@ from tests.factories import asked, epoch
 ARRAYS = {"dev": np.zeros((1, 2))}
 
 
-def record(cell: str = "0123456789abcdef", model: str = "random:bert-tiny") -> Record:
-    return replace(factories.record(), id=cell, model=model)
+def record(seed: int = 1, model: str = "random:bert-tiny") -> Record:
+    return replace(factories.record(Recipe(seed=seed)), model=model)
 
 
 json_values = st.recursive(
@@ -119,17 +123,15 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     """With its arrays beside it."""
     arrays = {"dev": np.arange(6, dtype=np.float32).reshape(3, 2), "test": np.ones((1, 2), np.float32)}
     written = replace(record(model="größer"), preset=PresetUse("mccormick-cola", ["model"]))
-    write_record(tmp_path, written, arrays)
-    assert read_records(tmp_path) == [written]
-    assert sorted(path.name for path in (tmp_path / "records").iterdir()) == [
-        "0123456789abcdef.json",
-        "0123456789abcdef.npz",
-    ]
-    with np.load(tmp_path / "records" / "0123456789abcdef.npz") as stored:
-        assert stored.keys() == arrays.keys()
-        for name, value in arrays.items():
-            assert stored[name].dtype == value.dtype
-            np.testing.assert_array_equal(stored[name], value)
+    kept = write_record(tmp_path, written, arrays)
+    assert replace(kept, arrays=None, digest=None) == written
+    assert read_records(tmp_path) == [kept]
+    assert sorted(path.name for path in (tmp_path / "records").iterdir()) == [f"{kept.id}.json", f"{kept.id}.npz"]
+    stored = read_arrays(tmp_path, kept)
+    assert stored.keys() == arrays.keys()
+    for name, value in arrays.items():
+        assert stored[name].dtype == value.dtype
+        np.testing.assert_array_equal(stored[name], value)
 
 
 def test_an_interruption_before_the_record_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,23 +141,22 @@ def test_an_interruption_before_the_record_leaves_none(tmp_path: Path, monkeypat
     monkeypatch.setattr(shared.records, "write_whole", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_record(tmp_path, record(), ARRAYS)
-    assert (tmp_path / "records" / "0123456789abcdef.npz").is_file()
+    assert (record_path(tmp_path, record().id).with_suffix(".npz")).is_file()
     assert read_records(tmp_path) == []
 
 
 def test_an_interruption_while_arrays_are_written_is_harmless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_record(tmp_path, record(), ARRAYS)
+    kept = write_record(tmp_path, record(), ARRAYS)
 
-    def interrupted(file: Path, **arrays: np.ndarray) -> None:
-        Path(file).write_bytes(b"half")
+    def interrupted(file: BinaryIO, **arrays: np.ndarray) -> None:
+        file.write(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(np, "savez_compressed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_record(tmp_path, record(model="another"), {"dev": np.ones((1, 2))})
-    assert read_records(tmp_path) == [record()]
-    with np.load(tmp_path / "records" / "0123456789abcdef.npz") as stored:
-        np.testing.assert_array_equal(stored["dev"], np.zeros((1, 2)))
+    assert read_records(tmp_path) == [kept]
+    np.testing.assert_array_equal(read_arrays(tmp_path, kept)["dev"], np.zeros((1, 2)))
 
 
 def test_a_second_answer_replaces_the_first(tmp_path: Path) -> None:
@@ -166,11 +167,11 @@ def test_a_second_answer_replaces_the_first(tmp_path: Path) -> None:
 
 def test_records_of_two_machines_merge_by_copying(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
-    write_record(here, record("a" * 16), ARRAYS)
-    write_record(there, record("b" * 16), ARRAYS)
+    write_record(here, record(2), ARRAYS)
+    write_record(there, record(3), ARRAYS)
     for path in (there / "records").iterdir():
         path.rename(here / "records" / path.name)
-    assert [found.id for found in read_records(here)] == ["a" * 16, "b" * 16]
+    assert {found.id for found in read_records(here)} == {record(2).id, record(3).id}
 
 
 def test_a_folder_without_records_has_none(tmp_path: Path) -> None:
@@ -205,12 +206,16 @@ NEEDED = ("format", "id", "asked", "model", "recipe", "rows", "majority", "answe
         b"\xff\xfe",
         json.dumps({"format": FORMAT}).encode(),
         to_json(record()).encode()[:-20],
+        b"[" * 100_000,
+        b'{"format": 1, "id": "\\ud800"}',
         *(without(name) for name in NEEDED),
         without("asked", "threads"),
         without("answer", "epochs"),
         changed(format=0),
         changed(format="1"),
         changed(rows={"train": "many"}),
+        changed(rows={"train": -1}),
+        changed(answer=json.loads(to_json(record().answer)) | {"kept_epoch": 9}),
         changed(majority=[0.5]),
         changed(surprise=1),
         changed(recipe={"epochs": 0}),
@@ -222,36 +227,36 @@ NEEDED = ("format", "id", "asked", "model", "recipe", "rows", "majority", "answe
 def test_a_bad_file_is_named_left_aside_and_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
-    write_record(tmp_path, record("a" * 16), ARRAYS)
-    bad = record_path(tmp_path, "b" * 16)
+    kept = write_record(tmp_path, record(2), ARRAYS)
+    bad = record_path(tmp_path, record(3).id)
     bad.write_bytes(content)
     for _ in range(2):
-        assert read_records(tmp_path) == [record("a" * 16)]
+        assert read_records(tmp_path) == [kept]
     named = f"{bad} is not a record of this project and is left aside; run its cell again\n"
     assert capsys.readouterr().err == named  # once
     assert bad.read_bytes() == content
 
-    write_record(tmp_path, record("b" * 16), ARRAYS)
-    assert [found.id for found in read_records(tmp_path)] == ["a" * 16, "b" * 16]
+    write_record(tmp_path, record(3), ARRAYS)
+    assert {found.id for found in read_records(tmp_path)} == {record(2).id, record(3).id}
     assert bad.with_name(f"{bad.name}.bad").read_bytes() == content
 
 
 def test_a_bad_file_that_was_kept_is_not_overwritten(tmp_path: Path) -> None:
-    path = record_path(tmp_path, "b" * 16)
+    path = record_path(tmp_path, record(3).id)
     path.parent.mkdir()
     for content in ("first", "second", "third"):
         path.write_text(content)
-        write_record(tmp_path, record("b" * 16), ARRAYS)
+        write_record(tmp_path, record(3), ARRAYS)
     kept = {file.name.removeprefix(path.name): file.read_text() for file in path.parent.glob("*.bad")}
     assert kept == {".bad": "first", ".2.bad": "second", ".3.bad": "third"}
 
 
 def test_a_record_of_a_newer_format_is_refused_and_kept(tmp_path: Path) -> None:
-    newer = record_path(tmp_path, "b" * 16)
+    newer = record_path(tmp_path, record(3).id)
     newer.parent.mkdir()
     newer.write_bytes(changed(format=FORMAT + 1, surprise=1))
     before = newer.read_bytes()
-    for touch in (lambda: read_records(tmp_path), lambda: write_record(tmp_path, record("b" * 16), ARRAYS)):
+    for touch in (lambda: read_records(tmp_path), lambda: write_record(tmp_path, record(3), ARRAYS)):
         with pytest.raises(InputError) as error:
             touch()
         assert str(error.value) == (
@@ -271,7 +276,7 @@ def bad(**changed: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("changed", "step", "epochs"),
     [
-        ({"step_loss": [0.7, 0.6, NAN, NAN] + [NAN] * 16, "epochs": []}, 3, 0),
+        ({"step_loss": [0.7, 0.6, NAN, NAN] + [NAN] * 16, "epochs": [], "kept_epoch": 0}, 3, 0),
         ({"step_loss": [0.7] * 15 + [INF] * 5, "epochs": [epoch(9.0), replace(epoch(9.0), train_loss=INF)]}, 16, 1),
         ({"epochs": [epoch(9.0), replace(epoch(9.0), dev=bad(loss=NAN))]}, 20, 1),
         ({"test": bad(loss=NAN)}, 20, 2),
@@ -309,6 +314,127 @@ def test_a_record_without_what_came_later_is_read(tmp_path: Path) -> None:
     record_path(tmp_path, record().id).parent.mkdir()
     record_path(tmp_path, record().id).write_text(json.dumps(content))
     assert read_records(tmp_path) == [record()]
+
+
+# --- a record belongs to its name, and to what it was
+
+
+def misfit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The line about the one file that does not fit; its cell counts as unanswered, and it is kept."""
+    capsys.readouterr()
+    (spoilt,) = (path for path in (tmp_path / "records").glob("*.json") if path.stem != record(1).id)
+    before = spoilt.read_bytes()
+    assert [found.id for found in read_records(tmp_path)] == [record(1).id]
+    (line,) = capsys.readouterr().err.splitlines()
+    if spoilt.stem == record(2).id:
+        write_record(tmp_path, record(2), ARRAYS)
+        assert len(read_records(tmp_path)) == 2
+        assert spoilt.with_name(f"{spoilt.name}.bad").read_bytes() == before
+    return line.removeprefix(f"{spoilt} ")
+
+
+def edited(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_what_was_edited_is_left_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str], old: bool) -> None:
+    """In records of before, which have no digest, that is the question."""
+    aside = "and is left aside; run its cell again"
+    scored = factories.answer(test=0.99)
+    changes = {
+        "asked": json.loads(to_json(asked(Recipe(seed=3)))),
+        "recipe": json.loads(to_json(Recipe(seed=3))),
+        "answer": json.loads(to_json(scored)),
+        "majority": {"train": 0.1},
+        "arrays": "0" * 64,
+    }
+    for field, value in changes.items():
+        out = tmp_path / field
+        write_record(out, record(1), ARRAYS)
+        write_record(out, record(2), ARRAYS)
+        path = record_path(out, record(2).id)
+        edited(path, **{field: value} | ({"digest": None} if old else {}))
+        if field in ("asked", "recipe"):
+            assert misfit(out, capsys) == f"does not answer the question of its id {aside}"
+        elif old:
+            assert len(read_records(out)) == 2
+        else:
+            assert misfit(out, capsys) == f"is not as it was written {aside}"
+
+
+def test_a_copy_under_another_name_is_no_second_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_record(tmp_path, record(1), ARRAYS)
+    content = record_path(tmp_path, record(1).id).read_bytes()
+    for name in ("copy", record(2).id):
+        path = record_path(tmp_path, name)
+        path.write_bytes(content)
+        said = f"is the record of {record(1).id} under another name and is left aside; "
+        assert misfit(tmp_path, capsys) == said + "give it its own name, or remove it"
+        path.unlink()
+
+
+def test_swapped_names_are_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (record_path(tmp_path, write_record(tmp_path, record(seed), ARRAYS).id) for seed in (1, 2))
+    swapped = one.read_bytes(), two.read_bytes()
+    two.write_bytes(swapped[0])
+    one.write_bytes(swapped[1])
+    assert read_records(tmp_path) == []
+    assert capsys.readouterr().err.count("under another name and is left aside") == 2
+
+
+def test_files_that_are_hidden_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = write_record(tmp_path, record(), ARRAYS)
+    record_path(tmp_path, f"._{kept.id}").write_bytes(b"\0\5\26\7\0\2\0\0Mac OS X")
+    assert read_records(tmp_path) == [kept]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_no_file_is_no_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "records").mkdir()
+    record_path(tmp_path, record().id).mkdir()
+    os.mkfifo(record_path(tmp_path, "0" * 16))
+    record_path(tmp_path, "1" * 16).symlink_to(tmp_path / "nowhere")
+    assert read_records(tmp_path) == []
+    assert capsys.readouterr().err.count("is not a record of this project") == 2
+    kept = write_record(tmp_path, record(), ARRAYS)
+    assert read_records(tmp_path) == [kept]
+    assert record_path(tmp_path, record().id).with_suffix(".json.bad").is_dir()
+
+
+def test_a_reformatted_record_is_the_same(tmp_path: Path) -> None:
+    kept = write_record(tmp_path, record(model="größer"), ARRAYS)
+    path = record_path(tmp_path, kept.id)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=3, sort_keys=True))
+    assert read_records(tmp_path) == [kept]
+
+
+def test_arrays_that_are_not_the_records_are_refused(tmp_path: Path) -> None:
+    kept, other = (write_record(tmp_path / str(seed), record(seed), {"dev": np.full((1, 2), seed)}) for seed in (1, 2))
+    mine = record_path(tmp_path / "1", kept.id).with_suffix(".npz")
+    record_path(tmp_path / "2", other.id).with_suffix(".npz").replace(mine)
+    with pytest.raises(InputError, match=f"^{mine} is not of the record beside it; run its cell again$"):
+        read_arrays(tmp_path / "1", kept)
+    mine.write_bytes(mine.read_bytes()[:50])
+    for told in (kept, replace(kept, arrays=None)):
+        with pytest.raises(InputError, match=f"^{mine} "):
+            read_arrays(tmp_path / "1", told)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_a_spoilt_record_is_never_believed(data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        out = Path(folder)
+        kept = write_record(out, factories.record(Recipe(decay_exempt=("bias",), learning_rate=3e-5)), ARRAYS)
+        assert read_records(out) == [kept]
+        path = record_path(out, kept.id)
+        content = bytearray(path.read_bytes())
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        path.write_bytes(content)
+        with suppress(InputError):  # another format
+            assert read_records(out) in ([], [kept])
 
 
 def test_labels_of_own_data_are_part_of_the_id_and_of_no_others() -> None:
