@@ -44,13 +44,14 @@ def run_job(folder: Path) -> None:
     """Runs the folder's job, and writes events, answer and arrays into the folder. Raises InputError if the job is bad
     input."""
     job = Job.read(folder)
-    answer, arrays = _answer(job, folder, Events(folder / EVENTS).add)
+    answer, arrays, afterwards = _answer(job, folder, Events(folder / EVENTS).add)
     try:
         _leave(folder, answer, arrays)
     except OSError:  # hours of work are worth another place
         spare = spare_folder(folder)
         spare.mkdir(exist_ok=True)
         _leave(spare, answer, arrays)
+    afterwards()
 
 
 @dataclass
@@ -77,8 +78,12 @@ def _leave(folder: Path, answer: Trained | Recorded | Predicted, arrays: dict[st
     write_whole(folder / ANSWER, to_json(answer))
 
 
-Answered = tuple[Trained | Recorded | Predicted, dict[str, np.ndarray]]
-"""An answer, and the logits of each split, [rows, labels]."""
+Answered = tuple[Trained | Recorded | Predicted, dict[str, np.ndarray], Callable[[], None]]
+"""An answer, the logits of each split, [rows, labels], and what is left to do once both are on the disk."""
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answered:
@@ -102,15 +107,15 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
     if job.kind in ("record", "answer"):
         pack = Pack.read(Path(str(job.pack)))
         if job.kind == "answer":
-            return record_pack(build, job.recipe, job.metrics, pack, folder / RECORDING), {}
-        return record(build, data, job.recipe, job.metrics, pack, folder / RECORDING, on_event), {}
+            return record_pack(build, job.recipe, job.metrics, pack, folder / RECORDING), {}, _nothing
+        return record(build, data, job.recipe, job.metrics, pack, folder / RECORDING, on_event), {}, _nothing
     model = build(job.recipe)
     model.synchronize()
     loaded = Loaded(import_seconds=imported - begin, load_seconds=time.perf_counter() - imported)
     on_event(loaded)
     if job.kind == "predict":
         logits = {name: predict(model, split, job.recipe) for name, split in data.items()}
-        return Predicted(import_seconds=loaded.import_seconds, load_seconds=loaded.load_seconds), logits
+        return Predicted(import_seconds=loaded.import_seconds, load_seconds=loaded.load_seconds), logits, _nothing
     return _train(job, model, data, loaded, on_event, folder)
 
 
@@ -123,8 +128,6 @@ def _train(
     folder: Path,
 ) -> Answered:
     run = finetune(model, data, job.recipe, job.metrics, on_event, compiled=job.compile)
-    if job.save and run.fit.diverged is None:
-        _save(job, Path(job.save), model, folder)
     answer = Trained(
         **structs.asdict(run.fit),
         import_seconds=loaded.import_seconds,
@@ -133,12 +136,13 @@ def _train(
         programs=model.programs() if isinstance(model, Compiled) else None,
         predictions={name: array.argmax(-1).tolist() for name, array in run.logits.items()},
     )
-    return answer, run.logits
+    if job.save and run.fit.diverged is None:
+        return answer, run.logits, partial(_save, job, Path(job.save), model, folder)
+    return answer, run.logits, _nothing
 
 
 def _save(job: Job, target: Path, model: Model, folder: Path) -> None:
-    """Saves the model. If that fails, leaves the reason in the job's folder, and the scores are answered all the
-    same."""
+    """Saves the model. If that fails, leaves the reason in the job's folder: the scores are answered already."""
     source = Path(job.checkpoint)
     architecture = read_architecture(source, job.recipe, len(job.labels))
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.cli.options import (
     add_computing_options,
+    add_limit_options,
     add_preset_option,
     add_what_options,
     add_where_options,
@@ -30,8 +31,10 @@ EXAMPLES = """examples:
       --padding bucket --precision float32 bfloat16
   python -m benchmarks.run --task reviews.csv --dev-share 0.1 --model minilm --save SAVED
 
-The same command again skips the cells that are answered. Exit code: 0 if every cell is answered, 1 if one failed
-or diverged, 2 for bad input."""
+The same command again skips the cells that are answered, and goes on with the others; several may run on one --out
+at a time. A cell that failed by itself (exit code, crash, --timeout, --patience, broken answer) is kept in OUT/failed
+and runs again with --retry alone; one whose worker was killed from outside is tried again. Exit code: 0 if every cell
+is answered, 1 if one failed or diverged, 2 for bad input."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,7 +55,8 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
     for option, folder in (("--out", options.out), ("--save", options.save)):
         check_writable(option, folder)
 
-    from benchmarks.cells.comparison import Request, compare
+    from benchmarks.cells.comparison import How, Request, compare
+    from benchmarks.workers.launcher import Limits
 
     request = Request(
         backends=backends,
@@ -70,7 +74,14 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
         head=options.head,
         reading=chosen_reading(options, options.task),
     )
-    return compare(request, options.out, options.save, options.rerun)
+    how = How(
+        save=options.save,
+        rerun=options.rerun,
+        failed="only" if options.retry else "too" if options.rerun else "not",
+        limits=Limits(options.timeout, options.patience),
+        alike=options.max_failures,
+    )
+    return compare(request, options.out, how)
 
 
 def _parser() -> Parser:
@@ -93,7 +104,10 @@ def _parser() -> Parser:
     where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")
-    where.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
+    again = where.add_mutually_exclusive_group()
+    again.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
+    again.add_argument("--retry", action="store_true", help="run the cells that failed before, and no others")
+    add_limit_options(parser)
     add_own_options(parser)
     add_computing_options(parser)
     add_recipe_options(parser)

@@ -32,6 +32,7 @@ def stored(precision: Precision) -> Literal["float32", "float64"]:
 
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
 RECORDING = "recording"
+CHECKPOINT = "checkpoint"
 
 
 def spare_folder(folder: Path) -> Path:

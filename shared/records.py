@@ -100,7 +100,8 @@ class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Circumstances(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Time and machine of a cell's run, and what else the machine did. None stands for what older records lack."""
+    """Time and machine of a cell's run, and what else the machine did. None stands for what older records lack, and for
+    what was not measured because the run was interrupted after its worker had answered."""
 
     started: str
     """ISO 8601, UTC."""
@@ -114,9 +115,9 @@ class Circumstances(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Rate of numpy's matrix product, FLOP/s."""
     memory_bandwidth_before: float | None = None
     """Bytes a second."""
-    worker_seconds: float
-    cores_busy_with_others: float
-    matrix_product_flops_after: float
+    worker_seconds: float | None
+    cores_busy_with_others: float | None
+    matrix_product_flops_after: float | None
     memory_bandwidth_after: float | None = None
 
 
@@ -238,6 +239,12 @@ class _Unfit:
 def _name_unfit(path: Path, unfit: _Unfit) -> None:
     """Names the file, once however often a command reads its folder."""
     print(f"{path} {unfit.reason} and is left aside; {unfit.remedy}", file=sys.stderr)
+
+
+def read_record(out: Path, cell: str) -> Record | None:
+    """Reads the record of a cell; None if there is none. Raises InputError if its format is newer than this code."""
+    path = record_path(out, cell)
+    return _read(path) if path.is_file() else None
 
 
 def _without_nan(record: Record) -> Record:

@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-import benchmarks.cells.answer as answering
+import benchmarks.cells.running as running
 from benchmarks import run as command
 from benchmarks.cells import plan
 from benchmarks.workers.environments import find_environments
+from benchmarks.workers.launcher import Killed
 from shared.answer import Trained
+from shared.checkpoint.weights import WEIGHTS
+from shared.encoding import read_encoded
+from shared.errors import ProcessFailed
 from shared.files import to_json
-from shared.job import ANSWER, ARRAYS, ERROR, Job, spare_folder
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, Job, spare_folder
 from shared.records import read_records
 from tests.data import write
 from tests.factories import answer, epoch
@@ -47,16 +51,16 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     """Runs benchmarks.run with this worker, which leaves its answer in the job's folder or the spare one."""
 
     def run(worker: Worker, *arguments: str | Path) -> Shown:
-        def run_worker(python: Path, folder: Path, threads: int, on_event: Any, kind: Any) -> Trained:
+        def run_worker(python: Path, folder: Path, threads: int, on_event: Any, kind: Any, **others: Any) -> Trained:
             found = worker(Job.read(folder), folder)
             if not (spare_folder(folder) / ANSWER).is_file():
                 (folder / ANSWER).write_text(to_json(found))
             return found
 
-        monkeypatch.setattr(answering, "run_worker", run_worker)
+        monkeypatch.setattr(running, "run_worker", run_worker)
         monkeypatch.setattr(plan, "find_environments", lambda *asked: environments())  # asking takes a second
-        monkeypatch.setattr(answering, "matrix_product_rate", lambda threads: 1e9)
-        monkeypatch.setattr(answering, "memory_bandwidth", lambda threads: 1e9)
+        monkeypatch.setattr(running, "matrix_product_rate", lambda threads: 1e9)
+        monkeypatch.setattr(running, "memory_bandwidth", lambda threads: 1e9)
         with pytest.raises(SystemExit) as end:
             command.main([*map(str, arguments), "--out", str(tmp_path / "out")])
         code = end.value.code
@@ -68,9 +72,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
 
 def trained(job: Job, folder: Path, accuracy: float = 0.9, test: float | None = 0.9) -> Trained:
     """A worker that learned well."""
-    np.savez(folder / ARRAYS, dev=np.zeros((20, 2), np.float32))
+    np.savez(folder / ARRAYS, dev=np.zeros((len(read_encoded(Path(job.data))["dev"]), 2), np.float32))
     if job.save:
-        (Path(job.save)).mkdir(parents=True)
+        write(Path(job.save), {"config.json": "{}", WEIGHTS: ""})
     return answer([epoch(10.0, accuracy)], test=test)
 
 
@@ -195,27 +199,25 @@ def spares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_record_that_finds_no_room_is_kept_elsewhere(
-    run: Callable[..., Shown], tmp_path: Path, spares: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_whose_record_finds_no_room_is_taken_up(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_record, out = answering.write_record, tmp_path / "out"
-
-    def onto_a_full_disk(place: Path, *others: Any) -> None:
-        full() if place == out else write_record(place, *others)
-
-    monkeypatch.setattr(answering, "write_record", onto_a_full_disk)
+    monkeypatch.setattr(running, "write_record", full)
     shown = run(trained, *BUILT_IN)
     assert shown.code == 1
     assert "    test loss 0.500, accuracy 0.900, mcc 0.800, f1 1.000; " in shown.out
-    (kept,) = spares.iterdir()
+    out = tmp_path / "out"
+    (folder,) = (out / "jobs").iterdir()
     assert (
-        f"      {out} cannot take the record (No space left on device): it is kept in {kept}/records; make room, and "
-        f"copy that folder's files into {out}/records\n"
+        f"      {out} cannot take the record (No space left on device): make room, and the same command takes it from "
+        f"{folder}\n"
     ) in shown.out
     assert shown.err == "benchmarks.run: 1 of 1 cells failed\n"
     monkeypatch.undo()
-    shutil.copytree(kept / "records", out / "records", dirs_exist_ok=True)
+    again = run(unreachable, *BUILT_IN)
+    assert (again.code, again.err) == (0, "")
     assert len(read_records(out)) == 1
+    assert list((out / "jobs").iterdir()) == []
 
 
 def test_an_answer_left_elsewhere_is_taken(run: Callable[..., Shown], tmp_path: Path, spares: Path) -> None:
@@ -260,3 +262,251 @@ def test_a_disk_without_room_is_refused_before_training(
     assert shown.err.endswith(
         f" MiB, and the disk has {free / 2**20:,.0f} MiB left; make room, or pass another folder\n"
     )
+
+
+# --- answers that were left by a run that ended
+
+
+def left_behind(run: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    """A run that is interrupted in the moment between answer and record."""
+
+    def interrupt(*others: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "read_trained", interrupt)
+        assert run(trained, *arguments).code == 130
+
+
+def test_an_answer_that_an_interruption_left_is_taken_up(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "saved"
+    left_behind(run, monkeypatch, *BUILT_IN, "--save", saved)
+    again = run(unreachable, *BUILT_IN, "--save", saved)
+    assert (again.code, again.err) == (0, "")
+    assert "    answered by a run that was interrupted\n    test loss 0.500, " in again.out
+    (record,) = read_records(tmp_path / "out")
+    assert record.circumstances.worker_seconds is not None
+    assert record.circumstances.matrix_product_flops_after is None
+    assert sorted(path.name for path in (saved / record.id).iterdir()) == ["config.json", WEIGHTS]
+    assert list((tmp_path / "out" / "jobs").iterdir()) == []
+    assert (tmp_path / "out" / "table.md").is_file()
+
+
+def test_an_answer_whose_runner_saw_no_end_is_taken_up(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not measured is left open."""
+
+    def killed(job: Job, folder: Path) -> Trained:
+        (folder / ANSWER).write_text(to_json(trained(job, folder)))
+        raise KeyboardInterrupt
+
+    assert run(killed, *BUILT_IN).code == 130
+    assert run(unreachable, *BUILT_IN).code == 0
+    (record,) = read_records(tmp_path / "out")
+    circumstances = record.circumstances
+    assert circumstances.matrix_product_flops_before == 1e9
+    assert circumstances.worker_seconds is None
+    assert circumstances.cores_busy_with_others is None
+    assert record.work is not None
+
+
+@pytest.mark.parametrize("file", ["job.json", ANSWER, ARRAYS, "circumstances.json"])
+@pytest.mark.parametrize("content", [None, "", "{}", "[1"])
+def test_what_is_left_of_an_answer_is_not_taken_up(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: str | None
+) -> None:
+    left_behind(run, monkeypatch, *BUILT_IN)
+    (folder,) = (tmp_path / "out" / "jobs").iterdir()
+    (folder / file).unlink() if content is None else (folder / file).write_text(content)
+    ran = run(trained, *BUILT_IN)
+    assert ran.code == 0
+    assert "interrupted" not in ran.out
+    assert len(read_records(tmp_path / "out")) == 1
+
+
+def test_the_answer_to_another_job_is_not_taken_up(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(run, monkeypatch, *BUILT_IN)
+    (folder,) = (tmp_path / "out" / "jobs").iterdir()
+    job = Job.read(folder)
+    dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, seed=7)).write(folder)
+    assert "interrupted" not in run(trained, *BUILT_IN).out
+
+
+def test_a_rerun_takes_nothing_up(run: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch) -> None:
+    left_behind(run, monkeypatch, *BUILT_IN)
+    assert "interrupted" not in run(trained, *BUILT_IN, "--rerun").out
+
+
+def test_a_checkpoint_stays_for_the_worker(run: Callable[..., Shown], tmp_path: Path) -> None:
+    """Nothing else of the former worker does, and nothing after another job."""
+    found: list[list[str]] = []
+
+    def killed(job: Job, folder: Path) -> Trained:
+        found.append(sorted(path.name for path in folder.iterdir()))
+        write(folder / CHECKPOINT, {"step": ""})
+        write(folder, {EVENTS: "old", ERROR: "old", "worker.log": "old"})
+        raise KeyboardInterrupt
+
+    for arguments in ((), (), ("--save", tmp_path / "saved")):
+        assert run(killed, *BUILT_IN, *arguments).code == 130
+    known = ["circumstances.json", "job.json"]
+    assert found == [known, [CHECKPOINT, *known], known]
+
+
+# --- models
+
+
+def test_a_model_that_finds_no_room_is_given_its_place_later(
+    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saving = (*BUILT_IN, "--save", tmp_path / "saved")
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "whole_folder", full)
+        first = run(trained, *saving)
+    (folder,) = (tmp_path / "out" / "jobs").iterdir()
+    assert first.code == 1
+    assert (
+        f"      the model could not be saved in {tmp_path / 'saved'}: No space left on device; make room, and the same "
+        f"command takes it from {folder}\n"
+    ) in first.out
+    (record,) = read_records(tmp_path / "out")
+    again = run(unreachable, *saving)
+    assert again.code == 0
+    assert (tmp_path / "saved" / record.id / WEIGHTS).is_file()
+    assert read_records(tmp_path / "out") == [record]
+    assert list((tmp_path / "out" / "jobs").iterdir()) == []
+
+
+def test_a_place_that_something_else_has_is_refused_before_training(run: Callable[..., Shown], tmp_path: Path) -> None:
+    saving = (*BUILT_IN, "--save", tmp_path / "saved")
+    assert run(trained, *saving).code == 0
+    (place,) = (tmp_path / "saved").iterdir()
+    for something in ("file", "folder", "half a model", "dangling link"):
+        shutil.rmtree(place) if place.is_dir() else place.unlink()
+        if something == "file":
+            place.write_text("")
+        elif something == "dangling link":
+            place.symlink_to("nowhere")
+        else:
+            write(place, {"config.json" if something == "half a model" else "notes.txt": "{}"})
+        shown = run(unreachable, *saving)
+        assert shown.code == 2, something
+        assert shown.err == (
+            f"benchmarks.run: error: --save {tmp_path / 'saved'}: {place} exists and is no saved model; remove it, or "
+            "pass another folder\n"
+        )
+    place.unlink()
+    place.mkdir()  # an empty folder is no model, and in nobody's way
+    assert run(trained, *saving).code == 0
+    assert (place / WEIGHTS).is_file()
+
+
+# --- failures
+
+
+def failing(reason: str, *tail: str, kind: type[ProcessFailed] = ProcessFailed, refused: bool = False) -> Worker:
+    """A worker that fails."""
+
+    def worker(job: Job, folder: Path) -> Trained:
+        raise kind(reason, tail, refused)
+
+    return worker
+
+
+def test_a_cell_that_failed_runs_again_with_retry_alone(run: Callable[..., Shown], tmp_path: Path) -> None:
+    title = "acceptability gluon len 16 batch 32 seed 1"
+    assert run(failing("it crashed", "first", "last"), *BUILT_IN).code == 1
+    (file,) = (tmp_path / "out" / "failed").iterdir()
+    kept = json.loads(file.read_text())
+    assert (kept["title"], kept["reason"], kept["tail"]) == (title, "it crashed", ["first", "last"])
+    again = run(unreachable, *BUILT_IN)
+    assert again.code == 1
+    assert (
+        "1 cells: 0 answered already (--rerun runs them again), 1 failed before (--retry runs them again), 0 to ru"
+        in (again.out)
+    )
+    assert again.err == f"benchmarks.run: 1 cells failed before; pass --retry to run them again: {title}: it crashed\n"
+    retried = run(trained, *BUILT_IN, "--seed", "1", "2", "--retry")
+    assert (retried.code, retried.err) == (0, "")
+    assert [record.recipe.seed for record in read_records(tmp_path / "out")] == [1]
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[" * 10**5, "x" * 2**21])
+def test_a_failure_that_is_broken_says_nothing(run: Callable[..., Shown], tmp_path: Path, content: str) -> None:
+    assert run(failing("it crashed"), *BUILT_IN).code == 1
+    (file,) = (tmp_path / "out" / "failed").iterdir()
+    file.write_text(content)
+    assert run(trained, *BUILT_IN).code == 0
+
+
+@pytest.mark.parametrize("worker", [failing("killed", kind=Killed), failing("thing; remedy", refused=True)])
+def test_a_cell_that_was_killed_or_refused_is_tried_again(run: Callable[..., Shown], worker: Worker) -> None:
+    assert run(worker, *BUILT_IN).code in (1, 2)
+    assert run(trained, *BUILT_IN).code == 0
+
+
+def test_after_failures_that_are_alike_the_others_are_left_out(run: Callable[..., Shown]) -> None:
+    seeds = ("--seed", *map(str, range(1, 8)))
+    shown = run(failing("no room"), *BUILT_IN, *seeds)
+    assert shown.code == 1
+    assert shown.out.count("FAILED gluon: no room") == 3
+    assert (
+        "      3 cells of gluon failed alike, one after another: its others are left out; mend the cause, or pass "
+        "--max-failures\n"
+    ) in shown.out
+    assert shown.err == "benchmarks.run: 3 of 3 cells failed, and 4 were left out\n"
+
+
+def test_failures_that_differ_do_not_stop_a_sweep(run: Callable[..., Shown]) -> None:
+    def worker(job: Job, folder: Path) -> Trained:
+        if job.recipe.seed % 3 == 0:
+            return trained(job, folder)
+        raise ProcessFailed("odd" if job.recipe.seed > 6 and job.recipe.seed % 2 else "same")
+
+    seeds = ("--seed", *map(str, range(1, 10)))
+    assert run(worker, *BUILT_IN, *seeds).err == "benchmarks.run: 6 of 9 cells failed\n"
+    shown = run(failing("same"), *BUILT_IN, *seeds, "--retry", "--max-failures", "0")
+    assert "benchmarks.run: 6 of 6 cells failed\n" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"dev": np.zeros((20, 3), np.float32)}, "'dev' is float32 [20, 3]"),
+        ({"dev": np.zeros((20, 2), np.int64)}, "'dev' is int64 [20, 2]"),
+        ({"dev": np.zeros((20, 2), object)}, "'dev' is object [20, 2]"),
+        ({"other": np.zeros((20, 2), np.float32)}, "'other' is float32 [20, 2]"),
+        (b"", "File is not a zip file"),
+        (b"PK", "File is not a zip file"),
+    ],
+)
+def test_arrays_that_do_not_fit_fail_their_cell_alone(
+    run: Callable[..., Shown], tmp_path: Path, arrays: dict[str, np.ndarray] | bytes, said: str
+) -> None:
+    def worker(job: Job, folder: Path) -> Trained:
+        found = trained(job, folder)
+        if job.recipe.seed == 1:
+            (folder / ARRAYS).write_bytes(arrays) if isinstance(arrays, bytes) else np.savez(
+                folder / ARRAYS,
+                **arrays,  # type: ignore[arg-type]
+            )
+        return found
+
+    shown = run(worker, *BUILT_IN, "--seed", "1", "2")
+    assert shown.code == 1
+    assert f"    FAILED gluon: the answer's arrays.npz is broken ({said})\n" in shown.out
+    assert [record.recipe.seed for record in read_records(tmp_path / "out")] == [2]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"predictions": {"dev": [0] * 19}}, {"predictions": {"dev": [2] * 20}}, {"kept_epoch": 5}]
+)
+def test_an_answer_that_does_not_fit_fails_its_cell(run: Callable[..., Shown], changed: dict[str, Any]) -> None:
+    shown = run(lambda job, folder: replace(trained(job, folder), **changed), *BUILT_IN)
+    assert (shown.code, shown.err) == (1, "benchmarks.run: 1 of 1 cells failed\n")

@@ -20,6 +20,7 @@ from msgspec import structs
 from backends import BACKENDS
 from benchmarks.cells import answer
 from benchmarks.cells.plan import Cell, Request, plan_cells
+from benchmarks.cells.running import Outcome
 from benchmarks.parity import __main__ as parity
 from benchmarks.parity import many_seeds, one_seed, plan
 from benchmarks.workers.environments import CHECKOUT
@@ -394,11 +395,11 @@ def test_if_a_cell_fails_it_is_named_and_nothing_is_compared(
     for cell in missing:
         (tmp_path / "records" / f"{cell.id}.json").unlink()
 
-    def run_cell(cell: Cell, out: Path, *others: Any) -> int:
+    def run_cell(cell: Cell, out: Path, *others: Any) -> Outcome:
         if cell.recipe.seed == 4:
-            return code
+            return Outcome(code, "why")
         write(out, cell, 0.7)
-        return 0
+        return Outcome(0)
 
     monkeypatch.setattr(answer, "run_cell", run_cell)
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path) == code
@@ -407,7 +408,7 @@ def test_if_a_cell_fails_it_is_named_and_nothing_is_compared(
     assert shown.err == (
         "benchmarks.parity: 1 of 2 cells failed, and nothing is compared: acceptability keras len 16 batch 32 seed 4\n"
     )
-    assert [path.name for path in tmp_path.iterdir()] == ["records"]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_dir()) == ["jobs", "records"]
 
 
 def test_without_labels_there_is_nothing_to_compare(

@@ -41,7 +41,7 @@ def imitate(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(job: Job, folder: Path, on_event: Any) -> Any:
         for _ in range(3):
             on_event(LOADED)
-        return answer(), {"dev": np.ones((2, 2), np.float32)}
+        return answer(), {"dev": np.ones((2, 2), np.float32)}, lambda: None
 
     monkeypatch.setattr(worker, "_answer", work)
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.cells.answer import answer_cells, told_diverged
+from benchmarks.cells.answer import Answers, How, answer_cells, told_diverged
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import shown_model
 from shared.presets import Preset
 from shared.records import read_records, record_path
 
+SHOWN = 3
+"""Cells that are named with their failures."""
 
-def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
-    """Runs the cells that are not answered yet (all with `rerun`), writes records and tables, and prints them. Returns
-    the exit code. Raises InputError."""
+
+def compare(request: Request, out: Path, how: How) -> int:
+    """Runs the cells that are not answered yet, as `how` says, writes records and tables, and prints them. Returns the
+    exit code. Raises InputError."""
     cells = plan_cells(request)
 
     # These import pandas, which takes longer than planning takes to refuse.
@@ -33,7 +36,7 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     _print_starts(console, cells)
     try:
-        answers = answer_cells(console, cells, out, "--rerun runs them again", save, rerun)
+        answers = answer_cells(console, cells, out, "--rerun runs them again", how)
     finally:
         if any(record_path(out, cell.id).is_file() for cell in cells):
             records = read_records(out)
@@ -44,11 +47,22 @@ def compare(request: Request, out: Path, save: Path | None, rerun: bool) -> int:
         console.print(f"\n{out}/table.md and table.csv hold every record of {out}/records", style="dim")
         if request.preset:
             console.print(f"{out}/published.md sets them beside what was reported", style="dim")
-    if answers.failed:
-        print(f"benchmarks.run: {len(answers.failed)} of {answers.ran} cells failed", file=sys.stderr)
-    if answers.diverged:
-        print(f"benchmarks.run: {told_diverged(answers.diverged)}", file=sys.stderr)
+    for line in _troubles(answers):
+        print(f"benchmarks.run: {line}", file=sys.stderr)
     return answers.code
+
+
+def _troubles(answers: Answers) -> Iterator[str]:
+    """What keeps the exit code from 0, in lines."""
+    if answers.before:
+        lines = [failure.line for failure in answers.before]
+        more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
+        yield f"{len(lines)} cells failed before; pass --retry to run them again: {'; '.join(lines[:SHOWN] + more)}"
+    if answers.failed:
+        left_out = f", and {answers.left_out} were left out" if answers.left_out else ""
+        yield f"{len(answers.failed)} of {answers.ran} cells failed{left_out}"
+    if answers.diverged:
+        yield told_diverged(answers.diverged)
 
 
 def _print_starts(console: Console, cells: Sequence[Cell]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -120,6 +121,39 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         "first step costs a compilation, with torch also the first batch of another size, with the others every new "
         f"shape; those others pad batches to a multiple of {REPEATED_WIDTHS} tokens",
     )
+
+
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--timeout`, `--patience` and `--max-failures`."""
+    group = parser.add_argument_group("limits", "A time is a number of seconds, or one like 90m and 1h30m.")
+    group.add_argument(
+        "--timeout", type=duration, metavar="TIME", help="longest time of a cell; it fails after that (no limit)"
+    )
+    group.add_argument(
+        "--patience",
+        type=duration,
+        metavar="TIME",
+        help="longest time in which a worker neither tells of a step nor prints; its cell fails after that. It tells "
+        "nothing while it loads, compiles, evaluates, or does its first nine steps (no limit)",
+    )
+    group.add_argument(
+        "--max-failures",
+        type=int,
+        default=3,
+        metavar="N",
+        help="a backend's other cells are left out after N of its cells, one after another, failed for the same "
+        "reason; 0 for no limit",
+    )
+
+
+def duration(text: str) -> float:
+    """Reads a time in seconds: 5400, 5400s, 90m, 1h30m or 2.5."""
+    parts = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9}(?:\.\d{1,3})?)s?)?", text, re.ASCII)
+    hours, minutes, seconds = parts.groups(default="0") if parts else ("0",) * 3
+    found = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time like 5400, 90m or 1h30m")
+    return found
 
 
 def chosen_backends(names: list[str]) -> list[str]:

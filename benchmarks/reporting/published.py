@@ -133,7 +133,7 @@ def _row(record: Record) -> dict[str, str]:
     row["test MCC by batch"] = number(statistics.fmean(test.batch_mcc) if test else None, ".3f")
     seconds = answer.steady_epoch_seconds()
     row["epoch s"] = number(statistics.median(seconds) if seconds else None, ".0f")
-    row["all s"] = f"{record.circumstances.worker_seconds:.0f}"
+    row["all s"] = number(record.circumstances.worker_seconds, ".0f")
     return row
 
 

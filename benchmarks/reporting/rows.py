@@ -85,8 +85,8 @@ class Speed:
     start_seconds: float
     peak_memory_bytes: int
     """The most of all seeds."""
-    cores_busy_with_others: float
-    """The most of all seeds."""
+    cores_busy_with_others: float | None
+    """The most of all seeds; None if it was not measured."""
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Speed:
@@ -106,7 +106,9 @@ class Speed:
             first_step_seconds=statistics.median(answer.first_step_seconds for answer in answers),
             start_seconds=statistics.median(answer.start_seconds for answer in answers),
             peak_memory_bytes=max(answer.peak_memory_bytes for answer in answers),
-            cores_busy_with_others=max(record.circumstances.cores_busy_with_others for record in records),
+            cores_busy_with_others=max(
+                (busy for r in records if (busy := r.circumstances.cores_busy_with_others) is not None), default=None
+            ),
         )
 
 

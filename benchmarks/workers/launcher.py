@@ -48,6 +48,9 @@ class Limits:
     """Longest time without an event or output."""
 
 
+NO_LIMITS = Limits()
+
+
 class Killed(ProcessFailed):
     """A worker was killed from outside, which says nothing of its job."""
 
@@ -71,7 +74,7 @@ def run_worker(
     on_event: Callable[[Event], None],
     answer: type[T],
     module: str = "backends.worker",
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     longest: int = ANSWER_BYTES,
 ) -> T:
     """Runs the job in the folder and gives its answer, of the type that `answer` names and of `longest` bytes at most.
@@ -188,15 +191,15 @@ def _follow(file: Path) -> Iterator[list[Event]]:
 
 def _failure(code: int, folder: Path) -> ProcessFailed:
     if code == 2 and (folder / ERROR).is_file():
-        return ProcessFailed(_reason(folder / ERROR), refused=True)
+        return ProcessFailed(read_reason(folder / ERROR), refused=True)
     if code == 0:
         return ProcessFailed("the worker ended without an answer")
     kind = Killed if -code in KILLERS else ProcessFailed
     return kind(f"the worker {_ended(code)}")
 
 
-def _reason(file: Path) -> str:
-    """The reason that a worker gives."""
+def read_reason(file: Path) -> str:
+    """The reason that a worker gives, as it may be shown."""
     with file.open("rb") as stream:
         reason = printable(stream.read(ERROR_BYTES).decode(errors="replace").strip())
     return reason or "the worker refused its job without a reason"

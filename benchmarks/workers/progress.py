@@ -72,6 +72,12 @@ class RunProgress:
         self.line(f"[{self.number}/{self.cells}] {title}")
         self.current = self.bars.add_task("  loading", total=None, note="")
 
+    def elsewhere(self, title: str, text: str) -> None:
+        """A cell is over that another process has run."""
+        self.number += 1
+        self.line(f"[{self.number}/{self.cells}] {title}: {text}")
+        self.bars.advance(self.all)
+
     def event(self, event: Event) -> None:
         """The current cell's worker tells of progress."""
         if self.current is None:

@@ -1,0 +1,139 @@
+"""The job's folder of a cell, `jobs/ID`: what is left in it, what is taken up of that, and the checked answer."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.cells.plan import Cell
+from benchmarks.workers.launcher import answered_folder, read_answer
+from benchmarks.workers.processes import printable
+from shared.answer import Trained
+from shared.batching import total_steps
+from shared.errors import ProcessFailed
+from shared.files import from_json, to_json, write_whole
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, JOB, Job, spare_folder
+from shared.records import Circumstances
+
+MODEL = "model"
+"""The fine-tuned model, until it has its place."""
+
+CIRCUMSTANCES = "circumstances.json"
+"""Circumstances of the run, as far as they are known."""
+
+Answered = tuple[Trained, dict[str, np.ndarray]]
+"""An answer, and the logits of each split, [rows, labels]."""
+
+
+def take_up(folder: Path, cell: Cell, job: Job, need_model: bool) -> tuple[Answered, Circumstances] | None:
+    """Makes the folder ready for the job. Returns the answer that an interrupted run left there, with the circumstances
+    that it kept, if it answers this job; with `need_model` only if the model is there too. A checkpoint of this very
+    job stays, for a worker to go on from; all else is removed."""
+    left = _job(folder)
+    if left and _same_question(left, job) and (has_model(folder) or not need_model):
+        try:
+            return read_trained(folder, cell), read_circumstances(folder)
+        except ProcessFailed:
+            pass
+    goes_on = left == job and (folder / CHECKPOINT).is_dir()
+    shutil.rmtree(spare_folder(folder), ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if not (goes_on and path.name in (CHECKPOINT, JOB)):
+            _remove(path)
+    if not goes_on:
+        job.write(folder)
+    return None
+
+
+def remove_job(folder: Path) -> None:
+    """Removes the folder, and what lies elsewhere of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(spare_folder(folder), ignore_errors=True)
+
+
+def read_trained(folder: Path, cell: Cell) -> Answered:
+    """Reads the answer and its arrays. Raises ProcessFailed if they are not whole, or do not fit the cell."""
+    place = answered_folder(folder)
+    if not (place / ANSWER).is_file():
+        raise ProcessFailed("there is no answer")
+    answer = read_answer(place / ANSWER, Trained, answer_bytes(cell))
+    labels = len(cell.question.labels)
+    rows = {name: len(split) for name, split in cell.question.splits.items()}
+    for name, predicted in answer.predictions.items():
+        if len(predicted) != rows.get(name) or not all(0 <= label < labels for label in predicted):
+            raise ProcessFailed(f"the predictions for {printable(name)} in {ANSWER} do not fit its rows and labels")
+    if not 0 <= answer.kept_epoch <= len(answer.epochs):
+        raise ProcessFailed(f"{ANSWER} keeps epoch {answer.kept_epoch} of {len(answer.epochs)}")
+    return answer, _read_arrays(place / ARRAYS, {name: (number, labels) for name, number in rows.items()})
+
+
+def answer_bytes(cell: Cell) -> int:
+    """The most bytes that an answer to the cell can have: numbers of each step, of each epoch and of each row."""
+    rows = {name: len(split) for name, split in cell.question.splits.items()}
+    steps = total_steps(cell.recipe, rows["train"])
+    return 2**20 + 64 * steps + 2**13 * cell.recipe.epochs + 16 * (sum(rows.values()) - rows["train"])
+
+
+def keep_circumstances(folder: Path, circumstances: Circumstances) -> None:
+    """Keeps what is known of the circumstances, for a process that takes the answer up."""
+    write_whole(folder / CIRCUMSTANCES, to_json(circumstances))
+
+
+def read_circumstances(folder: Path) -> Circumstances:
+    """Reads what was kept. Raises ProcessFailed if there is nothing."""
+    if not (folder / CIRCUMSTANCES).is_file():
+        raise ProcessFailed("the circumstances of the answer were not kept")
+    return read_answer(folder / CIRCUMSTANCES, Circumstances)
+
+
+def _job(folder: Path) -> Job | None:
+    """The job of the folder; None if there is none, or a broken one."""
+    try:
+        return from_json((folder / JOB).read_bytes(), Job)
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _same_question(one: Job, other: Job) -> bool:
+    """Whether the same answer answers both."""
+    return replace(one, save=None) == replace(other, save=None)
+
+
+def has_model(folder: Path) -> bool:
+    """Whether the fine-tuned model is in the folder, whole."""
+    return (folder / MODEL).is_dir()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)
+"""What the readers of zip files and arrays raise if one is broken."""
+
+
+def _read_arrays(file: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:
+    """Reads the arrays of these names, each a part of these, of real numbers and of this shape. Memory is taken for
+    such alone. Raises ProcessFailed."""
+    try:
+        with zipfile.ZipFile(file) as members:
+            for member in members.namelist():
+                name = member.removesuffix(".npy")
+                with members.open(member) as stream:
+                    np.lib.format.read_magic(stream)
+                    shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+                if shape != shapes.get(name) or kind not in (np.float32, np.float64):
+                    raise ValueError(f"{name!r} is {kind} {list(shape)}")
+        with np.load(file, allow_pickle=False) as loaded:
+            return dict(loaded)
+    except BROKEN as error:
+        raise ProcessFailed(f"the answer's {ARRAYS} is broken ({printable(str(error))})") from None
