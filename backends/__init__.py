@@ -32,6 +32,9 @@ class Backend:
     """A compiled model compiles a program for each new width of a batch."""
     always_compiles: bool = False
     """The framework compiles in any case; there is no way to compute without."""
+    reseeded: bool = False
+    """The framework gives no access to dropout's stream. Each checkpoint starts it again, and so is part of the
+    question (`shared.contract.Reseeded`)."""
     only_python: str | None = None
     """The one version of Python that the framework runs on; None if it runs on all that this project supports."""
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +74,15 @@ _ALL = (
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which is
     # untried.
-    Backend("gluon", "backends.gluon", ("mxnet", "gluonnlp"), revision=1, compiles_widths=True, only_python="3.11"),
+    Backend(
+        "gluon",
+        "backends.gluon",
+        ("mxnet", "gluonnlp"),
+        revision=1,
+        compiles_widths=True,
+        reseeded=True,
+        only_python="3.11",
+    ),
     # Unlike bfloat16, float16 would need a scaled loss.
     Backend(
         "keras",

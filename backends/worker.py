@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-STARTED = time.time()
+STARTED = time.perf_counter()
 
 import importlib
 import os
@@ -34,10 +34,11 @@ from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.finetune import finetune, predict
-from shared.job import ANSWER, ARRAYS, ERROR, EVENTS, RECORDING, Job, spare_folder
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, JOB, RECORDING, Job, spare_folder
 from shared.pack import Pack
 from shared.recipe import Recipe
 from shared.recording import record, record_pack
+from shared.resuming import Checkpoints
 
 
 def run_job(folder: Path) -> None:
@@ -127,7 +128,10 @@ def _train(
     on_event: Callable[[Event], None],
     folder: Path,
 ) -> Answered:
-    run = finetune(model, data, job.recipe, job.metrics, on_event, compiled=job.compile)
+    checkpoints = None
+    if job.checkpoint_every is not None:
+        checkpoints = Checkpoints(folder / CHECKPOINT, (folder / JOB).read_bytes(), job.checkpoint_every)
+    run = finetune(model, data, job.recipe, job.metrics, on_event, compiled=job.compile, checkpoints=checkpoints)
     answer = Trained(
         **structs.asdict(run.fit),
         import_seconds=loaded.import_seconds,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.cli.options import (
+    add_checkpoint_option,
     add_computing_options,
     add_limit_options,
     add_preset_option,
@@ -73,6 +74,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
         compile=tuple(options.compile),
         head=options.head,
         reading=chosen_reading(options, options.task),
+        checkpoint_every=options.checkpoint_every,
     )
     how = How(
         save=options.save,
@@ -104,6 +106,7 @@ def _parser() -> Parser:
     where = add_where_options(parser)
     where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="records and tables")
     where.add_argument("--save", type=Path, metavar="DIR", help="keep each fine-tuned model as DIR/CELL")
+    add_checkpoint_option(where)
     again = where.add_mutually_exclusive_group()
     again.add_argument("--rerun", action="store_true", help="run cells that are answered already, too")
     again.add_argument("--retry", action="store_true", help="run the cells that failed before, and no others")

@@ -38,7 +38,8 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     program_seconds: float = 0.0
     """Part of `seconds`: the host's time on programs for new shapes (`Programs`)."""
     first_seconds: float = 0.0
-    """Part of `seconds`: the steps that were the first of their shape, each waited for. 0 if nothing is compiled."""
+    """Part of `seconds`: the steps that were the first of their shape, each waited for. 0 if nothing is compiled. Of a
+    training that was interrupted, the first step of each process is among them in any case."""
     first_tokens: Count = 0
     """Tokens computed on in those steps, padding included."""
 
@@ -76,6 +77,9 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """None if the task has no test split, or one without labels."""
     test_seconds: float
     peak_memory_bytes: Count
+    interruptions: Count = 0
+    """How often the training was interrupted and went on from a checkpoint. A step that was computed twice is counted
+    once, and no time between is counted."""
     diverged: Count | None = None
     """The step, from 1, at which a loss, a logit or a weight was first seen to be NaN or infinite; 0 if that was before
     the first step. Training ended there: losses and epochs are those before, and nothing was kept or tested. None if
@@ -119,7 +123,7 @@ class Programs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The host's time on them, part of the calls that needed them."""
 
 
-class Trained(Fit, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Trained(Fit, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The answer to a `train` job."""
 
     import_seconds: float
@@ -168,6 +172,20 @@ class TrainerAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """All arguments that the library was given."""
 
 
+class Stretch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of an epoch's training. See `Epoch` for the fields."""
+
+    seconds: float = 0.0
+    padded_tokens: int = 0
+    program_seconds: float = 0.0
+    first_seconds: float = 0.0
+    first_tokens: int = 0
+
+    def plus(self, other: Stretch) -> Stretch:
+        """This and another part together."""
+        return Stretch(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
 class Loaded(Struct, frozen=True, tag_field="event", tag="loaded"):
     """The model is ready."""
 
@@ -210,4 +228,10 @@ class Tried(Struct, frozen=True, tag_field="event", tag="tried"):
     """Its id, or `pairs`."""
 
 
-Event = Loaded | DevScored | Stepped | EpochEnded | Tried
+class Remarked(Struct, frozen=True, tag_field="event", tag="remark"):
+    """Something to know of the training's course, in a line."""
+
+    line: str
+
+
+Event = Loaded | DevScored | Stepped | EpochEnded | Tried | Remarked

@@ -22,7 +22,7 @@ The width of batches changes from step to step, and so does the number of their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -122,6 +122,17 @@ class Model(Protocol):
         """Overwrites every parameter; the optimizer's moments stay."""
         ...
 
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields all that the next train steps depend on, each array under a name of its own: parameters, the
+        optimizer's moments and its count of steps, and dropout's stream (see `Reseeded`). An array may share the
+        model's memory. It is read before the next is asked for."""
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up a state that a model of an equal `Build` gave, in this process or another. The next steps are then
+        those that the other would have taken, bit-equal on the CPU. Each array is read once, and may be kept."""
+        ...
+
     def synchronize(self) -> None:
         """Waits until the device has finished all its work."""
         ...
@@ -138,6 +149,17 @@ class Compiled(Protocol):
 
     def programs(self) -> Programs:
         """All programs of this process so far."""
+        ...
+
+
+@runtime_checkable
+class Reseeded(Protocol):
+    """A model whose framework gives no access to dropout's stream. The loop starts the stream again at each checkpoint,
+    so checkpoints are part of what is computed."""
+
+    def reseed(self) -> None:
+        """Starts dropout's stream again, from the recipe's seed and the number of steps so far. `restore` does so
+        too."""
         ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import time
 from collections import deque
@@ -13,17 +14,19 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
-from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Scores, Stepped
+from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Remarked, Scores, Stepped, Stretch
 from shared.architecture import Weights
 from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
-from shared.contract import Compiled, Lazy, Model
+from shared.contract import Compiled, Lazy, Model, Reseeded
 from shared.encoding import Encoded
 from shared.errors import InputError
 from shared.finite import all_finite
 from shared.metrics import batch_accuracy, score
 from shared.prefetch import prefetch
 from shared.recipe import Recipe, learning_rate_at
+from shared.resuming import Arrays, Checkpoints, Found, Progress
 
 STEPS_AHEAD = 8
 """Number of steps that the host may run ahead of the device. A step's loss is read this many steps later: reading it
@@ -33,11 +36,12 @@ PROGRESS_SECONDS = 0.2
 """Shortest time between two events of progress."""
 
 
-def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[tuple[np.ndarray, float]]]:
-    """Yields the steps of each epoch: the batch's row numbers (int64) and the learning rate.
+Step = tuple[np.ndarray, float]
+"""A batch's row numbers (int64) and the learning rate."""
 
-    Raises InputError if the training split is too small for one step an epoch.
-    """
+
+def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[Step]]:
+    """Yields the steps of each epoch. Raises InputError if the training split is too small for one step an epoch."""
     total = total_steps(recipe, len(data))
     if recipe.last_batch != "keep" and len(data) < recipe.batch_size:
         raise InputError(
@@ -58,7 +62,8 @@ class Run:
     logits: dict[str, np.ndarray]
     """Logits with the kept weights, [rows, labels], of `dev` and, if there is one, `test`."""
     first_step_at: float
-    """Start of the first train_step, in seconds since 1970."""
+    """Start of this process's first train_step, or if it took none, the end of the run; on the clock of
+    `time.perf_counter`."""
 
 
 class NotFinite(Exception):
@@ -77,21 +82,24 @@ def finetune(
     on_event: Callable[[Event], None],
     compiled: bool = False,
     stop: bool = True,
+    checkpoints: Checkpoints | None = None,
 ) -> Run:
     """Trains on `train`, evaluates on `dev` after each epoch and on `test` at the end.
 
     `metrics` are names in shared.metrics; the first decides which epoch is best. `on_event` receives the progress.
     `compiled` says that the model may compile for a new shape. If a loss, a logit or a weight is NaN or infinite, the
-    run ends there and is answered as diverged; without `stop` it goes on. Raises InputError if the best epoch is to be
-    kept and dev has no labels, and as `epochs` does.
+    run ends there and is answered as diverged; without `stop` it goes on. With `checkpoints` the run keeps them, and
+    goes on from the latest if there is one. Raises InputError if the best epoch is to be kept and dev has no labels,
+    and as `epochs` does.
     """
     if recipe.keep == "best" and not data["dev"].labelled:
         raise InputError("keep best needs a dev split with labels; pass keep last")
     compiles = compiled or isinstance(model, Compiled)
     meter = Meter(model, total_steps(recipe, len(data["train"])), on_event, compiles, stop)
-    course = _Course(model, data, recipe, metrics, meter, _Kept(recipe, metrics[0]))
+    course = _Course(model, data, recipe, metrics, meter, _Kept(recipe, metrics[0]), checkpoints)
     diverged = None
     try:
+        course.resume()
         course.run()
     except NotFinite as found:
         diverged = found.step
@@ -112,9 +120,10 @@ def finetune(
         test=test.scores if test else None,
         test_seconds=test.seconds if test else 0.0,
         peak_memory_bytes=course.peak,
+        interruptions=meter.interruptions,
         diverged=diverged,
     )
-    return Run(fit, logits, meter.first_step_at)
+    return Run(fit, logits, meter.first_step_at or time.perf_counter())
 
 
 @dataclass
@@ -127,8 +136,12 @@ class _Course:
     metrics: tuple[str, ...]
     meter: Meter
     kept: _Kept
+    checkpoints: Checkpoints | None = None
     dev_before: Scores | None = None
     epochs: list[Epoch] = field(default_factory=list)
+    """The epochs that are over."""
+    current: Stretch = field(default_factory=Stretch)
+    """What there is of the next one."""
     peak: int = 0
     """Peak memory of the training, in bytes."""
     test: _Look | None = None
@@ -136,16 +149,21 @@ class _Course:
     def run(self) -> None:
         """Trains and evaluates. Raises NotFinite."""
         model, recipe, meter, dev = self.model, self.recipe, self.meter, self.data["dev"]
-        if recipe.eval_before:
+        if recipe.eval_before and not meter.steps:
             self.dev_before = self._look("dev").scores
             meter.on_event(DevScored(self.dev_before))
         for number, steps in enumerate(epochs(self.data["train"], recipe), 1):
-            trained = _train_epoch(model, self.data["train"], steps, recipe, meter, number)
+            if number <= len(self.epochs):
+                continue
+            self._train(number, steps)
             look = self._look("dev")
-            self.epochs.append(_epoch(trained, look, dev, recipe))
+            self.epochs.append(self._epoch(steps, look, dev))
+            self.current = Stretch()
             meter.on_event(EpochEnded(number, recipe.epochs, self.epochs[-1]))
             self.kept.consider(number, look, model)
-        self.peak = model.peak_memory()
+            if self.checkpoints and self.checkpoints.every == "epoch":
+                self._keep_checkpoint(self.checkpoints)
+        self.peak = max(self.peak, model.peak_memory())
         # A weight that is not finite never becomes finite again, so the last weights tell of all before them.
         if meter.stop and not all(map(all_finite, model.weights().values())):
             raise NotFinite(meter.steps)
@@ -153,10 +171,106 @@ class _Course:
         if "test" in self.data:
             self.test = self._look("test")
 
+    def _train(self, number: int, steps: list[Step]) -> None:
+        """Trains on what is left of an epoch's steps, in stretches that end at checkpoints. Raises NotFinite."""
+        before = sum(epoch.steps for epoch in self.epochs)
+        while left := steps[self.meter.steps - before :]:
+            due = self.checkpoints.steps_left(self.meter.steps) if self.checkpoints else None
+            stretch = _train_stretch(self.model, self.data["train"], left[:due], self.recipe, self.meter, number)
+            self.current = self.current.plus(stretch)
+            if self.checkpoints and due is not None and due <= len(left):
+                self._keep_checkpoint(self.checkpoints)
+
+    def resume(self) -> None:
+        """Goes on from the latest checkpoint, if there is one that is whole."""
+        if self.checkpoints is None:
+            return
+        found, refused = self.checkpoints.read()
+        if found and not self._receive_again(found.progress):
+            found, refused = None, [*refused, self.checkpoints.folder]
+        for path in refused:
+            self.meter.on_event(Remarked(f"{path} is damaged, or of another training, and is not used"))
+        if found:
+            self._take_up(found)
+            self.meter.interruptions = self.checkpoints.count_interruption()
+            self.meter.on_event(Remarked(f"goes on after step {self.meter.steps} of {self.meter.total}"))
+        else:
+            self.checkpoints.remove()
+
+    def _receive_again(self, progress: Progress) -> bool:
+        """Hashes the arguments of the steps before the checkpoint, made again. Returns whether they are the same."""
+        steps = itertools.chain.from_iterable(epochs(self.data["train"], self.recipe))
+        before = list(itertools.islice(steps, len(progress.step_loss)))
+        with _batches(self.data["train"], [rows for rows, _ in before], self.recipe, self.model) as batches:
+            for batch, (_, rate) in zip(batches, before, strict=True):
+                self.meter.receive(batch, rate)
+        same: bool = self.meter.received.hexdigest() == progress.received
+        if not same:
+            self.meter.received = hashlib.sha256()
+        return same
+
+    def _take_up(self, found: Found) -> None:
+        progress, meter = found.progress, self.meter
+        self.model.restore(found.arrays)
+        self.dev_before, self.peak = progress.dev_before, progress.peak_memory_bytes
+        self.epochs, self.current = progress.epochs, progress.current
+        meter.losses, meter.correct, meter.rows = progress.step_loss, progress.correct, progress.rows
+        meter.first_step_seconds = progress.first_step_seconds
+        meter.first_step_tokens = progress.first_step_tokens
+        self.kept.take_up(found)
+        # This process's first step is told apart by `first_seconds`, and so must the first process's be.
+        first = {"first_seconds": meter.first_step_seconds, "first_tokens": meter.first_step_tokens}
+        if self.epochs and not self.epochs[0].first_tokens:
+            self.epochs[0] = structs.replace(self.epochs[0], **first)
+        elif not self.epochs and not self.current.first_tokens:
+            self.current = structs.replace(self.current, **first)
+
+    def _keep_checkpoint(self, checkpoints: Checkpoints) -> None:
+        """Writes a checkpoint. Training goes on if the disk cannot take it."""
+        if isinstance(self.model, Reseeded):
+            self.model.reseed()
+        self.peak = max(self.peak, self.model.peak_memory())
+        progress = Progress(
+            received=self.meter.received.hexdigest(),
+            step_loss=self.meter.losses,
+            correct=self.meter.correct,
+            rows=self.meter.rows,
+            first_step_seconds=self.meter.first_step_seconds,
+            first_step_tokens=self.meter.first_step_tokens,
+            dev_before=self.dev_before,
+            epochs=self.epochs,
+            current=self.current,
+            kept_epoch=self.kept.epoch,
+            kept_score=self.kept.best[0] if self.kept.best else None,
+            peak_memory_bytes=self.peak,
+        )
+        try:
+            checkpoints.write(progress, itertools.chain(self.model.state(), self.kept.arrays()))
+        except OSError as error:
+            self.meter.on_event(Remarked(f"{checkpoints.folder} takes no checkpoint: {error.strerror}; make room"))
+
+    def _epoch(self, steps: list[Step], look: _Look, dev: Encoded) -> Epoch:
+        """The epoch that is over with these steps."""
+        meter, recipe, train = self.meter, self.recipe, self.data["train"]
+        own = slice(-len(steps), None)
+        rows = meter.rows[own]
+        by_batch = batch_accuracy(dev.labels, look.logits.argmax(1), recipe.batch_size) if dev.labelled else None
+        return Epoch(
+            steps=len(steps),
+            rows=sum(rows),
+            tokens=sum(int(train.lengths[rows].sum()) for rows, _ in steps),
+            train_loss=float(np.average(meter.losses[own], weights=rows)),
+            train_accuracy=sum(meter.correct[own]) / max(1, sum(rows)),
+            dev=look.scores,
+            dev_seconds=look.seconds,
+            dev_batch_accuracy=by_batch,
+            **structs.asdict(self.current),
+        )
+
     def forget(self) -> None:
         """Keeps nothing of the training but its history."""
         self.model.synchronize()
-        self.peak = self.peak or self.model.peak_memory()
+        self.peak = max(self.peak, self.model.peak_memory())
         self.kept = _Kept(self.recipe, self.metrics[0])
 
     def _look(self, split: str) -> _Look:
@@ -185,7 +299,11 @@ class Meter:
     """Whether a loss that is not finite ends the training."""
     received: Any = field(default_factory=hashlib.sha256)
     first_step_at: float = 0.0
+    """Start of this process's first step, on the clock of `time.perf_counter`; 0 before it."""
     first_step_seconds: float = 0.0
+    first_step_tokens: int = 0
+    """Tokens computed on in the training's first step."""
+    interruptions: int = 0
     losses: list[float] = field(default_factory=list)
     """Loss of each step whose result has arrived."""
     correct: list[int] = field(default_factory=list)
@@ -195,7 +313,8 @@ class Meter:
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     """Shapes of the batches so far."""
     first_seconds: float = 0.0
-    """Time of the steps that were the first of their shape, if the model compiles."""
+    """Time of the steps that were the first of their shape, if the model compiles; of a training that was interrupted,
+    of this process's first step too."""
     first_tokens: int = 0
     """Tokens computed on in them."""
     pending: deque[tuple[Lazy, int]] = field(default_factory=deque)
@@ -203,8 +322,7 @@ class Meter:
 
     def step(self, batch: Batch, rate: float, epoch: int) -> None:
         """Runs one train_step, and collects the result of an earlier one. Raises NotFinite."""
-        batch.update_hash(self.received)
-        self.received.update(float(rate).hex().encode())
+        self.receive(batch, rate)
         new = self.compiles and batch.input_ids.shape not in self.shapes
         self.shapes.add(batch.input_ids.shape)
         if new:
@@ -215,6 +333,11 @@ class Meter:
         if len(self.pending) > STEPS_AHEAD:
             self._collect()
             self._tell(epoch)
+
+    def receive(self, batch: Batch, rate: float) -> None:
+        """Hashes the arguments of a train_step."""
+        batch.update_hash(self.received)
+        self.received.update(float(rate).hex().encode())
 
     @property
     def steps(self) -> int:
@@ -229,13 +352,13 @@ class Meter:
     def _step_alone(self, batch: Batch, rate: float) -> Lazy:
         """Runs a train_step by itself: waits for it, and adds its time to that of the first steps."""
         first, start = not self.first_step_at, time.perf_counter()
-        self.first_step_at = self.first_step_at or time.time()
+        self.first_step_at = self.first_step_at or start
         lazy = self.model.train_step(batch, rate)
         self.model.synchronize()
         seconds = time.perf_counter() - start
-        if first:
-            self.first_step_seconds = seconds
-        if self.compiles:
+        if first and not self.first_step_tokens:
+            self.first_step_seconds, self.first_step_tokens = seconds, batch.input_ids.size
+        if self.compiles or self.interruptions:
             self.first_seconds += seconds
             self.first_tokens += batch.input_ids.size
         return lazy
@@ -257,33 +380,16 @@ class Meter:
             self.on_event(Stepped(epoch, len(self.losses), self.total, self.losses[-1]))
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """One pass over the training split."""
-
-    seconds: float
-    losses: list[float]
-    """Loss of each step."""
-    correct: list[int]
-    rows: list[int]
-    tokens: int
-    padded_tokens: int
-    program_seconds: float
-    first_seconds: float
-    """Time of the steps that were the first of their shape, if the model compiles."""
-    first_tokens: int
-
-
 def _program_seconds(model: Model) -> float:
     """The process's time on programs so far; 0 for a backend that compiles none for each shape."""
     return model.programs().seconds if isinstance(model, Compiled) else 0.0
 
 
-def _train_epoch(
-    model: Model, train: Encoded, steps: list[tuple[np.ndarray, float]], recipe: Recipe, meter: Meter, number: int
-) -> _Trained:
-    before, padded_tokens = len(meter.losses), 0
-    first_seconds, first_tokens = meter.first_seconds, meter.first_tokens
+def _train_stretch(
+    model: Model, train: Encoded, steps: list[Step], recipe: Recipe, meter: Meter, number: int
+) -> Stretch:
+    """Takes these steps of epoch `number`. Raises NotFinite."""
+    padded_tokens, first_seconds, first_tokens = 0, meter.first_seconds, meter.first_tokens
     model.synchronize()
     programs, start = _program_seconds(model), time.perf_counter()
     with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
@@ -293,12 +399,8 @@ def _train_epoch(
     model.synchronize()
     seconds = time.perf_counter() - start
     meter.drain()
-    return _Trained(
+    return Stretch(
         seconds=seconds,
-        losses=meter.losses[before:],
-        correct=meter.correct[before:],
-        rows=meter.rows[before:],
-        tokens=sum(int(train.lengths[rows].sum()) for rows, _ in steps),
         padded_tokens=padded_tokens,
         program_seconds=_program_seconds(model) - programs,
         first_seconds=meter.first_seconds - first_seconds,
@@ -317,23 +419,8 @@ class _Look:
     """Time of the predictions."""
 
 
-def _epoch(trained: _Trained, look: _Look, dev: Encoded, recipe: Recipe) -> Epoch:
-    by_batch = batch_accuracy(dev.labels, look.logits.argmax(1), recipe.batch_size) if dev.labelled else None
-    return Epoch(
-        seconds=trained.seconds,
-        steps=len(trained.losses),
-        rows=sum(trained.rows),
-        tokens=trained.tokens,
-        padded_tokens=trained.padded_tokens,
-        train_loss=float(np.average(trained.losses, weights=trained.rows)),
-        train_accuracy=sum(trained.correct) / max(1, sum(trained.rows)),
-        dev=look.scores,
-        dev_seconds=look.seconds,
-        dev_batch_accuracy=by_batch,
-        program_seconds=trained.program_seconds,
-        first_seconds=trained.first_seconds,
-        first_tokens=trained.first_tokens,
-    )
+KEPT = "kept"
+"""Where a checkpoint's names of the kept epoch begin."""
 
 
 @dataclass
@@ -354,6 +441,22 @@ class _Kept:
                 return
             self.best = look.scores[self.metric], model.weights()
         self.epoch, self.logits = number, look.logits
+
+    def arrays(self) -> Arrays:
+        """Yields what a checkpoint has of this epoch."""
+        if self.logits is not None:
+            yield f"{KEPT}/logits", self.logits
+        if self.best is not None:
+            yield from ((f"{KEPT}/weights/{name}", array) for name, array in self.best[1].items())
+
+    def take_up(self, found: Found) -> None:
+        """Takes the epoch that a checkpoint has."""
+        self.epoch, score = found.progress.kept_epoch, found.progress.kept_score
+        self.logits = found.arrays.get(f"{KEPT}/logits")
+        if score is not None:
+            prefix = f"{KEPT}/weights/"
+            names = (name for name in found.arrays if name.startswith(prefix))
+            self.best = score, {name.removeprefix(prefix): found.arrays[name] for name in names}
 
     def restore(self, model: Model) -> None:
         """Puts the kept weights back into the model, if it was trained further since."""

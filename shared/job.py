@@ -1,8 +1,9 @@
 """The job folder: the runner's question to a worker in another interpreter, and the worker's answer.
 
 `job.json` is the question. The worker appends to `events.jsonl` as it works, and leaves `answer.json` and `arrays.npz`,
-or `error.txt`. A `record` or an `answer` leaves the folder `recording` too (shared.recording). Standard output is left
-to the frameworks' messages, and nobody reads it.
+or `error.txt`. A `record` or an `answer` leaves the folder `recording` too (shared.recording); a `train` may keep
+checkpoints in the folder `checkpoint` (shared.resuming). Standard output is left to the frameworks' messages, and
+nobody reads it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ def stored(precision: Precision) -> Literal["float32", "float64"]:
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
 RECORDING = "recording"
 CHECKPOINT = "checkpoint"
+
+Every = int | Literal["epoch"]
+"""How often a training keeps a checkpoint: after so many steps each time, or after each epoch."""
 
 
 def spare_folder(folder: Path) -> Path:
@@ -69,6 +73,9 @@ class Job:
     """For `train`: the stored head's row for each label, to start from; empty to draw a new head."""
     save: str | None = None
     """For `train`: folder to save the fine-tuned model in; None to save none."""
+    checkpoint_every: Every | None = None
+    """For `train`: how often a checkpoint is kept in the folder `checkpoint` (shared.resuming); None to keep none. A
+    worker that is started on the folder again goes on from it."""
 
     def write(self, folder: Path) -> None:
         """Writes the job into its folder."""

@@ -17,7 +17,7 @@ From eval/1/loss on, dropout is 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -193,6 +193,12 @@ class Watched:
 
     def set_weights(self, weights: Weights) -> None:
         self.model.set_weights(weights)
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        return self.model.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.model.restore(state)
 
     def synchronize(self) -> None:
         self.model.synchronize()

@@ -24,7 +24,7 @@ from shared.checkpoint.start import Start
 from shared.diverging import as_diverged
 from shared.errors import InputError
 from shared.files import hash_file, to_json, whole_file, write_whole
-from shared.job import Precision
+from shared.job import Every, Precision
 from shared.notes import Note
 from shared.recipe import Recipe
 
@@ -68,6 +68,9 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """Version of the rules for the tokenizer's files; 1 if both give this checkpoint the same tokenizer."""
     labels: list[str] = []
     """Names of the labels of own data, which a task's name does not tell."""
+    reseeded: Every | None = None
+    """How often dropout's stream started again, at checkpoints: after so many steps, or after each epoch. None if it
+    did not: a backend whose stream can be kept answers the same question with checkpoints as without."""
 
     def without(self, *names: str) -> str:
         """JSON text without these fields of the question and of its recipe. Cells that differ only in these fields have
@@ -242,9 +245,10 @@ def _name_unfit(path: Path, unfit: _Unfit) -> None:
 
 
 def read_record(out: Path, cell: str) -> Record | None:
-    """Reads the record of a cell; None if there is none. Raises InputError if its format is newer than this code."""
-    path = record_path(out, cell)
-    return _read(path) if path.is_file() else None
+    """Reads the record of a cell; None if there is none, or none that is as it was written. Raises InputError if its
+    format is newer than this code."""
+    found = _read(record_path(out, cell))
+    return found if isinstance(found, Record) else None
 
 
 def _without_nan(record: Record) -> Record:

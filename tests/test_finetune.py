@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Literal
 
@@ -82,6 +82,12 @@ class SoftmaxRegression:
 
     def set_weights(self, weights: Weights) -> None:
         self.kernel = weights["kernel"].copy()
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        yield "kernel", self.kernel
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.kernel = state["kernel"]
 
     def synchronize(self) -> None:
         self.calls.append("synchronize")

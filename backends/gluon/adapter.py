@@ -8,6 +8,7 @@ process starts.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import mxnet as mx
@@ -138,6 +139,30 @@ class GluonModel:
         """Overwrites every parameter; the optimizer's moments stay."""
         for name, parameter in self.parameters.items():
             parameter.data()[:] = weights[name]
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields all that the next steps depend on. MXNet gives no access to dropout's stream: see `reseed`."""
+        yield "steps", np.array(self.optimizer.steps)
+        for name, parameter in self.parameters.items():
+            first, second = self.optimizer.moments[name]
+            yield f"weights/{name}", parameter.data().asnumpy()
+            yield f"first/{name}", first.asnumpy()
+            yield f"second/{name}", second.asnumpy()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up a state that `state` gave."""
+        self.optimizer.steps = int(state["steps"])
+        for name, parameter in self.parameters.items():
+            first, second = self.optimizer.moments[name]
+            parameter.data()[:] = state[f"weights/{name}"]
+            first[:] = state[f"first/{name}"]
+            second[:] = state[f"second/{name}"]
+        self.reseed()
+
+    def reseed(self) -> None:
+        """Starts dropout's stream again, from the recipe's seed and the number of steps so far."""
+        numbers = np.random.SeedSequence((self.optimizer.recipe.seed, self.optimizer.steps)).generate_state(1)
+        mx.random.seed(int(numbers[0]))
 
     def synchronize(self) -> None:
         """Waits until MXNet's engine has finished all its work."""

@@ -8,6 +8,7 @@ the second moment's bias correction, the place of epsilon, and repeated tokens. 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -135,6 +136,23 @@ class KerasModel:
     def set_weights(self, weights: Weights) -> None:
         for p in self._parameters:
             p.variable.assign(p.to_keras(weights[p.name]))
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        yield "steps", np.array(self._steps)
+        for name, variable in self._changing():
+            yield name, variable.numpy()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._steps = int(state["steps"])
+        for name, variable in self._changing():
+            variable.assign(state[name])
+
+    def _changing(self) -> Iterator[tuple[str, Any]]:
+        """All variables that a step changes: parameters, moments, and the stream of each layer of dropout."""
+        for p, (first, second) in zip(self._parameters, self._moments, strict=True):
+            yield from ((f"weights/{p.name}", p.variable), (f"first/{p.name}", first), (f"second/{p.name}", second))
+        for number, stream in enumerate(self._network.non_trainable_variables):
+            yield f"stream/{number}", stream
 
     def synchronize(self) -> None:
         tf.test.experimental.sync_devices()

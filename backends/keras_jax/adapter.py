@@ -5,7 +5,8 @@ XLA compiles a program for each shape. So batches are filled up to repeated shap
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import jax
@@ -80,6 +81,18 @@ class JaxModel:
     def set_weights(self, weights: Weights) -> None:
         new = {p.name: self._put(p.to_keras(weights[p.name])) for p in self._network.parameters}
         self._state = replace(self._state, weights=new)
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        yield "steps", np.array([self._steps, self._draws])
+        for part in fields(State):
+            for name, array in getattr(self._state, part.name).items():
+                yield f"{part.name}/{name}", np.asarray(array)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._steps, self._draws = map(int, state["steps"])
+        names = [p.name for p in self._network.parameters]
+        parts = (part.name for part in fields(State))
+        self._state = State(**{part: {name: self._put(state[f"{part}/{name}"]) for name in names} for part in parts})
 
     def synchronize(self) -> None:
         jax.block_until_ready(self._state)

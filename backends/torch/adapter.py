@@ -6,6 +6,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,6 +144,19 @@ class TorchModel:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(torch.tensor(weights[name]))
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        on_cpu = self.device.type == "cpu"
+        yield "stream", (torch.get_rng_state() if on_cpu else torch.cuda.get_rng_state(self.device)).numpy()
+        yield from self.optimizer.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        stream = torch.from_numpy(state["stream"])
+        if self.device.type == "cpu":
+            torch.set_rng_state(stream)
+        else:
+            torch.cuda.set_rng_state(stream, self.device)
+        self.optimizer.restore(state)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from shared.recipe import Recipe
+
+PARTS = ("step", "exp_avg", "exp_avg_sq")
+"""torch's state of each parameter."""
 
 
 @dataclass
@@ -55,3 +60,25 @@ class Optimizer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yields parameters, torch's own state of each, the count of steps and the scaler's state (see
+        `shared.contract.Model.state`)."""
+        yield "steps", np.array(self.steps)
+        for name, value in self.scaler.state_dict().items():
+            yield f"scaler/{name}", np.array(value)
+        for name, parameter in self.parameters.items():
+            yield f"weights/{name}", parameter.numpy(force=True)
+            for part in PARTS:
+                yield f"{part}/{name}", self.optimizer.state[parameter][part].numpy(force=True)
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Takes up a state that `state` gave."""
+        self.steps = int(state["steps"])
+        self.scaler.load_state_dict({name: state[f"scaler/{name}"].item() for name in self.scaler.state_dict()})
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(torch.from_numpy(state[f"weights/{name}"]))
+                self.optimizer.state[parameter] = {
+                    part: torch.from_numpy(state[f"{part}/{name}"]).to(parameter.device) for part in PARTS
+                }

@@ -20,7 +20,7 @@ from shared.checkpoint.tokenizer import tokens_version
 from shared.checkpoint.weights import check_finite, check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
-from shared.job import Job, Precision
+from shared.job import Every, Job, Precision
 from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import Asked, PresetUse, cell_id
@@ -52,6 +52,8 @@ class Request:
     head: Head = "new"
     reading: Reading | None = None
     """How own data among the tasks is read."""
+    checkpoint_every: Every | None = None
+    """How often a training keeps a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class Cell:
     """The cell is known by this."""
     preset: PresetUse | None
     """Not part of what the cell is known by."""
+    checkpoint_every: Every | None = None
+    """Neither is this, but for a backend that starts dropout's stream again at each checkpoint."""
 
     @property
     def id(self) -> str:
@@ -125,7 +129,13 @@ class Cell:
     def job(self, save: Path | None) -> Job:
         """The job for the worker, which leaves the fine-tuned model in `save` if that is given."""
         job = self.question.job(self.backend, self.device, self.threads)
-        return replace(job, precision=self.precision, compile=self.compile, save=str(save) if save else None)
+        return replace(
+            job,
+            precision=self.precision,
+            compile=self.compile,
+            save=str(save) if save else None,
+            checkpoint_every=self.checkpoint_every,
+        )
 
 
 def plan_cells(request: Request) -> list[Cell]:
@@ -165,9 +175,10 @@ def plan_cells(request: Request) -> list[Cell]:
                 head=q.start.head,
                 tokens=tokens_version(q.checkpoint, q.task.pair),
                 labels=list(q.task.labels) if q.task.own else [],
+                reseeded=request.checkpoint_every if BACKENDS[backend].reseeded else None,
             )
-            preset = _preset_use(request, q)
-            cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset))
+            preset, every = _preset_use(request, q), request.checkpoint_every
+            cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset, every))
     return list({cell.id: cell for cell in cells}.values())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from backends import BACKENDS
 from benchmarks.cli.parser import Parser
-from benchmarks.cli.values import one_of, yes_or_no
+from benchmarks.cli.values import every, one_of, yes_or_no
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
 from shared.job import TRAINED
@@ -154,6 +154,19 @@ def duration(text: str) -> float:
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no time like 5400, 90m or 1h30m")
     return found
+
+
+def add_checkpoint_option(group: argparse._ActionsContainer) -> None:
+    """Adds `--checkpoint-every`."""
+    group.add_argument(
+        "--checkpoint-every",
+        type=every,
+        metavar="epoch|N",
+        help="keep a checkpoint in OUT/jobs/CELL after each epoch, or after every N steps: weights, moments, dropout's "
+        "stream, and what was measured. The same command then goes on with a cell that was killed, to the same result. "
+        "It has 3 times the size of the weights (4 with --keep best); its time is no part of an epoch's. gluon starts "
+        "dropout's stream again at each, which is another question than without",
+    )
 
 
 def chosen_backends(names: list[str]) -> list[str]:

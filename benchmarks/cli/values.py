@@ -6,7 +6,7 @@ import argparse
 import types
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 
 def as_typed(value: Any) -> Any:
@@ -39,6 +39,15 @@ def yes_or_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither yes nor no")
     return text == "yes"
+
+
+def every(text: str) -> int | Literal["epoch"]:
+    """Reads how often something is done: `epoch`, or a number of steps."""
+    if text == "epoch":
+        return "epoch"
+    if not text.isascii() or not text.isdecimal() or int(text[:9]) < 1 or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither epoch nor a number of steps from 1 to 999999999")
+    return int(text)
 
 
 def reader(hint: Any) -> Callable[[str], Any]:

@@ -22,7 +22,7 @@ METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 ALWAYS = ("max_len", "batch_size")
 """Settings with a column of their own; others get one if records differ in them."""
 
-COMPUTING = ("precision", "compile")
+COMPUTING = ("precision", "compile", "reseeded")
 """Settings that say how the backend computed."""
 
 STARTING = ("head", "tokens")

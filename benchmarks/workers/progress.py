@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from shared.answer import EpochEnded, Event, Loaded, Stepped, Tried
+from shared.answer import EpochEnded, Event, Loaded, Remarked, Stepped, Tried
 from shared.errors import ProcessFailed
 
 WIDTH = 140
@@ -93,6 +93,8 @@ class RunProgress:
                     total=event.of,
                     note=f"loss {event.loss:.3f}",
                 )
+            case Remarked(line):
+                self.line(f"    {line}")
             case Tried():
                 self.bars.update(self.current, description=f"  {event.what}", completed=event.number, total=event.of)
             case EpochEnded(number, of, epoch):

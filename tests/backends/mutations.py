@@ -7,7 +7,7 @@ gradients are put into the adapter itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,6 +68,12 @@ class Meddled:
 
     def set_weights(self, weights: Weights) -> None:
         self.model.set_weights(self.weights_in(weights))
+
+    def state(self) -> Iterator[tuple[str, np.ndarray]]:
+        return self.model.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.model.restore(state)
 
     def synchronize(self) -> None:
         self.model.synchronize()
