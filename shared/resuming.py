@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Struct
 
 from shared.answer import Epoch, Scores, Stretch
-from shared.files import from_json, to_json
+from shared.files import flush, from_json, to_json
 from shared.job import Every
 
 PROGRESS = "progress"
@@ -91,7 +91,7 @@ class Checkpoints:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
-        _flush(self.folder)
+        flush(self.folder)
         for other in self.folder.glob("*.npz"):
             if other != whole:
                 other.unlink()
@@ -134,12 +134,3 @@ def _write_arrays(archive: zipfile.ZipFile, progress: Progress, arrays: Arrays) 
         for name, array in chain([(PROGRESS, told)], arrays):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _flush(folder: Path) -> None:
-    """Waits until the folder's names are on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

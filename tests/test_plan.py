@@ -22,6 +22,7 @@ from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.start import Head, Start
 from shared.checkpoint.weights import first_weights
 from shared.encoding import read_encoded
+from shared.job import Every
 from shared.recipe import Recipe
 from shared.splits import CHOOSING, choose_splits, choosing
 from shared.tasks import Rows, Task
@@ -76,6 +77,7 @@ def plan(
     limit: int | None = None,
     models: tuple[str, ...] = ("random:bert-tiny",),
     head: Head = "new",
+    every: Every | None = None,
 ) -> list[Cell]:
     return plan_cells(
         Request(
@@ -89,6 +91,7 @@ def plan(
             data_dir=None,
             pythons=dict.fromkeys(BACKENDS, Path(sys.executable)),
             head=head,
+            checkpoint_every=every,
         )
     )
 
@@ -193,3 +196,15 @@ def test_choosing_keeps_the_fields_that_choose_rows() -> None:
     recipe = replace(Recipe(), held_out=0.25, dev_split="train", seed=9, max_len=99)
     assert choosing(recipe) == Recipe(held_out=0.25, dev_split="train")
     assert {f.name for f in fields(Recipe)} >= set(CHOOSING)
+
+
+def test_checkpoints_are_asked_for_where_they_change_the_stream() -> None:
+    """The other cells keep their ids. Every worker is told."""
+    ways: list[Every | None] = [None, "epoch", 7]
+    plans = {every: plan([Recipe(max_len=8)], every=every) for every in ways}
+    for number, backend in enumerate(BACKENDS):
+        cells = {every: cells[number] for every, cells in plans.items()}
+        hidden = backend == "gluon"
+        assert [cell.asked.reseeded for cell in cells.values()] == (ways if hidden else [None] * 3)
+        assert len({cell.id for cell in cells.values()}) == (3 if hidden else 1)
+        assert [cell.job(None).checkpoint_every for cell in cells.values()] == ways

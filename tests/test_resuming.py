@@ -61,7 +61,7 @@ def train(
     run = finetune(model, data(train), BEST, METRICS, events.append, checkpoints=checkpoints)
     fit = run.fit
     same = {name: getattr(fit, name) for name in ("received", "step_loss", "step_accuracy", "kept_epoch", "test")}
-    same |= {"before": fit.dev_before, "dev": [epoch.dev for epoch in fit.epochs]}
+    same |= {"before": fit.dev_before, "by_epoch": [epoch.dev for epoch in fit.epochs]}
     same |= {"counts": [(e.steps, e.rows, e.tokens, e.padded_tokens, e.train_loss) for e in fit.epochs]}
     same |= {name: array.tobytes() for name, array in {**run.logits, **model.weights()}.items()}
     return fit, same, [event.line for event in events if isinstance(event, Remarked)]

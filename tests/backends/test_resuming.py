@@ -35,7 +35,15 @@ BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 WIDTH = 16
 NETWORK = architecture("bert", layers=1, dropout=Dropout(), max_positions=WIDTH)
 RECIPE = Recipe(
-    max_len=WIDTH, batch_size=8, epochs=3, learning_rate=1e-3, padding="bucket", last_batch="rollover", keep="best"
+    max_len=WIDTH,
+    batch_size=8,
+    epochs=3,
+    learning_rate=1e-3,
+    padding="bucket",
+    last_batch="rollover",
+    keep="best",
+    eps=1e-3,  # with its place, torch's step depends on the number of steps too
+    eps_place="before",
 )
 STEPS = 10
 METRICS = ("accuracy", "mcc")
