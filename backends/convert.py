@@ -16,7 +16,7 @@ from shared.architecture import Weights
 from shared.checkpoint.foreign_names import wrapper
 from shared.checkpoint.formats import find_format
 from shared.checkpoint.weights import WEIGHTS
-from shared.errors import InputError
+from shared.errors import InputError, tell
 
 READERS = {
     "pytorch_model.bin": "backends.torch.read_bin",
@@ -50,14 +50,17 @@ def convert(source: Path, target: Path) -> None:
 def main(arguments: list[str]) -> int:
     """Converts the weights of the first folder into the second. Prints an error in one line. Returns 2 for bad input
     and 1 for any other error."""
+    if len(arguments) != 2:
+        tell("pass two folders: one of a checkpoint, and one for its model.safetensors")
+        return 2
     try:
         source, target = map(Path, arguments)
         convert(source, target)
     except InputError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         return 2
     except Exception as error:  # each library has its own for a broken file
-        print(f"{type(error).__name__}: {error}".splitlines()[0], file=sys.stderr)
+        tell(f"{type(error).__name__}: {error}".splitlines()[0])
         return 1
     return 0
 

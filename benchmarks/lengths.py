@@ -18,9 +18,8 @@ EXAMPLES = """example:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
     with one_line_errors("benchmarks.lengths"):
-        run(options)
+        run(_parser().parse_args(arguments))
 
 
 def run(options: argparse.Namespace) -> None:

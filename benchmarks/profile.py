@@ -21,9 +21,8 @@ several operators at a time, so its seconds add up to more than the step's."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
     with one_line_errors("benchmarks.profile"):
-        sys.exit(run(options))
+        sys.exit(run(_parser().parse_args(arguments)))
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,9 +13,8 @@ from shared.records import read_records
 def main(arguments: list[str] | None = None) -> None:
     parser = Parser(prog="benchmarks.report", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="what benchmarks.run had as --out")
-    options = parser.parse_args(arguments)
     with one_line_errors("benchmarks.report"):
-        report(options.folder)
+        report(parser.parse_args(arguments).folder)
 
 
 def report(out: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
@@ -168,20 +167,6 @@ def test_a_failed_process_becomes_its_last_lines(refused: bool, code: int, capsy
     assert end.value.code == code
     expected = "toy: the worker ended with exit code 1\n  | line 4\n  | MemoryError: no room\n"
     assert capsys.readouterr() == ("", expected)
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_a_disk_that_takes_nothing_is_one_line(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path))
-    for file, remedy in (("/toy/table.csv", ""), (f"{tmp_path}/toy", "; set CONCORD_CACHE to another folder")):
-        with pytest.raises(SystemExit) as end, one_line_errors("toy"):
-            raise OSError(number, os.strerror(number), file)
-        assert end.value.code == 1
-        assert capsys.readouterr().err == f"toy: {file}: {os.strerror(number)}{remedy}\n"
-    with pytest.raises(FileNotFoundError), one_line_errors("toy"):  # a mistake of this project stays one
-        (tmp_path / "nothing").read_text()
 
 
 def test_an_interruption_becomes_one_line_and_exit_130(capsys: pytest.CaptureFixture[str]) -> None:

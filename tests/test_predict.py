@@ -128,7 +128,7 @@ class Terminal(io.TextIOWrapper):
     [
         (["a", "b", "c"], "3 texts: pass one, or two as a pair; more go into a --file, one a line"),
         (["a", " "], "a text is empty; pass one with words"),
-        (["a\udcff"], r"the text 'a\udcff' is not UTF-8; convert it"),
+        (["a\udcff"], r"'a\udcff' is not UTF-8; convert or rename it"),
         (["a", "--file", "f"], "texts and --file: pass one of the two"),
         (["--backend", "torch", "keras", "a", "--file", "f"], "texts and --file: pass one of the two"),
         (["a", "--backend", "torch", "b"], "'b' and 'a' stand apart; pass the texts side by side"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from shared.errors import InputError
+from shared.errors import InputError, tell
 from shared.files import write_json
 
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     try:
         build(*map(Path, arguments))
     except InputError as error:
-        print(error, file=sys.stderr)
+        tell(str(error))
         return 2
     return 0
 

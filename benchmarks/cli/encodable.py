@@ -35,5 +35,5 @@ def make_encodable() -> None:
     """Makes standard output and error take every text."""
     codecs.register_error(ERRORS, _spelled)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and not stream.encoding.lower().startswith("utf"):
+        if isinstance(stream, TextIOWrapper):  # UTF-8 lacks the stand-ins of a path's bytes that are no text
             stream.reconfigure(errors=ERRORS)

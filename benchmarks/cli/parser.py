@@ -8,14 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmarks.cli.encodable import make_encodable
 from benchmarks.cli.values import as_typed, typed_values
-from shared.errors import InputError, ProcessFailed
-from shared.files import NO_ROOM, cache_dir
+from shared.errors import InputError, ProcessFailed, one_line, tell
+from shared.files import cache_dir
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -38,30 +38,75 @@ class Parser(argparse.ArgumentParser):
         make_encodable()
         super().__init__(allow_abbrev=False, formatter_class=Help, **settings)
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        for one in sys.argv[1:] if args is None else args:
+            if any("\ud800" <= c <= "\udfff" for c in one):  # Python's stand-in for a byte that is not UTF-8
+                self.error(f"{one!a} is not UTF-8; convert or rename it")
+        return super().parse_args(args, namespace)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file or sys.stderr)  # argparse's own passes over an error
+
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: error: {one_line(message)} (see --help)\n")
+
+
+READER_GONE = 141
+"""Exit code of a command whose output nobody reads any more, as of a program that SIGPIPE ends."""
+
+REMEDIES = {
+    errno.ENOSPC: "free some space, or pass a folder on another disk",
+    errno.EDQUOT: "free some space, or pass a folder on another disk",
+    errno.EROFS: "pass a folder that can be written to",
+    errno.EACCES: "change its permissions, or pass another",
+    errno.EPERM: "change its permissions, or pass another",
+    errno.EISDIR: "pass a file",
+    errno.ENOTDIR: "pass a folder",
+    errno.EEXIST: "move it away, or pass another",
+    errno.ENOTEMPTY: "move it away, or pass another",
+    errno.ENOENT: "pass one that is there",
+    errno.ELOOP: "pass a path without such links",
+    errno.ENAMETOOLONG: "pass a shorter name",
+    errno.ENOEXEC: "pass a program of this system",
+    errno.EMFILE: "raise the limit with ulimit -n",
+    errno.ENOMEM: "free some memory",
+}
+"""The remedy for each of the operating system's errors."""
+
+MISNAMED = (errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOEXEC)
+"""Errors of a name that was passed: bad input."""
 
 
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
-    """Ends the command with one line on standard error: for InputError with exit code 2, for Ctrl-C, SIGTERM and a
-    terminal that closes with 130. ProcessFailed has the process's last lines too, and its own exit code. A disk that is
-    full, or a file that may not be written, is exit code 1."""
+    """Ends the command with one line on standard error: for InputError, and for an error of the operating system that
+    is of a name, with exit code 2; for any other of its errors with 1; for Ctrl-C, SIGTERM and a terminal that closes
+    with 130. ProcessFailed has the process's last lines too, and its own exit code. If nobody reads the output any
+    more, there is no line, and the exit code is READER_GONE. Every command runs within this."""
     for name in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(name) is not signal.SIG_IGN:  # as `nohup` has it
             signal.signal(name, signal.default_int_handler)
     try:
-        yield
+        try:
+            yield
+        finally:
+            print(end="", flush=True)  # here a full disk or a closed pipe is told, as Python ends it is not
     except InputError as error:
         print(f"{command}: error: {error}", file=sys.stderr)
         sys.exit(2)
     except ProcessFailed as failure:
         print(f"{command}: {failure}", *failure.tail, sep="\n  | ", file=sys.stderr)
         sys.exit(failure.code)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(READER_GONE)
     except OSError as error:
-        if error.errno not in (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
-        print(f"{command}: {error.filename or 'a file'}: {error.strerror}{_remedy(error)}", file=sys.stderr)
+        _drop_output()
+        named = "the output" if error.filename is None else os.fsdecode(error.filename)
+        tell(f"{command}: {named}: {error.strerror or error}; {_remedy(error)}")
+        sys.exit(2 if error.errno in MISNAMED else 1)
+    except MemoryError:
+        tell(f"{command}: there is not enough memory; free some, or ask for less")
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
@@ -69,8 +114,15 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
 
 
 def _remedy(error: OSError) -> str:
-    in_cache = error.filename is not None and Path(error.filename).is_relative_to(cache_dir())
-    return "; set CONCORD_CACHE to another folder" if in_cache else ""
+    if isinstance(error.filename, str) and Path(error.filename).is_relative_to(cache_dir()):
+        return "set CONCORD_CACHE to another folder"
+    return REMEDIES.get(error.errno or 0, "mend that, or pass another path")
+
+
+def _drop_output() -> None:
+    """Lets what standard output still holds go nowhere, so that Python does not fail to write it again as it ends."""
+    with suppress(OSError, ValueError):  # a test's output is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def check_writable(option: str, folder: Path | None) -> None:

@@ -17,7 +17,7 @@ import typing
 from pathlib import Path
 
 from benchmarks.cli.options import add_what_options, add_where_options
-from benchmarks.cli.parser import Parser, one_line_errors
+from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options
 from benchmarks.parity.plan import ONE_EPOCH, STEPS, plan_ladder, plan_seeds
 from shared.job import Precision
@@ -34,16 +34,17 @@ for bad input."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
-    options.seed = list(dict.fromkeys(options.seed))
-    if len(options.seed) > 1:
-        with one_line_errors("benchmarks.parity", "what is answered is kept, and the same command goes on"):
-            cells = plan_seeds(options)
-
-            from benchmarks.parity.many_seeds import compare_seeds  # slow: pandas, scipy, matplotlib
-
-            sys.exit(compare_seeds(cells, options.margin, options.out))
     with one_line_errors("benchmarks.parity"):
+        options = _parser().parse_args(arguments)
+        options.seed = list(dict.fromkeys(options.seed))
+        check_writable("--out", options.out)
+        if len(options.seed) > 1:
+            with one_line_errors("benchmarks.parity", "what is answered is kept, and the same command goes on"):
+                cells = plan_seeds(options)
+
+                from benchmarks.parity.many_seeds import compare_seeds  # slow: pandas, scipy, matplotlib
+
+                sys.exit(compare_seeds(cells, options.margin, options.out))
         plan = plan_ladder(options)
 
         from benchmarks.parity.one_seed import climb_ladder  # slow: pandas, scipy, matplotlib

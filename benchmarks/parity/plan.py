@@ -12,7 +12,6 @@ from backends import BACKENDS, check_precision
 from backends.parts import Part, parts_of
 from benchmarks.cells.plan import Cell, Question, Request, plan_cells, plan_questions
 from benchmarks.cli.options import chosen_backends, chosen_pythons
-from benchmarks.cli.parser import check_writable
 from benchmarks.cli.recipe_options import recipes
 from benchmarks.parity.variants import TRUTH, LadderVariant, noise_of
 from benchmarks.workers.environments import Environment, find_environments
@@ -111,7 +110,6 @@ def plan_seeds(options: argparse.Namespace) -> list[Cell]:
     InputError."""
     backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
     _refuse_what_seeds_cannot_compare(options, backends, grid)
-    check_writable("--out", options.out)
     cells = plan_cells(
         Request(
             backends=backends,

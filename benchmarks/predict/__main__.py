@@ -19,8 +19,8 @@ Exit code: 0 if every text is answered, 1 if a backend fails, 2 for bad input.""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
     with one_line_errors("benchmarks.predict"):
+        options = _parser().parse_args(arguments)
         from benchmarks.predict.ask import predict
 
         predict(options)

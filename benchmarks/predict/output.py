@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -73,16 +72,11 @@ def largest_difference(found: dict[str, np.ndarray]) -> float:
 
 
 def print_predictions(all_of_them: Iterable[Prediction], shown: Shown, form: Format | None) -> None:
-    """Prints on standard output, in UTF-8, in this form; without one, a table on a terminal and else lines. A reader
-    that closes the pipe early ends the printing without an error."""
+    """Prints on standard output, in UTF-8, in this form; without one, a table on a terminal and else lines."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
     form = form or ("table" if sys.stdout.isatty() else "tsv")
-    try:
-        PRINT[form](all_of_them, shown)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has enough; Python would complain again as it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    PRINT[form](all_of_them, shown)
 
 
 def print_table(all_of_them: Iterable[Prediction], shown: Shown) -> None:

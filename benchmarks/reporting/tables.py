@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from shared.errors import visible
+
 LONGEST_WORD = 12
 """A longer word may be broken, unless it is a number."""
 
@@ -24,6 +26,7 @@ def print_table(
 ) -> None:
     """Shows a table whose cells are strings: words to the left, numbers to the right. A cell that is a key of `styles`
     is shown in that style. The first `names` columns (one if None) name a row, and stand in every part."""
+    table = table.map(visible).rename(columns=visible)
     keys = list(table.columns[: names or 1])
     numbers = [name for name in table.columns if not table[name].map(_is_word).all()]
     least = _least_widths(table, keys if names else numbers)

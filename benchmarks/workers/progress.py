@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,18 +16,34 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 
 from shared.answer import EpochEnded, Event, Loaded, Remarked, Stepped, Tried
-from shared.errors import ProcessFailed
+from shared.errors import ProcessFailed, visible
 
 WIDTH = 140
 """Columns of output that does not go to a terminal."""
 
 
+class Terminal(Console):
+    """A console that shows text as it is: square brackets are no markup, and control characters are spelled. A reader
+    that closes the pipe is an error for the command."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(markup=False, emoji=False, **settings)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else visible(text, kept="\n"), style, control)
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def terminal(stderr: bool = False, width: int | None = None) -> Console:
     """Standard output, or error, as wide as its terminal; of this width, else WIDTH, if it does not go to one."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=width or WIDTH)
+    console = Terminal(stderr=stderr)
+    return console if console.is_terminal else Terminal(stderr=stderr, width=width or WIDTH)
 
 
 class RunProgress:
