@@ -259,7 +259,7 @@ def test_cells_that_are_answered_are_not_trained_again(
     assert "0 to run" in shown.out
     for pair in PAIRS:
         assert f"{' and '.join(pair)}: equivalent in everything compared.\n" in shown.out
-    assert f"{np.mean(TORCH):.3f} ± {DEVIATION:.3f}" in shown.out
+    assert f"{np.mean(TORCH):.2f} ± {DEVIATION:.2f}" in shown.out
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path.name for path in after.keys() - before.keys()} == {
         "equivalence.json",
@@ -295,7 +295,7 @@ def test_the_files_hold_question_scores_and_comparisons(plans: list[Cell], tmp_p
         "seeds: 1, 2, 3, 4, 5\n",
         "margin: torch's sample standard deviation over the seeds, of each split and metric\n",
         *(f"{module} {version}" for cell in plans for module, version in cell.environment.versions.items()),
-        f"{np.mean(TORCH):.3f} ± {DEVIATION:.3f}",
+        f"{np.mean(TORCH):.2f} ± {DEVIATION:.2f}",
         "| gluon − torch | dev accuracy  |",
         "(equivalence.png)",
     ):

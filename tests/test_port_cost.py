@@ -42,9 +42,9 @@ def test_an_effect_is_the_paired_t_tests() -> None:
     assert found.clear == (found.p is not None and found.p < 0.05)
 
 
-def test_an_effect_without_spread_is_its_own_interval() -> None:
+def test_an_effect_without_spread_has_no_interval() -> None:
     found = paired_effect("accuracy", [0.5, 0.5, 0.5], [0.25, 0.25, 0.25])
-    assert (found.effect, found.low, found.high, found.p) == (-0.25, -0.25, -0.25, 0.0)
+    assert (found.effect, found.low, found.high, found.p, found.clear) == (-0.25, None, None, 0.0, True)
     assert not paired_effect("accuracy", [0.5, 0.6], [0.5, 0.6]).clear
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.port.scores import Wanted, check_scores, power_of, seeds_needed
+from benchmarks.port.scores import Wanted, check_scores
+from benchmarks.statistics.power import seeds_needed
 from shared.errors import InputError
 from shared.recipe import Recipe
 from shared.records import Split, write_record
@@ -85,34 +86,6 @@ def test_the_numbers_are_scipys(records: Path, tmp_path: Path) -> None:
 def test_the_margin_is_torchs_deviation(records: Path, tmp_path: Path) -> None:
     found = check_scores(scores_csv(tmp_path, SMALL), Wanted(records), None).metrics[0]
     assert found.comparison.margin == found.torch_deviation == pytest.approx(np.std(THEIRS, ddof=1))
-
-
-def simulated(seeds: int, mean: float, spread: float, margin: float) -> tuple[float, float]:
-    """Shares of drawn samples in which each test rejects, by their definitions."""
-    drawn = np.random.default_rng(1).normal(mean, spread, (20_000, seeds))
-    error = drawn.std(1, ddof=1) / math.sqrt(seeds)
-    one, two = stats.t.ppf(0.95, seeds - 1), stats.t.ppf(0.975, seeds - 1)
-    both = ((drawn.mean(1) + margin) / error > one) & ((drawn.mean(1) - margin) / error < -one)
-    return float(both.mean()), float((abs(drawn.mean(1)) / error > two).mean())
-
-
-@pytest.mark.parametrize("case", [(12, 0.0, 0.02, 0.02), (20, 0.01, 0.03, 0.03), (30, 0.02, 0.04, 0.025)])
-def test_power_is_that_of_drawn_samples(case: tuple[int, float, float, float]) -> None:
-    equivalent, different = simulated(*case)
-    assert power_of(*case)[0] == pytest.approx(equivalent, abs=0.015)
-    assert power_of(*case)[1] == pytest.approx(different, abs=0.015)
-
-
-@pytest.mark.parametrize("case", [(0.0, 0.02, 0.02), (0.01, 0.05, 0.03), (0.03, 0.05, 0.01)])
-def test_the_seeds_needed_are_the_least_with_the_power(case: tuple[float, float, float]) -> None:
-    needed = seeds_needed(*case)
-    assert needed is not None
-    assert max(power_of(needed, *case)) >= 0.8 > max(power_of(needed - 1, *case))
-
-
-def test_no_number_of_seeds_decides_without_a_margin() -> None:
-    assert seeds_needed(0.0, 0.02, 0.0) is None
-    assert seeds_needed(0.0, 1.0, 1e-4) is None  # more than 100,000
 
 
 def test_an_undecided_score_says_how_many_seeds_would_do(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from benchmarks.parity.equivalence_report import EQUIVALENCE, rewrite_report
 from benchmarks.reporting.published import write_published
 from benchmarks.reporting.record_tables import write_tables
 from benchmarks.reporting.schema import SCHEMA, schema_text
@@ -77,5 +79,20 @@ def test_committed_tables_are_made_of_the_records(folder: Path, tmp_path: Path) 
         (tmp_path / "pictures" / picture.name).touch()
     write_tables(tmp_path, read_records(folder))
     write_published(tmp_path, read_records(folder))
-    for file in sorted(tmp_path.glob("*.*")):
+    _assert_committed(tmp_path, folder)
+
+
+COMPARISONS = sorted(path.parent for path in (CHECKOUT / "results").rglob("equivalence.json"))
+
+
+@pytest.mark.parametrize("folder", COMPARISONS, ids=lambda folder: folder.name)
+def test_committed_comparisons_are_made_of_the_records(folder: Path, tmp_path: Path) -> None:
+    """If not: python -m benchmarks.report FOLDER"""
+    shutil.copy(folder / EQUIVALENCE, tmp_path)
+    rewrite_report(tmp_path, read_records(folder))
+    _assert_committed(tmp_path, folder)
+
+
+def _assert_committed(made: Path, folder: Path) -> None:
+    for file in sorted(made.glob("*.[!p]*")):
         assert file.read_text() == (folder / file.name).read_text()

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
+from scipy.special import expit, logit
 from scipy.stats import ttest_1samp
 
 from backends import BACKENDS
@@ -72,12 +73,14 @@ def test_several_seeds_become_mean_deviation_and_interval(tmp_path: Path) -> Non
     assert row["test_accuracy"] == pytest.approx(np.mean(measured))
     assert row["test_accuracy_sd"] == pytest.approx(np.std(measured, ddof=1))
     assert row["dev_accuracy_sd"] == pytest.approx(0)
-    expected = ttest_1samp(measured, 0).confidence_interval(0.95)
-    assert (row["test_accuracy_low"], row["test_accuracy_high"]) == pytest.approx((expected.low, expected.high))
-    assert (row["dev_accuracy_low"], row["dev_accuracy_high"]) == pytest.approx((0.8, 0.8))
+    half = ttest_1samp(measured, 0).confidence_interval(0.95).high - np.mean(measured)
+    middle, slope = logit(np.mean(measured)), np.mean(measured) * (1 - np.mean(measured))
+    low, high = expit([middle - half / slope, middle + half / slope])
+    assert (row["test_accuracy_low"], row["test_accuracy_high"]) == pytest.approx((low, high))
+    assert pd.isna([row["dev_accuracy_low"], row["dev_accuracy_high"]]).all()
     (shown,) = markdown(tmp_path, records)["Quality"]
-    spread = f"± {np.std(measured, ddof=1):.3f} [{expected.low:.3f}, {expected.high:.3f}]"
-    assert shown["test accuracy"] == f"{np.mean(measured):.3f} {spread}"
+    assert shown["test accuracy"] == f"{np.mean(measured):.2f} ± {np.std(measured, ddof=1):.2f} [{low:.2f}, {high:.2f}]"
+    assert shown["dev accuracy"] == "0.800 ± 0.000"
     assert shown["seeds"] == "4"
 
 
@@ -414,7 +417,7 @@ def test_a_seed_that_diverged_is_in_no_mean(tmp_path: Path) -> None:
     assert (row["seeds"], row["test_accuracy"]) == (3, pytest.approx(0.75))
     (shown,) = markdown(tmp_path, seeds)["Quality"]
     assert shown["note"] == "seed 2 diverged at step 5"
-    assert shown["test accuracy"].startswith("0.750 ± 0.071")
+    assert shown["test accuracy"].startswith("0.8 ± 0.1 [0.1, 1.0]")
     (plain,) = markdown(tmp_path, [record()])["Quality"]
     assert "note" not in plain
 

@@ -12,32 +12,24 @@ from msgspec import Struct, field
 from rich.console import Console
 
 from backends import BACKENDS
-from benchmarks.cells.plan import Cell
 from benchmarks.cli.values import as_typed
-from benchmarks.parity.equivalence import (
-    CONFIDENCE,
-    LEVEL,
-    Comparison,
-    Variants,
-    compare,
-    deviation,
-    scores_by_seed,
-    seeds_of,
-)
+from benchmarks.parity.equivalence import Variants, compare, scores_by_seed, seeds_of
 from benchmarks.parity.ladder_report import Versions, shown_versions
 from benchmarks.parity.pictures import COLOURS, draw_equivalence
-from benchmarks.reporting.numbers import number, p_value
+from benchmarks.reporting.comparisons import STYLES, comparison_cells, comparison_legend
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
 from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, quality
-from shared.checkpoint.sources import shown_model
-from shared.files import to_json, write_whole
+from benchmarks.statistics.intervals import deviation
+from benchmarks.statistics.paired import Comparison
+from benchmarks.statistics.power import MOST_SEEDS, POWER, seeds_to_decide
+from shared.files import from_json, to_json, write_whole
 from shared.recipe import Recipe
 from shared.records import Record
 
-STYLES = {"different": "bold red", "undecided": "yellow"}
+EQUIVALENCE = "equivalence.json"
 WIDE = 110
 """Columns of a terminal that has room for the whole table."""
-LEFT_OUT = ["deviation", "TOST p", "t-test p"]
+LEFT_OUT = ["deviation", "TOST p", "t-test p", "Holm p"]
 """Columns that a narrower terminal does not show."""
 
 
@@ -69,25 +61,24 @@ class EquivalenceReport:
     comparisons: list[Comparison]
 
     @classmethod
-    def of(cls, cells: list[Cell], records: list[Record], margin: float | None) -> EquivalenceReport:
-        """Compares these cells by their records, in any order. Beside their seeds the cells differ either in backend or
-        in fields of the recipe."""
-        cell, varied = cells[0], varied_in(cells)
-        in_order = [name for name in BACKENDS if any(each.backend == name for each in cells)]
+    def of(cls, records: list[Record], margin: float | None) -> EquivalenceReport:
+        """Compares trainings. Beside their seeds they differ either in backend or in fields of the recipe. Backends
+        come in the registry's order, values of a field in that of the records. Raises ValueError as `compare` does."""
+        first, varied = records[0], varied_in(records)
+        in_order = [name for name in BACKENDS if any(each.asked.backend == name for each in records)]
         asked = SeedsAsked(
-            task=cell.question.task.name,
-            model=shown_model(cell.question.model),
+            task=first.asked.task,
+            model=first.model,
             backends=in_order,
-            rows={name: len(rows) for name, rows in cell.question.splits.items()},
-            recipe={name: value for name, value in cell.recipe.asked().items() if name not in ("seed", *varied)},
-            device=cell.device,
-            threads=cell.threads,
+            rows=first.rows,
+            recipe={name: value for name, value in first.recipe.asked().items() if name not in ("seed", *varied)},
+            device=first.asked.device,
+            threads=first.asked.threads,
         )
-        versions = {each.backend: each.environment.versions for each in cells}
-        by_id = {record.id: record for record in records}
+        versions = {each.asked.backend: each.asked.versions for each in records}
         variants: Variants = {}
-        for each in sorted(cells, key=lambda each: in_order.index(each.backend)):
-            variants.setdefault(_name(each, varied), []).append(by_id[each.id])
+        for each in sorted(records, key=lambda each: in_order.index(each.asked.backend)):
+            variants.setdefault(_name(each, varied), []).append(each)
         comparisons = compare(variants, margin)
         return cls(asked, {name: versions[name] for name in in_order}, variants, varied, margin, comparisons)
 
@@ -109,22 +100,22 @@ class EquivalenceReport:
         return f"{self.margin:g}, as given"
 
 
-def varied_in(cells: list[Cell]) -> list[str]:
-    """`backend` if the cells differ in it, and each field of the recipe in which they differ, except the seed."""
-    found = ["backend"] if len({cell.backend for cell in cells}) > 1 else []
-    first = cells[0].recipe
+def varied_in(records: list[Record]) -> list[str]:
+    """`backend` if the records differ in it, and each field of the recipe in which they differ, except the seed."""
+    found = ["backend"] if len({record.asked.backend for record in records}) > 1 else []
+    first = records[0].recipe
     return found + [
         f.name
         for f in fields(Recipe)
-        if f.name != "seed" and any(getattr(cell.recipe, f.name) != getattr(first, f.name) for cell in cells)
+        if f.name != "seed" and any(getattr(record.recipe, f.name) != getattr(first, f.name) for record in records)
     ]
 
 
-def _name(cell: Cell, varied: list[str]) -> str:
-    """The variant that the cell belongs to."""
+def _name(record: Record, varied: list[str]) -> str:
+    """The variant that the record belongs to."""
     if varied == ["backend"]:
-        return cell.backend
-    values = cell.recipe.to_json()
+        return record.asked.backend
+    values = record.recipe.to_json()
     return ", ".join(f"{name} {as_typed(values[name])}" for name in varied)
 
 
@@ -162,7 +153,7 @@ def print_report(console: Console, report: EquivalenceReport) -> None:
             _scores(report),
             Table(frame, "Equivalence", styles=STYLES),
             Notes([*QUALITY_LEGEND, *_notes(report)]),
-            Text(_verdicts(report)),
+            Text(_said(report)),
         ]
     ).print(console)
 
@@ -184,10 +175,32 @@ def write_report(out: Path, report: EquivalenceReport) -> None:
         ],
         comparisons=report.comparisons,
     )
-    write_whole(out / "equivalence.json", to_json(found, indent=1, finite=True))
+    write_whole(out / EQUIVALENCE, to_json(found, indent=1, finite=True))
     _page(report).write(out / "equivalence.md")
     title = f"{asked.model} on {asked.task}, {len(report.seeds)} seeds"
     draw_equivalence(out / "equivalence.png", report.comparisons, title)
+
+
+class _NamedBefore(Struct):
+    """A variant of an equivalence.json."""
+
+    variant: str = field(name="of")
+
+
+class _Before(Struct):
+    """What an equivalence.json was asked for."""
+
+    margin: float | None
+    scores: list[_NamedBefore]
+
+
+def rewrite_report(out: Path, records: list[Record]) -> None:
+    """Writes the files that `write_report` left under `out` again, of the folder's records and by the same margin.
+    Raises ValueError if these are no longer the records of one comparison."""
+    before = from_json((out / EQUIVALENCE).read_bytes(), _Before)
+    names, varied = [one.variant for one in before.scores], varied_in(records)
+    known = sorted(records, key=lambda record: names.index(_name(record, varied)))
+    write_report(out, EquivalenceReport.of(known, before.margin))
 
 
 def _page(report: EquivalenceReport) -> Page:
@@ -208,7 +221,7 @@ def _page(report: EquivalenceReport) -> Page:
                     f"{asked.device}, {asked.threads} threads a worker; {shown_versions(report.versions)}",
                 ]
             ),
-            Text(_verdicts(report)),
+            Text(_said(report)),
             _scores(report),
             Notes(QUALITY_LEGEND),
             Table(_frame(report)),
@@ -227,19 +240,7 @@ def _scores(report: EquivalenceReport) -> Table:
 
 def _frame(report: EquivalenceReport) -> pd.DataFrame:
     return pd.DataFrame(
-        {
-            "difference": found.shown_pair,
-            "score": found.score,
-            "mean": number(found.mean, "+z.4f"),
-            "deviation": number(found.deviation, ".4f"),
-            "low": number(found.low, "+z.4f"),
-            "high": number(found.high, "+z.4f"),
-            "margin": number(found.margin, ".4f"),
-            "TOST p": p_value(found.p_equivalent),
-            "t-test p": p_value(found.p_different),
-            "verdict": found.verdict,
-        }
-        for found in report.comparisons
+        {"difference": found.shown_pair, "score": found.score} | comparison_cells(found) for found in report.comparisons
     )
 
 
@@ -249,21 +250,17 @@ def _notes(report: EquivalenceReport) -> list[str]:
         if found.note:
             noted.setdefault(found.note, []).append(f"{found.shown_pair} {found.score}")
     return [
-        f"differences are paired by seed, {len(report.seeds)} seeds; low, high: the {100 * CONFIDENCE:.0f} % bootstrap "
-        "interval (BCa) of their mean",
+        f"differences are paired by seed, {len(report.seeds)} seeds",
         f"margin: {report.margin_source}",
-        "equivalent: two one-sided paired t-tests reject that the true mean difference is the margin or more (TOST p "
-        f"below {LEVEL}); different: they do not, and a paired t-test rejects that it is 0 (t-test p below {LEVEL}); "
-        "undecided: neither, and more seeds may tell",
-        f"each test stands alone: of what is the same, one comparison in {1 / LEVEL:.0f} looks different by "
-        f"chance, and there are {len(report.comparisons)}",
+        *comparison_legend(len(report.comparisons)),
         *(f"{note}: {', '.join(where)}" for note, where in noted.items()),
     ]
 
 
-def _verdicts(report: EquivalenceReport) -> list[str]:
-    """A line for each pair."""
-    return [_verdict(pair, report) for pair in dict.fromkeys(found.pair for found in report.comparisons)]
+def _said(report: EquivalenceReport) -> list[str]:
+    """A line for each pair, and one on the seeds that would decide the rest."""
+    pairs = dict.fromkeys(found.pair for found in report.comparisons)
+    return [*(_verdict(pair, report) for pair in pairs), *_more_seeds(report)]
 
 
 def _verdict(pair: tuple[str, str], report: EquivalenceReport) -> str:
@@ -273,3 +270,18 @@ def _verdict(pair: tuple[str, str], report: EquivalenceReport) -> str:
     scores = {verdict: [found.score for found in mine if found.verdict == verdict] for verdict in COLOURS}
     parts = [f"{verdict} in {', '.join(where)}" for verdict, where in scores.items() if where]
     return f"{' and '.join(pair)}: {'; '.join(parts)}."
+
+
+def _more_seeds(report: EquivalenceReport) -> list[str]:
+    """How many seeds would decide what is undecided."""
+    tests = len(report.comparisons)
+    undecided = [found for found in report.comparisons if found.verdict == "undecided" and found.margin > 0]
+    if not undecided:
+        return []
+    needed = [seeds_to_decide(found, tests) for found in undecided]
+    known = [seeds for seeds in needed if seeds is not None]
+    most = f"{max(known)} seeds" if len(known) == len(needed) else f"more than {MOST_SEEDS:,} seeds"
+    return [
+        f"If the differences go on as they are, {most} would decide each score that is undecided, with a chance of "
+        f"{100 * POWER:.0f} % each."
+    ]

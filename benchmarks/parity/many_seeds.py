@@ -27,7 +27,8 @@ def compare_seeds(cells: list[Cell], margin: float | None, out: Path) -> int:
         print(f"benchmarks.parity: {told_diverged(answers.diverged)}", file=sys.stderr)
         if len(answers.diverged) == len(cells):
             return 1
-    report = EquivalenceReport.of(cells, answers.records, margin)
+    by_id = {record.id: record for record in answers.records}
+    report = EquivalenceReport.of([by_id[cell.id] for cell in cells], margin)
     print_report(console, report)
     write_report(out, report)
     console.print(f"\n{out}/equivalence.md, equivalence.json and equivalence.png hold this", style="dim")

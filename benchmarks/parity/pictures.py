@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmarks.parity.equivalence import CONFIDENCE, Comparison, Verdict
 from benchmarks.parity.ladder import Climb
 from benchmarks.parity.rungs import RUNG
+from benchmarks.statistics.intervals import CONFIDENCE
+from benchmarks.statistics.paired import Comparison, Verdict
 
 NAN = float("nan")
 """Not drawn."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchmarks.port.effects import Cost, DifferenceCost
+from benchmarks.port.effects import Cost, DifferenceCost, Effect
 from benchmarks.reporting.numbers import number, p_value
 from benchmarks.reporting.page import Block, Notes, Page, Table, Text
 
@@ -64,5 +64,11 @@ def _said(one: DifferenceCost, cost: Cost) -> str:
         return f"{one.says}: {', '.join(lost)} is not finite at some seed, so that no effect can be given."
     if not clear:
         return f"{one.says}: no effect can be told from 0 with {len(cost.seeds)} seeds."
-    parts = [f"{effect.quantity} {effect.effect:+.4f} ({effect.low:+.4f} to {effect.high:+.4f})" for effect in clear]
+    parts = [f"{effect.quantity} {effect.effect:+.4f} ({_ends(effect)})" for effect in clear]
     return f"{one.says}: {'; '.join(parts)}."
+
+
+def _ends(effect: Effect) -> str:
+    if effect.low is None or effect.high is None:
+        return "the same at every seed"
+    return f"{effect.low:+.4f} to {effect.high:+.4f}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from msgspec import Struct
-from scipy import stats
 
-CONFIDENCE = 0.95
+from benchmarks.statistics.intervals import mean_interval
+from benchmarks.statistics.paired import LEVEL, difference_p
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -21,14 +21,14 @@ class Effect(Struct, frozen=True, kw_only=True):
     """The mean difference, with minus without."""
     low: float | None = None
     high: float | None = None
-    """Ends of its 95 % interval, by Student's t over paired differences."""
+    """Ends of its 95 % interval, by Student's t over paired differences; None if all differences are the same."""
     p: float | None = None
     """The paired t-test's p-value against no effect."""
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+        """Whether the test shows that there is one."""
+        return self.p is not None and self.p < LEVEL
 
 
 class DifferenceCost(Struct, frozen=True, kw_only=True):
@@ -67,28 +67,13 @@ def paired_effect(quantity: str, without: list[float], made: list[float]) -> Eff
             float(values.mean()) if len(values) and np.isfinite(values).all() else None for values in (first, second)
         ]
         return Effect(quantity=quantity, without=means[0], made=means[1], effect=None)
-    mean = float(differences.mean())
-    found = Effect(quantity=quantity, without=float(first.mean()), made=float(second.mean()), effect=mean)
-    if len(differences) < 2:
-        return found
-    if np.ptp(differences) == 0:  # of such differences a t-test has no spread
-        return Effect(
-            quantity=quantity,
-            without=found.without,
-            made=found.made,
-            effect=mean,
-            low=mean,
-            high=mean,
-            p=1.0 if mean == 0 else 0.0,
-        )
-    test = stats.ttest_1samp(differences, 0.0)
-    interval = test.confidence_interval(CONFIDENCE)
+    low, high = mean_interval(differences) or (None, None)
     return Effect(
         quantity=quantity,
-        without=found.without,
-        made=found.made,
-        effect=mean,
-        low=float(interval.low),
-        high=float(interval.high),
-        p=float(test.pvalue),
+        without=float(first.mean()),
+        made=float(second.mean()),
+        effect=float(differences.mean()),
+        low=low,
+        high=high,
+        p=difference_p(differences) if len(differences) > 1 else None,
     )

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct, structs
-from scipy import stats
 
-from benchmarks.parity.equivalence import LEVEL, ROUNDING, Comparison, compare_differences, deviation
 from benchmarks.port.csv_files import Table, read_table
+from benchmarks.statistics.intervals import deviation
+from benchmarks.statistics.paired import Comparison, as_table, compare_differences
+from benchmarks.statistics.power import seeds_to_decide
 from shared.errors import InputError
 from shared.records import Record, Split, read_records
-
-POWER = 0.8
-"""The chance of a verdict that the number of seeds is told for."""
-MOST_SEEDS = 100_000
 
 
 class MetricFound(Struct, frozen=True, kw_only=True):
@@ -81,7 +78,7 @@ def check_scores(file: Path, wanted: Wanted, margin: float | None) -> ScoresChec
     if not metrics:
         known = ", ".join(name for name in _scores(some, wanted.split) if name != "loss")
         raise InputError(f"{table.file} has no column of a metric; torch's records of {_about(some)} have {known}")
-    found = [_compare(name, table, rows, seeds, records, wanted.split, margin) for name in metrics]
+    found = _decided([_compare(name, table, rows, seeds, records, wanted.split, margin) for name in metrics])
     return ScoresChecked(
         about=_about(some),
         split=wanted.split,
@@ -180,41 +177,20 @@ def _compare(
     if bound == 0:
         flat = "torch scored the same at every seed, which gives no margin; pass --margin"
         found = structs.replace(found, note="; ".join(filter(None, (flat, found.note))))
-    needed = None
-    if found.verdict == "undecided" and not not_finite:
-        needed = seeds_needed(found.mean, found.deviation, bound)
     return MetricFound(
         comparison=found,
         mean=float(mine.mean()),
         deviation=deviation(mine),
         torch_mean=float(theirs.mean()),
         torch_deviation=deviation(theirs),
-        seeds_needed=needed,
     )
 
 
-def seeds_needed(mean: float, spread: float, margin: float) -> int | None:
-    """The least number of seeds with which one of the two tests decides at a chance of POWER, if the differences have
-    this mean and this standard deviation; None if more than MOST_SEEDS."""
-    if spread <= ROUNDING or margin <= 0:
-        return None
-    low, high = 2, 4
-    while max(power_of(high, mean, spread, margin)) < POWER:
-        low, high = high, 2 * high
-        if low > MOST_SEEDS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if max(power_of(middle, mean, spread, margin)) >= POWER else (middle, high)
-    return high if max(power_of(low, mean, spread, margin)) < POWER else low
-
-
-def power_of(seeds: int, mean: float, spread: float, margin: float) -> tuple[float, float]:
-    """The chances that the equivalence test and the test of a difference reject, by the noncentral t distribution. The
-    first is at least what is given (Bonferroni), and nearly so."""
-    error, freedom = spread / math.sqrt(seeds), seeds - 1
-    one, two = stats.t.ppf(1 - LEVEL, freedom), stats.t.ppf(1 - LEVEL / 2, freedom)
-    above = stats.nct.sf(one, freedom, (mean + margin) / error)
-    below = stats.nct.cdf(-one, freedom, (mean - margin) / error)
-    differs = stats.nct.sf(two, freedom, mean / error) + stats.nct.cdf(-two, freedom, mean / error)
-    return max(0.0, float(above + below - 1)), float(differs)
+def _decided(found: list[MetricFound]) -> list[MetricFound]:
+    """The metrics as one table, with the number of seeds that would decide what is undecided."""
+    compared = as_table([one.comparison for one in found])
+    needed = [seeds_to_decide(one, len(found)) for one in compared]
+    return [
+        structs.replace(one, comparison=comparison, seeds_needed=seeds)
+        for one, comparison, seeds in zip(found, compared, needed, strict=True)
+    ]

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.parity.equivalence import CONFIDENCE, LEVEL
-from benchmarks.port.scores import MOST_SEEDS, POWER, MetricFound, ScoresChecked
-from benchmarks.reporting.numbers import number, p_value
+from benchmarks.port.scores import MetricFound, ScoresChecked
+from benchmarks.reporting.comparisons import STYLES, comparison_cells, comparison_legend
 from benchmarks.reporting.page import Heading, Notes, Page, Table, Text
+from benchmarks.statistics.power import MOST_SEEDS, POWER
 from shared.files import to_json, write_whole
-
-STYLES = {"different": "bold red", "undecided": "yellow", "equivalent": "green"}
 
 
 def write_scores_report(checked: ScoresChecked, out: Path) -> None:
@@ -39,14 +37,8 @@ def _frame(checked: ScoresChecked) -> pd.DataFrame:
             "metric": one.comparison.metric,
             "yours": f"{one.mean:.4f} ± {one.deviation:.4f}",
             "torch": f"{one.torch_mean:.4f} ± {one.torch_deviation:.4f}",
-            "yours − torch": number(one.comparison.mean, "+z.4f"),
-            "low": number(one.comparison.low, "+z.4f"),
-            "high": number(one.comparison.high, "+z.4f"),
-            "margin": number(one.comparison.margin, ".4f"),
-            "TOST p": p_value(one.comparison.p_equivalent),
-            "t-test p": p_value(one.comparison.p_different),
-            "verdict": one.comparison.verdict,
         }
+        | comparison_cells(one.comparison, mean="yours − torch")
         for one in checked.metrics
     )
 
@@ -55,11 +47,9 @@ def _notes(checked: ScoresChecked) -> list[str]:
     margin = "torch's sample standard deviation over the seeds" if checked.margin is None else "as given"
     notes = [
         f"mean ± sample standard deviation over {len(checked.seeds)} seeds: {', '.join(map(str, checked.seeds))}",
-        f"differences are paired by seed; low, high: the {100 * CONFIDENCE:.0f} % bootstrap interval (BCa) of their "
-        "mean",
+        "differences are paired by seed",
         f"margin: {margin}",
-        f"equivalent: two one-sided paired t-tests reject a difference of the margin or more (TOST p below {LEVEL}); "
-        f"different: they do not, and a paired t-test rejects 0 (t-test p below {LEVEL}); undecided: neither",
+        *comparison_legend(len(checked.metrics)),
     ]
     if checked.left_out:
         notes.append(f"seeds that one of the two lacks are left out: {', '.join(map(str, checked.left_out))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,16 @@ MISSING = "–"
 def number(value: Any, form: str) -> str:
     """The number in Python's format `form`; MISSING for None and NaN."""
     return format(value, form) if pd.notna(value) else MISSING
+
+
+def decimals(low: float | None, high: float | None, most: int) -> int:
+    """The digits after the point that an interval supports: to the first digit of its half-width, one more if that is
+    a 1, and `most` at most. Without an interval, or without a width, they are `most`."""
+    if low is None or high is None or not high - low > 0:
+        return most
+    half = (high - low) / 2
+    first = -math.floor(math.log10(half))
+    return max(0, min(most, first + (half * 10**first < 2)))
 
 
 def quartiles(values: np.ndarray, form: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.reporting.numbers import MISSING, number
+from benchmarks.reporting.numbers import MISSING, decimals, number
 from benchmarks.reporting.page import Notes, Page, Picture, Table, write_csv
 from benchmarks.reporting.rows import METRICS, Row, Rows, Speed, Spread
 from shared.records import SPLITS, Record, Split
@@ -31,7 +31,8 @@ PICTURES = "pictures"
 QUALITY_LEGEND = (
     f"`{MARK}`: not above the majority class, whose share `majority` is",
     "`–`: not scored: the split has no labels, or the task has no such split or metric",
-    "several seeds: mean ± sample standard deviation [95 % interval of the mean, by Student's t]",
+    "several seeds: mean ± sample standard deviation [95 % interval of the mean, by Student's t on the logit scale]; "
+    "no interval if all seeds score the same; digits as the interval supports them",
 )
 
 DIVERGED_LEGEND = "diverged: a loss, a logit or a weight became NaN or infinite; it has no score and is in no mean"
@@ -176,7 +177,10 @@ def _score(row: Row, split: Split, metric: str) -> str:
     spread = row.scores(split, metric)
     if spread is None:
         return MISSING
-    text = number(spread.mean, ".3f")
+    form = f".{decimals(spread.low, spread.high, 3)}f"
+    text = number(spread.mean, form)
     if spread.deviation is not None and not np.isnan(spread.deviation):
-        text += f" ± {spread.deviation:.3f} [{spread.low:.3f}, {spread.high:.3f}]"
+        text += f" ± {spread.deviation:{form}}"
+    if spread.low is not None and spread.high is not None:
+        text += f" [{spread.low:{form}}, {spread.high:{form}}]"
     return text if metric != "accuracy" or row.above_majority(split) else text + MARK

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from scipy.special import stdtrit
+import numpy as np
 
 from backends import BACKENDS
 from benchmarks.cli.values import as_typed
+from benchmarks.statistics.intervals import Bounds, bounds_of, deviation, score_interval
 from shared.diverging import shown
 from shared.recipe import Recipe
 from shared.records import SPLITS, Record, Split
@@ -41,29 +41,21 @@ class Spread:
     mean: float
     deviation: float | None
     """Sample standard deviation: None for one seed, NaN if a score is no number."""
-    half: float | None
-    """Half of the mean's 95 % interval, by Student's t."""
+    low: float | None = None
+    high: float | None = None
+    """Ends of the mean's 95 % interval (`score_interval`); None if there is none."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread | None:
-        """The spread of a score; None if no seed has it."""
+    def of(cls, values: Sequence[float], bounds: Bounds) -> Spread | None:
+        """The spread of a score with these bounds; None if no seed has it."""
         if not values:
             return None
-        mean, seeds = statistics.fmean(values), len(values)
-        if seeds == 1:
-            return cls(mean, None, None)
-        deviation = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-        return cls(mean, deviation, float(stdtrit(seeds - 1, 0.975)) * deviation / seeds**0.5)
-
-    @property
-    def low(self) -> float | None:
-        """The lower end of the mean's interval."""
-        return None if self.half is None else self.mean - self.half
-
-    @property
-    def high(self) -> float | None:
-        """The upper end of the mean's interval."""
-        return None if self.half is None else self.mean + self.half
+        mean = statistics.fmean(values)
+        if len(values) == 1:
+            return cls(mean, None)
+        scores = np.array(values)
+        low, high = score_interval(scores, bounds) or (None, None)
+        return cls(mean, deviation(scores), low, high)
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,8 @@ class Row:
     def scores(self, split: Split, metric: str) -> Spread | None:
         """A score of the split over the seeds; None if it was not scored."""
         found = [record.scores(split) for record in self.records]
-        return Spread.of([scores[metric] for scores in found if scores is not None and metric in scores])
+        values = [scores[metric] for scores in found if scores is not None and metric in scores]
+        return Spread.of(values, bounds_of(metric))
 
     def above_majority(self, split: Split) -> bool:
         """Tells whether the mean accuracy is above the majority class. An accuracy that is not there, or not a number,
