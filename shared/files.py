@@ -125,8 +125,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
 def restore(target: Path) -> None:
     """Ends a replacement of the folder that was interrupted: what was put aside has its name again, or is removed if
     the new one has it."""
-    aside = _aside(target)
-    if not aside.is_dir():
+    if not target.name or not os.path.isdir(aside := _aside(target)):
         return
     with unheld(aside) as ended:
         if ended and target.exists():

@@ -129,6 +129,13 @@ def encoder(model_type: str, prefix: str = "") -> Weights:
     return {prefix + name: random.normal(size=s).astype(np.float32) for name, s in SHAPES[model_type].items()}
 
 
+def write_classifier(folder: Path) -> Path:
+    """Writes a fine-tuned BERT of two labels, as far as its headers tell."""
+    head = {"classifier.weight": np.zeros((2, 6), np.float32), "classifier.bias": np.zeros(2, np.float32)}
+    config = BERT | {"architectures": ["BertForSequenceClassification"]}
+    return write_checkpoint(folder, config, encoder("bert", "bert.") | head)
+
+
 def write_checkpoint(folder: Path, config: dict[str, Any], tensors: Weights | None = None) -> Path:
     """Writes config, vocabulary and weights (those of `encoder` unless others are given) into a new folder."""
     folder.mkdir(parents=True)

@@ -27,6 +27,7 @@ from shared.errors import ProcessFailed
 from shared.files import to_json
 from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, Job, spare_folder
 from shared.records import read_records
+from tests.checkpoints import write_classifier
 from tests.data import write
 from tests.factories import answer, epoch
 
@@ -74,7 +75,7 @@ def trained(job: Job, folder: Path, accuracy: float = 0.9, test: float | None = 
     """A worker that learned well."""
     np.savez(folder / ARRAYS, dev=np.zeros((len(read_encoded(Path(job.data))["dev"]), 2), np.float32))
     if job.save:
-        write(Path(job.save), {"config.json": "{}", WEIGHTS: ""})
+        write_classifier(Path(job.save))
     return answer([epoch(10.0, accuracy)], test=test)
 
 
@@ -186,7 +187,7 @@ def test_a_note_of_the_data_is_printed_once(run: Callable[..., Shown], tmp_path:
 # --- disks
 
 
-def full(*arguments: Any) -> None:
+def full(*arguments: Any, **others: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -289,7 +290,7 @@ def test_an_answer_that_an_interruption_left_is_taken_up(
     (record,) = read_records(tmp_path / "out")
     assert record.circumstances.worker_seconds is not None
     assert record.circumstances.matrix_product_flops_after is None
-    assert sorted(path.name for path in (saved / record.id).iterdir()) == ["config.json", WEIGHTS]
+    assert sorted(path.name for path in (saved / record.id).iterdir()) == ["config.json", WEIGHTS, "vocab.txt"]
     assert list((tmp_path / "out" / "jobs").iterdir()) == []
     assert (tmp_path / "out" / "table.md").is_file()
 
@@ -504,9 +505,7 @@ def test_arrays_that_do_not_fit_fail_their_cell_alone(
     assert [record.recipe.seed for record in read_records(tmp_path / "out")] == [2]
 
 
-@pytest.mark.parametrize(
-    "changed", [{"predictions": {"dev": [0] * 19}}, {"predictions": {"dev": [2] * 20}}, {"kept_epoch": 5}]
-)
+@pytest.mark.parametrize("changed", [{"predictions": {"dev": [0] * 19}}, {"predictions": {"dev": [2] * 20}}])
 def test_an_answer_that_does_not_fit_fails_its_cell(run: Callable[..., Shown], changed: dict[str, Any]) -> None:
     shown = run(lambda job, folder: replace(trained(job, folder), **changed), *BUILT_IN)
     assert (shown.code, shown.err) == (1, "benchmarks.run: 1 of 1 cells failed\n")

@@ -18,7 +18,8 @@ from tokenizers import Tokenizer
 
 from shared.architecture import Dropout, Weights
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.saved import Saved, read_saved, write_folder
+from shared.checkpoint.saved import Saved, is_saved, read_saved, write_folder
+from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import check_weights, checkpoint_hash, first_weights, saved_weights
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
@@ -569,6 +570,33 @@ def test_a_failed_save_changes_nothing(tmp_path: Path) -> None:
             save(target, source)
     assert checkpoint_hash(tmp_path / "saved") == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "saved"]
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "vocab.txt"])
+def test_a_partial_folder_is_no_saved_model(tmp_path: Path, file: str) -> None:
+    """An empty one is none either, and takes a model."""
+    source, saved = write_checkpoint(tmp_path / "m", BERT), tmp_path / "saved"
+    assert not is_saved(saved)
+    saved.mkdir()
+    assert not is_saved(saved)
+    save(saved, source)
+    assert is_saved(saved)
+    assert not is_saved(source)
+    content = (saved / file).read_bytes()
+    for damage in (b"", content[: len(content) // 2]):
+        (saved / file).write_bytes(damage)
+        assert not is_saved(saved) or file == "vocab.txt"
+    (saved / file).unlink()
+    assert not is_saved(saved)
+
+
+def test_a_model_whose_replacement_was_killed_is_there(tmp_path: Path) -> None:
+    save(tmp_path / "saved", write_checkpoint(tmp_path / "m", BERT), max_len=7)
+    before = checkpoint_hash(tmp_path / "saved")
+    for look in (lambda: is_saved(tmp_path / "saved"), lambda: resolve_model(str(tmp_path / "saved"))):
+        (tmp_path / "saved").rename(tmp_path / ".saved.old")
+        assert look()
+        assert checkpoint_hash(tmp_path / "saved") == before
 
 
 # --- the hash

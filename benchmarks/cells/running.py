@@ -31,7 +31,7 @@ from benchmarks.workers.launcher import LOG, Killed, Limits, read_reason, run_wo
 from benchmarks.workers.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
 from benchmarks.workers.progress import RunProgress
 from shared.answer import Trained
-from shared.checkpoint.weights import WEIGHTS
+from shared.checkpoint.saved import is_saved
 from shared.diverging import shown
 from shared.errors import InputError, ProcessFailed
 from shared.files import whole_folder
@@ -161,10 +161,8 @@ def _give_place(folder: Path, target: Path) -> str | None:
         error = folder / ERROR
         return read_reason(error) if error.is_file() else "the worker ended before it was written"
     try:
-        with whole_folder(target) as partial:
+        with whole_folder(target, replace=True) as partial:
             shutil.copytree(folder / MODEL, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
-            if target.exists():
-                shutil.rmtree(target)
     except OSError as error:
         return f"{error.strerror}; make room, and the same command takes it from {folder}"
     except InputError as error:
@@ -177,11 +175,6 @@ def _link_or_copy(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:  # another disk
         shutil.copyfile(source, target)
-
-
-def is_saved(target: Path) -> bool:
-    """Whether the folder holds a saved model."""
-    return (target / "config.json").is_file() and (target / WEIGHTS).is_file()
 
 
 def check_place(option: str, target: Path) -> None:

