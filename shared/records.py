@@ -156,6 +156,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     work: CellWork | None = None
     notes: list[Note] = []
     """Things to know before its scores are trusted."""
+    commits: dict[str, str] = {}
+    """The hub's commit of the `model` and of the `data`, as far as they are from there."""
     arrays: str | None = None
     """sha256 of the file of its arrays, which belong to it; None for older records."""
     digest: str | None = None

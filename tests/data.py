@@ -26,6 +26,10 @@ needs_cases = pytest.mark.skipif(
 """Skips a test if the folder is missing. With CONCORD_REQUIRE_DATA=1 the test fails instead."""
 
 
+COMMIT = "86b5e0934494bd15c9632b12f734a8a67f723594"
+"""A commit of the hub."""
+
+
 def needs(name: str) -> pytest.MarkDecorator:
     """Skips a test if the data folder lacks this folder, as not every machine has all tasks' files. With
     CONCORD_REQUIRE_DATA=1 the test fails instead."""

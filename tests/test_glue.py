@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -17,7 +18,7 @@ from benchmarks.predict.task_split import TaskSplit, read_task_split
 from shared.errors import InputError
 from shared.tasks import Rows, get_task
 from shared.tasks.glue import SUBMISSIONS
-from tests.data import write
+from tests.data import COMMIT, write
 
 PARSES = "sentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse"
 MNLI_TEST = f"index\tpromptID\tpairID\tgenre\t{PARSES}\tsentence1\tsentence2"
@@ -108,8 +109,8 @@ def test_mnli_is_asked_of_the_hub_in_its_halves(monkeypatch: pytest.MonkeyPatch)
             for half in halves
         }
     )
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
-    monkeypatch.setattr(datasets, "load_dataset", lambda repository, name: served)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=COMMIT))
+    monkeypatch.setattr(datasets, "load_dataset", lambda repository, **_: served)
     splits = get_task("mnli").load(None)
     assert {split: (rows.first[0], rows.labels, rows.ids) for split, rows in splits.items()} == {
         "train": ("train", [2], ["7"]),

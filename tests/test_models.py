@@ -33,6 +33,7 @@ from shared.checkpoint.weights import check_weights, first_weights
 from shared.errors import InputError
 from shared.recipe import Recipe
 from tests.checkpoints import BERT, PUBLISHED, RECIPE, assert_encoder, encoder, shard, write_checkpoint
+from tests.data import COMMIT
 
 
 @pytest.fixture
@@ -133,9 +134,6 @@ def test_weights_that_are_not_read_are_named(tmp_path: Path, cache: Path, file: 
 
 
 # --- the hub
-
-
-COMMIT = "86b5e0934494bd15c9632b12f734a8a67f723594"
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
@@ -18,7 +19,7 @@ import pytest
 from shared.errors import InputError
 from shared.tasks import Reading, Rows, Task, get_task
 from shared.tasks.own import hold_out
-from tests.data import write
+from tests.data import COMMIT, write
 
 TEXTS = ["A goose slept.", "It rained, it poured.", 'He said "no".', "Écoute!"]
 WORDS = ["good", "bad", "bad", "good"]
@@ -373,11 +374,11 @@ def test_a_path_that_is_not_there_is_named() -> None:
 def served(monkeypatch: pytest.MonkeyPatch, splits: datasets.DatasetDict) -> list[Any]:
     asked: list[Any] = []
 
-    def load_dataset(*named: Any) -> datasets.DatasetDict:
-        asked.append(named)
+    def load_dataset(repository: str, **where: Any) -> datasets.DatasetDict:
+        asked.append((repository, where))
         return splits
 
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=COMMIT))
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     return asked
 
@@ -393,11 +394,12 @@ def test_a_data_set_of_the_hub_is_taken_by_its_name(monkeypatch: pytest.MonkeyPa
     )
     asked = served(monkeypatch, splits)
     task = get_task("hub:someone/reviews:english")
-    assert asked == [("someone/reviews", "english")]
+    assert asked == [("someone/reviews", {"name": "english", "revision": COMMIT})]
     assert (task.name, task.labels) == ("someone-reviews-english", ("bad", "good"))
     assert task.load(None) == {"train": ROWS, "dev": Rows(TEXTS, None, [1] * 4), "test": Rows(TEXTS, None, None)}
+    assert {rows.commit for rows in task.load(None).values()} == {COMMIT}
     get_task("hub:someone/reviews")
-    assert asked[-1] == ("someone/reviews", None)
+    assert asked[-1] == ("someone/reviews", {"name": None, "revision": COMMIT})
 
 
 def test_what_the_hub_cannot_give_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -405,7 +407,7 @@ def test_what_the_hub_cannot_give_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match=r"hub:someone/reviews has no split train; it has all: pass its files"):
         get_task("hub:someone/reviews")
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ValueError("Config name is missing.\nPick one among: a, b")
 
     monkeypatch.setattr(datasets, "load_dataset", fail)

@@ -18,7 +18,7 @@ from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.environments import Environment
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
-from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.sources import Found, resolve_model
 from shared.checkpoint.start import Head, Start
 from shared.checkpoint.weights import first_weights
 from shared.encoding import read_encoded
@@ -208,3 +208,16 @@ def test_checkpoints_are_asked_for_where_they_change_the_stream() -> None:
         assert [cell.asked.reseeded for cell in cells.values()] == (ways if hidden else [None] * 3)
         assert len({cell.id for cell in cells.values()}) == (3 if hidden else 1)
         assert [cell.job(None).checkpoint_every for cell in cells.values()] == ways
+
+
+def test_commits_of_the_hub_are_told_and_change_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = plan([Recipe(max_len=8)])[0]
+    assert before.question.commits == {}
+    found = Found(before.question.checkpoint, "a" * 40)
+    monkeypatch.setattr(benchmarks.cells.plan, "find_model", lambda *_: found)
+    rows = {name: replace(split, commit="b" * 40) for name, split in load(None).items()}
+    toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=lambda _: rows)
+    monkeypatch.setattr(benchmarks.cells.plan, "get_task", lambda name, reading: toy)
+    after = plan([Recipe(max_len=8)])[0]
+    assert after.question.commits == {"model": "a" * 40, "data": "b" * 40}
+    assert after.id == before.id

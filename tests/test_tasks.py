@@ -10,10 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import datasets
 import huggingface_hub
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -21,7 +23,7 @@ from shared.errors import InputError
 from shared.metrics import METRICS
 from shared.tasks import TASK_MODULES, Rows, get_task, sst_binary
 from shared.tasks.hub import load_glue
-from tests.data import DATA, needs_data, write
+from tests.data import COMMIT, DATA, needs_data, write
 
 COLA_TRAIN = "src\t1\t\tThe cat sat down.\nsrc\t0\t*\tCat the down sat.\n"
 COLA_FILES = {"in_domain_train.tsv": COLA_TRAIN, "in_domain_dev.tsv": COLA_TRAIN, "out_of_domain_dev.tsv": COLA_TRAIN}
@@ -297,7 +299,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
             asked.append((repository, where))
             return splits
 
-        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+        monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=COMMIT))
         monkeypatch.setattr(datasets, "load_dataset", load_dataset)
         return asked
 
@@ -317,7 +319,24 @@ def test_glues_tasks_are_asked_for_by_name(hub: Hub, task: str) -> None:
     rows = {column: ["Rain fell."] for column in texts} | {"label": [1]}
     asked = hub(on_hub(train=rows, validation=rows, test=rows))
     get_task(task).load(None)
-    assert asked == [("nyu-mll/glue", {"name": task})]
+    assert asked == [("nyu-mll/glue", {"name": task, "revision": COMMIT})]
+
+
+def test_the_commit_of_the_hubs_rows_is_told(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a hub, the place of the copy tells it."""
+    rows = {"sentence": ["Rain fell.", "Rain rained."], "label": [1, 0]}
+    splits = on_hub(train=rows, validation=rows, test=rows)
+    asked = hub(splits)
+    train = get_task("cola").load(None)["train"]
+    assert (train.commit, train.head(1).commit, train.take(np.array([0])).commit) == (COMMIT,) * 3
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert get_task("cola").load(None)["train"].commit is None
+    for name, split in splits.items():
+        copy = tmp_path / name / COMMIT
+        split.save_to_disk(copy)
+        splits[name] = datasets.Dataset.from_file(str(copy / "data-00000-of-00001.arrow"))
+    assert get_task("cola").load(None)["train"].commit == COMMIT
+    assert asked[-1] == ("nyu-mll/glue", {"name": "cola"})
 
 
 def test_hidden_test_labels_of_the_hub_become_no_labels(hub: Hub) -> None:
@@ -347,7 +366,7 @@ def test_emotion_has_the_hubs_split_and_order_of_labels(hub: Hub) -> None:
     rows = {"text": [f"i am full of {name}" for name in reversed(names)], "label": list(reversed(names))}
     asked = hub(on_hub(names, train=rows, validation=rows, test=rows))
     splits = get_task("emotion").load(None)
-    assert asked == [("dair-ai/emotion", {"name": "split"})]
+    assert asked == [("dair-ai/emotion", {"name": "split", "revision": COMMIT})]
     assert get_task("emotion").labels == names
     assert splits.keys() == {"train", "dev", "test"}
     assert splits["dev"] == Rows(rows["text"], None, [5, 4, 3, 2, 1, 0])
@@ -369,7 +388,7 @@ def test_only_the_sentences_of_the_hubs_sst_are_read(tmp_path: Path, monkeypatch
         )
         file = tmp_path / "hub" / "ptb" / split / "0000.parquet"
         datasets.Dataset.from_dict({"ptb_tree": ["(2 word)"]}).to_parquet(file)
-    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: None)
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=COMMIT))
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setattr(sst_binary, "HUB", str(tmp_path / "hub"))
     assert get_task("sst-binary").load(None) == {

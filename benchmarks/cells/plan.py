@@ -14,7 +14,7 @@ from benchmarks.workers.environments import Environment, find_environments, find
 from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
-from shared.checkpoint.sources import resolve_model
+from shared.checkpoint.sources import find_model
 from shared.checkpoint.start import PLAIN, Head, Start, choose_start
 from shared.checkpoint.tokenizer import tokens_version
 from shared.checkpoint.weights import check_finite, check_weights, checkpoint_hash
@@ -71,6 +71,14 @@ class Question:
     """The splits, encoded."""
     start: Start = PLAIN
     """The head and the pooler that training starts from."""
+    model_commit: str | None = None
+    """The hub's commit of the checkpoint; None if it is not from the hub."""
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """The hub's commit of the model and of the data, as far as they are from there."""
+        known = {"model": self.model_commit, "data": self.splits["train"].commit}
+        return {name: commit for name, commit in known.items() if commit is not None}
 
     def job(self, backend: str, device: str, threads: int) -> Job:
         """The job that trains a backend on it."""
@@ -193,7 +201,8 @@ def plan_questions(request: Request) -> list[Question]:
     for backend in request.backends:
         find_python(backend, request.pythons)
     convert, build = converter(request.pythons), tokenizer_builder(request.pythons)
-    checkpoints = {name: resolve_model(name, convert, build) for name in request.models}
+    found = {name: find_model(name, convert, build) for name in request.models}
+    checkpoints = {name: one.folder for name, one in found.items()}
     rows = {task.name: task.load(request.data_dir) for task in tasks}
 
     @cache
@@ -217,7 +226,8 @@ def plan_questions(request: Request) -> list[Question]:
             encoded[wanted] = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
             check_token_ids(encoded[wanted], model, architecture)
         start = choose_start(checkpoints[model], architecture, labels, request.head)
-        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, encoded[wanted], start))
+        data, commit = encoded[wanted], found[model].commit
+        questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, data, start, commit))
     return questions
 
 

@@ -44,6 +44,7 @@ def make_record(cell: Cell, answer: Trained, circumstances: Circumstances, work:
         circumstances=circumstances,
         work=_epoch_work(cell, work, answer, circumstances) if answer.diverged is None else None,
         notes=noted,
+        commits=question.commits,
     )
     return structs.replace(record, notes=noted + result_notes(question, record))
 

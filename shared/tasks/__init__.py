@@ -44,6 +44,8 @@ class Rows:
     """Indices into the task's label names; None if the source has no labels, as GLUE's test files."""
     ids: Sequence[str] | None = field(default=None, compare=False)
     """The source's own name of each row, which no score depends on; None if it has none."""
+    commit: str | None = field(default=None, compare=False)
+    """The hub's commit that the rows are of; None if they are not from the hub."""
 
     def __len__(self) -> int:
         return len(self.first)
@@ -55,6 +57,7 @@ class Rows:
             None if self.second is None else self.second[:limit],
             None if self.labels is None else self.labels[:limit],
             None if self.ids is None else self.ids[:limit],
+            self.commit,
         )
 
     def take(self, rows: np.ndarray) -> Rows:
@@ -64,6 +67,7 @@ class Rows:
             None if self.second is None else _taken(self.second, rows),
             None if self.labels is None else [self.labels[i] for i in rows],
             None if self.ids is None else _taken(self.ids, rows),
+            self.commit,
         )
 
     @cached_property

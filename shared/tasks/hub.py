@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from shared.errors import InputError
@@ -11,6 +13,7 @@ from shared.tasks import Rows
 GLUE_REPOSITORY = "nyu-mll/glue"
 OUR_NAMES = {"train": "train", "validation": "dev", "test": "test"}
 """This project's name of each of the hub's splits."""
+COMMIT = re.compile("[0-9a-f]{40}")
 PROBE_SECONDS = 10.0
 """Longest wait for the hub's first answer."""
 
@@ -38,16 +41,8 @@ def load_hub(
 
     Raises InputError if the hub cannot be reached, or lacks these splits or columns.
     """
-    # huggingface_hub comes first: without a hub, importing `datasets` and waiting for its retries would take longer.
-    from huggingface_hub import HfApi, constants
-
     try:
-        if not constants.HF_HUB_OFFLINE:
-            HfApi().dataset_info(repository, timeout=PROBE_SECONDS)
-        import datasets
-
-        datasets.disable_progress_bars()
-        loaded = datasets.load_dataset(repository, **where)
+        loaded, commit = load_dataset(repository, **where)
     except Exception as error:  # errors of httpx, huggingface_hub and datasets have no nearer base in common
         raise InputError(
             f"{task} cannot be taken from the hub's {repository} ({type(error).__name__}); pass --data-dir a folder "
@@ -61,14 +56,38 @@ def load_hub(
                 f"{task} is not as expected in the hub's {repository}: no {', '.join(lacking)} among its "
                 f"{'columns' if split in loaded else 'splits'}; pass --data-dir a folder that holds its files"
             )
-    return {ours: _rows(loaded[theirs], first, second, to_label) for theirs, ours in splits.items()}
+    return {ours: _rows(loaded[theirs], first, second, to_label, commit) for theirs, ours in splits.items()}
 
 
-def _rows(split, first: str, second: str | None, to_label: Callable[[Any], int]) -> Rows:  # type: ignore[no-untyped-def]
+def load_dataset(repository: str, **where: Any) -> tuple[Any, str | None]:
+    """Loads a data set with `datasets`, and returns the commit that it is of too. The hub is asked for that first, and
+    gives the files of this commit. With HF_HUB_OFFLINE=1 the commit is that of the copy in the cache, or None if its
+    place does not tell. Raises what huggingface_hub, its HTTP library and `datasets` raise."""
+    # huggingface_hub comes first: without a hub, importing `datasets` and waiting for its retries would take longer.
+    from huggingface_hub import HfApi, constants
+
+    if not constants.HF_HUB_OFFLINE:
+        about = HfApi().dataset_info(repository, revision=where.get("revision"), timeout=PROBE_SECONDS)
+        where["revision"] = about.sha
+    import datasets
+
+    datasets.disable_progress_bars()
+    loaded = datasets.load_dataset(repository, **where)
+    return loaded, _commit_of_copy(loaded) if constants.HF_HUB_OFFLINE else where["revision"]
+
+
+def _commit_of_copy(loaded: Any) -> str | None:
+    """The commit in the path of the copy's files, which lie in the folder of their commit."""
+    folders = (Path(file["filename"]).parent.name for files in loaded.cache_files.values() for file in files)
+    return next((name for name in folders if COMMIT.fullmatch(name)), None)
+
+
+def _rows(split, first: str, second: str | None, to_label: Callable[[Any], int], commit: str | None) -> Rows:  # type: ignore[no-untyped-def]
     labels = list(split["label"])
     return Rows(
         list(split[first]),
         None if second is None else list(split[second]),
         None if -1 in labels else [to_label(label) for label in labels],
         [str(index) for index in split["idx"]] if "idx" in split.column_names else None,
+        commit,
     )

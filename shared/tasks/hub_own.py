@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shared.errors import InputError
-from shared.tasks.hub import PROBE_SECONDS
+from shared.tasks.hub import load_dataset
 from shared.tasks.table_files import AT_ONCE, Piece, TableFile
 
 PREFIX = "hub:"
 
 
-def hub_tables(name: str, split_names: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, tuple[TableFile, ...]]]:
-    """Loads a data set by its name after PREFIX. Returns a hash of its content, and the table of each split that has
-    one of the usual names. With HF_HUB_OFFLINE=1 the cache of `datasets` is read. Raises InputError if the hub cannot
-    be reached or has no such data set or configuration, and if the data set has no train."""
-    from huggingface_hub import HfApi, constants
+@dataclass(frozen=True)
+class HubTables:
+    """A data set of the hub."""
 
+    content: str
+    """A hash of its content."""
+    commit: str | None
+    """None if it is not known, of a copy in the cache."""
+    tables: dict[str, tuple[TableFile, ...]]
+    """The table of each split that has one of the usual names."""
+
+
+def hub_tables(name: str, split_names: Mapping[str, Sequence[str]]) -> HubTables:
+    """Loads a data set by its name after PREFIX. With HF_HUB_OFFLINE=1 the cache of `datasets` is read. Raises
+    InputError if the hub cannot be reached or has no such data set or configuration, and if the data set has no
+    train."""
     repository, _, config = name.removeprefix(PREFIX).partition(":")
     try:
-        if not constants.HF_HUB_OFFLINE:
-            HfApi().dataset_info(repository, timeout=PROBE_SECONDS)
-        import datasets
-
-        datasets.disable_progress_bars()
-        loaded = datasets.load_dataset(repository, config or None)
+        loaded, commit = load_dataset(repository, name=config or None)
     except Exception as error:  # errors of httpx, huggingface_hub and datasets have no nearer base in common
         said = (str(error).splitlines() or [""])[0]
         raise InputError(
@@ -41,7 +47,7 @@ def hub_tables(name: str, split_names: Mapping[str, Sequence[str]]) -> tuple[str
     }
     if "train" not in tables:
         raise InputError(f"{name} has no split train; it has {', '.join(loaded)}: pass its files")
-    return " ".join(loaded[split]._fingerprint for split in sorted(loaded)), tables
+    return HubTables(" ".join(loaded[split]._fingerprint for split in sorted(loaded)), commit, tables)
 
 
 def _table(shown: str, split: Any) -> TableFile:

@@ -63,6 +63,8 @@ class Described:
     """Tables of the hub's data set, in place of files."""
     content: str = ""
     """A hash of the hub's data set."""
+    commit: str | None = None
+    """The hub's commit."""
 
 
 def open_own(name: str, reading: Reading) -> Task:
@@ -70,7 +72,7 @@ def open_own(name: str, reading: Reading) -> Task:
     described = _of_hub(name, reading) if name.startswith(PREFIX) else _describe(Path(name).expanduser(), reading)
     kept = _kept(described)
     about = from_json((kept / "about.json").read_bytes(), About)
-    splits = {split: _rows(kept / split, about, split) for split in about.splits}
+    splits = {split: _rows(kept / split, about, split, described.commit) for split in about.splits}
     share = described.reading.dev_share
     if share:
         if "dev" in splits:
@@ -105,8 +107,9 @@ def _describe(path: Path, reading: Reading) -> Described:
 
 
 def _of_hub(name: str, reading: Reading) -> Described:
-    content, tables = hub_tables(name, SPLIT_NAMES)
-    return Described(_task_name(name.removeprefix(PREFIX)), {}, reading, hub=tables, content=content)
+    found = hub_tables(name, SPLIT_NAMES)
+    name = _task_name(name.removeprefix(PREFIX))
+    return Described(name, {}, reading, hub=found.tables, content=found.content, commit=found.commit)
 
 
 def _task_name(name: str) -> str:
@@ -274,13 +277,14 @@ def _has(part: str, columns: Columns) -> bool:
     return part == "first" or (columns.pair if part == "second" else columns.id) is not None
 
 
-def _rows(folder: Path, about: About, split: str) -> Rows:
+def _rows(folder: Path, about: About, split: str, commit: str | None) -> Rows:
     labels = np.load(folder / "labels.npy").tolist() if about.splits[split] else None
     return Rows(
         Texts(folder / "first"),
         Texts(folder / "second") if about.pair else None,
         labels,
         Texts(folder / "ids") if about.ids else None,
+        commit,
     )
 
 
