@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.encoding import Encoded
+from shared.errors import InputError
+from shared.limits import STEPS
 from shared.recipe import Recipe
 
 BUCKET_WINDOW = 50
@@ -113,6 +115,19 @@ def total_steps(recipe: Recipe, rows: int) -> int:
     if recipe.last_batch == "drop":
         return recipe.epochs * (rows // recipe.batch_size)
     return recipe.epochs * -(-rows // recipe.batch_size)
+
+
+def check_steps(recipe: Recipe, rows: int) -> None:
+    """Raises InputError if so many training rows make no step in an epoch, or more steps than can be kept track of."""
+    if recipe.last_batch != "keep" and rows < recipe.batch_size:
+        raise InputError(
+            f"{rows} training rows make no batch of {recipe.batch_size}; pass a smaller batch_size, or last_batch keep"
+        )
+    if (steps := total_steps(recipe, rows)) > STEPS:
+        raise InputError(
+            f"{recipe.epochs:,} epochs of {rows:,} rows are {steps:,} steps, and {STEPS:,} are run at most; pass fewer "
+            "epochs"
+        )
 
 
 def _cut(rows: np.ndarray, batch_size: int) -> list[np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, TypeVar
 import msgspec
 
 from shared.errors import InputError
+from shared.parsing import parse_json, small_text
 from shared.partial import begin, remove, remove_left_over, unheld
 
 
@@ -172,7 +173,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Reads the JSON object of a checkpoint's file. Raises InputError if the file is missing, is not JSON or holds no
     object."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(small_text(path))
     except FileNotFoundError:
         raise InputError(f"{path} is missing; pass a folder in HuggingFace's layout") from None
     except ValueError as error:
@@ -200,7 +201,7 @@ def to_json(value: Any, indent: int | None = None, finite: bool = False) -> str:
 def from_json(text: str | bytes, kind: type[T]) -> T:
     """Reads JSON text as a value of this type. Raises ValueError if the text is not one."""
     # msgspec's own reader refuses NaN, which a loss becomes if it diverges.
-    return msgspec.convert(json.loads(text), kind)
+    return msgspec.convert(parse_json(text), kind)
 
 
 def _finite(content: Any) -> Any:

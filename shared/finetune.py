@@ -18,7 +18,7 @@ from msgspec import structs
 
 from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Remarked, Scores, Stepped, Stretch
 from shared.architecture import Weights
-from shared.batching import Batch, evaluation_order, make_batch, total_steps, training_order
+from shared.batching import Batch, check_steps, evaluation_order, make_batch, total_steps, training_order
 from shared.contract import Compiled, Lazy, Model, Reseeded
 from shared.encoding import Encoded
 from shared.errors import InputError
@@ -43,11 +43,7 @@ Step = tuple[np.ndarray, float]
 def epochs(data: Encoded, recipe: Recipe) -> Iterator[list[Step]]:
     """Yields the steps of each epoch. Raises InputError if the training split is too small for one step an epoch."""
     total = total_steps(recipe, len(data))
-    if recipe.last_batch != "keep" and len(data) < recipe.batch_size:
-        raise InputError(
-            f"{len(data)} training rows make no batch of {recipe.batch_size}; pass a smaller batch_size, or "
-            "last_batch keep"
-        )
+    check_steps(recipe, len(data))
     step = 0
     for batches in training_order(recipe, data.lengths):
         yield [(rows, learning_rate_at(recipe, step + i, total)) for i, rows in enumerate(batches)]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
+
+import msgspec
 
 from shared.errors import InputError
+from shared.limits import COUNT, LABELS, POSITIONS
 
 
 def _option(default: Any, help: str) -> Any:
@@ -75,9 +78,9 @@ class Recipe:
             if not ok:
                 raise InputError(f"{name} is {getattr(self, name)!r}; pass {wanted}")
 
-        require(self.max_len >= 4, "max_len", "4 or more")
+        require(4 <= self.max_len <= POSITIONS, "max_len", f"4 or more, {POSITIONS:,} at most")
         for name in ("batch_size", "epochs"):
-            require(getattr(self, name) >= 1, name, "1 or more")
+            require(1 <= getattr(self, name) <= COUNT, name, f"1 or more, {COUNT:,} at most")
         for name in ("learning_rate", "eps"):
             require(0 < getattr(self, name) < float("inf"), name, "a number above 0")
         require(0 <= self.decay < float("inf"), "decay", "0 or more")
@@ -85,9 +88,10 @@ class Recipe:
         require(0 <= self.held_out_seed < 2**32, "held_out_seed", "a whole number from 0 to 4294967295")
         for name in ("train_rows", "dev_rows"):
             value = getattr(self, name)
-            require(value is None or value >= 1, name, "1 or more, or none")
+            require(value is None or 1 <= value <= COUNT, name, f"1 or more, {COUNT:,} at most, or none")
         require(self.rows_seed is None or 0 <= self.rows_seed < 2**32, "rows_seed", "0 to 4294967295, or none")
-        require(self.num_labels is None or self.num_labels >= 2, "num_labels", "2 or more, or none for the task's own")
+        ok = self.num_labels is None or 2 <= self.num_labels <= LABELS
+        require(ok, "num_labels", f"2 or more, {LABELS:,} at most, or none for the task's own")
         for name in ("beta1", "beta2", "held_out", "held_out_test"):
             require(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1")
         require(0 <= self.warm_up <= 1, "warm_up", "a share from 0 to 1")
@@ -127,8 +131,7 @@ class Recipe:
         for name in values:
             if name not in known:
                 raise InputError(f"unknown recipe field {name!r}; known: {', '.join(sorted(known))}")
-        arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**arguments)
+        return cls(**{name: _typed(name, value) for name, value in values.items()})
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -155,6 +158,28 @@ def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
     if recipe.schedule == "constant":
         return recipe.learning_rate
     return recipe.learning_rate * max(0.0, (total_steps - step) / max(1, total_steps - warm_up_steps))
+
+
+def _typed(name: str, value: Any) -> Any:
+    """The value as the field has it, a number as it is written. Raises InputError if it is of another type."""
+    hint = get_type_hints(Recipe)[name]
+    kind = str if name in CHOICES else hint  # which words are allowed is checked with the others
+    try:
+        found = msgspec.convert(value, kind, strict=True)
+    except (msgspec.ValidationError, OverflowError):
+        wanted = WORDS[next(one for one in WORDS if kind in (one, one | None))]
+        raise InputError(f"{name} is {value!r}; pass {wanted}{'' if kind in WORDS else ', or none'}") from None
+    return found if isinstance(found, tuple) else value
+
+
+WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    tuple[str, ...]: "a list of words",
+}
+"""The types of fields, in words."""
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ import pytest
 from benchmarks.cells.plan import Request, plan_cells
 from benchmarks.cli.options import parse_with_preset
 from benchmarks.cli.recipe_options import recipes
+from benchmarks.reporting.listing import _preset
+from benchmarks.reporting.numbers import MISSING
 from benchmarks.run import _parser
 from shared.errors import InputError
 from shared.presets import differing_fields, get_preset, preset_names
@@ -160,3 +162,53 @@ def test_a_presets_recipe_can_be_kept_in_a_record() -> None:
     for name in preset_names():
         recipe = get_preset(name).recipe
         assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+BROKEN = {
+    "shuffle": ('shuffle = "no"', "shuffle is 'no'; pass true or false"),
+    "epochs": ("epochs = 2.5", "epochs is 2.5; pass a whole number"),
+    "switch": ("epochs = true", "epochs is True; pass a whole number"),
+    "rate": ('learning_rate = "2e-5"', "learning_rate is '2e-5'; pass a number"),
+    "rows": ("train_rows = [1]", "train_rows is [1]; pass a whole number, or none"),
+    "exempt": ('decay_exempt = "bias"', "decay_exempt is 'bias'; pass a list of words"),
+    "padding": ("padding = 3", "padding is 3; pass a word"),
+    "choice": ('padding = "left"', "padding is 'left'; pass one of max_length, longest, bucket"),
+    "unknown": ("epoch = 2", "unknown recipe field 'epoch'; known: "),
+    "toml": ("epochs = = 2", "Invalid value"),
+    "extra": ("[more]", "Object contains unknown field `more`"),
+    "deep": (f"a = {'[' * 5000}", "it is nested too deeply"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of presets, with a sound one."""
+    monkeypatch.setattr("shared.presets.FOLDER", tmp_path)
+    preset(tmp_path / "sound.toml", "epochs = 2")
+    return tmp_path
+
+
+def preset(file: Path, lines: str, before: str = "") -> None:
+    head = 'title = "A"\ntask = "cola"\nmodel = "minilm"\nreported = ""\nkeeps = []\n'
+    file.write_text(f"{head}{before}[recipe]\n{lines}\n")
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_preset_is_named_and_breaks_no_other(folder: Path, kind: str) -> None:
+    lines, said = BROKEN[kind]
+    preset(folder / "broken.toml", lines)
+    with pytest.raises(InputError) as error:
+        get_preset("broken")
+    assert str(error.value).startswith(f"{folder / 'broken.toml'}: ")
+    assert said in str(error.value)
+    assert get_preset("sound").recipe == Recipe(epochs=2)
+    assert _preset("broken")[:3] == ("broken", MISSING, MISSING)
+    assert _preset("sound")[3] == "A"
+
+
+@pytest.mark.parametrize("fixes", ["broken", "other", "nowhere", "../sound"])
+def test_a_preset_corrects_another_that_is_there(folder: Path, fixes: str) -> None:
+    preset(folder / "other.toml", "", 'fixes = "broken"\n')
+    preset(folder / "broken.toml", "", f'fixes = "{fixes}"\n')
+    with pytest.raises(InputError, match="fixes"):
+        get_preset("broken")

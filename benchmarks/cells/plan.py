@@ -13,6 +13,7 @@ from benchmarks.workers.conversion import converter, tokenizer_builder
 from benchmarks.workers.environments import Environment, find_environments, find_python
 from benchmarks.workers.machine import choose_device, choose_threads
 from shared.architecture import Architecture
+from shared.batching import check_steps
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import find_model
 from shared.checkpoint.start import PLAIN, Head, Start, choose_start
@@ -221,6 +222,7 @@ def plan_questions(request: Request) -> list[Question]:
         if request.steps is not None:
             dev = splits["dev"] if request.limit is None else splits["dev"].head(request.limit)
             splits = {"train": _rows_of_steps(splits["train"], recipe, request.steps), "dev": dev}
+        check_steps(recipe, len(splits["train"]))
         wanted = splits_hash(splits), model, recipe.max_len
         if wanted not in encoded:
             encoded[wanted] = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)

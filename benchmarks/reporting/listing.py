@@ -52,7 +52,10 @@ def _task(name: str, data_dir: Path | None) -> tuple[str, ...]:
 
 
 def _preset(name: str) -> tuple[str, ...]:
-    preset = get_preset(name)
+    try:
+        preset = get_preset(name)
+    except InputError as error:
+        return name, MISSING, MISSING, str(error)
     return name, preset.task, preset.model, f"{preset.fixes}, corrected" if preset.fixes else preset.title
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.architecture import Architecture, Dropout
 from shared.errors import InputError
 from shared.files import read_json
+from shared.limits import LAYERS, PARAMETERS, POSITIONS, VOCABULARY, WIDTH
 from shared.recipe import Recipe
 
 ACTIVATIONS: dict[str, Literal["gelu", "gelu_new", "relu"]] = {
@@ -50,11 +52,11 @@ class Config:
         """The error that names a field, its value and the values that are supported."""
         return InputError(f"{self.path}: {field} is {self.values.get(field)!r}; this project supports {wanted}")
 
-    def whole(self, field: str, default: int, least: int = 1) -> int:
-        """Reads a whole number, `least` or more."""
+    def whole(self, field: str, default: int, most: int, least: int = 1) -> int:
+        """Reads a whole number from `least` to `most`."""
         value = self.values.get(field, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise self.refuse(field, f"whole numbers from {least}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise self.refuse(field, f"whole numbers from {least} to {most:,}")
         return value
 
     def number(self, field: str, default: float) -> float:
@@ -102,6 +104,8 @@ def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architec
         raise InputError(f"{config.path}: {architecture.heads} heads do not divide a width of {architecture.width}")
     if architecture.pad_id >= architecture.vocab_size:
         raise config.refuse("pad_token_id", f"ids below vocab_size, {architecture.vocab_size}")
+    if (parameters := sum(map(prod, architecture.shapes().values()))) > PARAMETERS:
+        raise InputError(f"{config.path} is of a network of {parameters:,} parameters; {PARAMETERS:,} are read at most")
     if recipe.max_len > architecture.max_positions:
         raise InputError(
             f"max_len is {recipe.max_len}, but the model in {folder} has {architecture.max_positions} positions; "
@@ -115,13 +119,13 @@ def _bert(config: Config, recipe: Recipe, num_labels: int) -> Architecture:
     head = config.rate("classifier_dropout", 0.1) if config.values.get("classifier_dropout") is not None else hidden
     return Architecture(
         model_type="bert",
-        vocab_size=config.whole("vocab_size", 30522),
-        width=config.whole("hidden_size", 768),
-        layers=config.whole("num_hidden_layers", 12),
-        heads=config.whole("num_attention_heads", 12),
-        feed_forward=config.whole("intermediate_size", 3072),
-        max_positions=config.whole("max_position_embeddings", 512),
-        type_vocab_size=config.whole("type_vocab_size", 2),
+        vocab_size=config.whole("vocab_size", 30522, VOCABULARY),
+        width=config.whole("hidden_size", 768, WIDTH),
+        layers=config.whole("num_hidden_layers", 12, LAYERS),
+        heads=config.whole("num_attention_heads", 12, WIDTH),
+        feed_forward=config.whole("intermediate_size", 3072, WIDTH),
+        max_positions=config.whole("max_position_embeddings", 512, POSITIONS),
+        type_vocab_size=config.whole("type_vocab_size", 2, VOCABULARY),
         activation=config.activation("hidden_act"),
         layer_norm_eps=config.number("layer_norm_eps", 1e-12),
         dropout=Dropout(
@@ -142,12 +146,12 @@ def _distilbert(config: Config, recipe: Recipe, num_labels: int) -> Architecture
     head = _either(recipe.dropout, config.rate("seq_classif_dropout", 0.2))
     return Architecture(
         model_type="distilbert",
-        vocab_size=config.whole("vocab_size", 30522),
-        width=config.whole("dim", 768),
-        layers=config.whole("n_layers", 6),
-        heads=config.whole("n_heads", 12),
-        feed_forward=config.whole("hidden_dim", 3072),
-        max_positions=config.whole("max_position_embeddings", 512),
+        vocab_size=config.whole("vocab_size", 30522, VOCABULARY),
+        width=config.whole("dim", 768, WIDTH),
+        layers=config.whole("n_layers", 6, LAYERS),
+        heads=config.whole("n_heads", 12, WIDTH),
+        feed_forward=config.whole("hidden_dim", 3072, WIDTH),
+        max_positions=config.whole("max_position_embeddings", 512, POSITIONS),
         type_vocab_size=0,
         activation=config.activation("activation"),
         layer_norm_eps=1e-12,  # fixed in transformers' code
@@ -170,4 +174,4 @@ def _either(chosen: float | None, otherwise: float) -> float:
 
 def _pad_id(config: Config) -> int:
     # Padding is masked, so any id will do if the config names none.
-    return 0 if config.values.get("pad_token_id", 0) is None else config.whole("pad_token_id", 0, least=0)
+    return 0 if config.values.get("pad_token_id", 0) is None else config.whole("pad_token_id", 0, VOCABULARY, least=0)

@@ -14,6 +14,7 @@ from shared.checkpoint.tokenizer import tokenizer_files
 from shared.checkpoint.weights import WEIGHTS, stored_shapes
 from shared.errors import InputError
 from shared.files import read_json, restore, whole_folder, write_json
+from shared.limits import LABELS, POSITIONS
 
 MULTI_LABEL = "multi_label_classification"
 """The problem_type of a classifier that gives each label by itself."""
@@ -66,7 +67,7 @@ def read_saved(folder: Path) -> Saved:
     longest = read_json(tokenizer_config).get("model_max_length") if tokenizer_config.is_file() else None
     if not isinstance(longest, int | float) or not 0 < longest < 1e20:  # transformers writes 1e30 for no bound
         longest = 512
-    positions = Config(path, config).whole("max_position_embeddings", 512)
+    positions = Config(path, config).whole("max_position_embeddings", 512, POSITIONS)
     each_by_itself = problem == MULTI_LABEL or len(labels) == 1
     return Saved(config.get("finetuning_task"), labels, min(int(longest), positions), each_by_itself)
 
@@ -75,8 +76,8 @@ def label_names(path: Path, config: dict[str, Any]) -> tuple[str, ...]:
     """Names of a classifier's labels, by index: those of id2label; without it LABEL_0 and so on, as many as num_labels
     says, or two. Raises InputError naming the config's path."""
     names, number = config.get("id2label"), config.get("num_labels")
-    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
-        raise InputError(f"{path}: num_labels is {number!r}; pass a whole number from 1")
+    if number is not None and (not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= LABELS):
+        raise InputError(f"{path}: num_labels is {number!r}; pass a whole number from 1 to {LABELS:,}")
     if not names:
         return tuple(f"LABEL_{i}" for i in range(number or 2))
     try:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import InputError
+from shared.limits import ADDED_TOKENS, TOKENIZER_PARTS
+from shared.parsing import parse_json, small_text
 
 Kind = Literal["bert", "whole"]
 """`bert` is built from a vocabulary and tokenizer_config.json; `whole` is tokenizer.json as it is."""
@@ -137,7 +138,11 @@ def _gathered(folder: Path, name: str, fields: dict[str, Any], content: dict[str
     for key in NAMED:
         if fields.get(key) is not None:
             fields[key] = of_text.get(text_of(fields[key]), token_of(fields[key]))
+    if len(added) > ADDED_TOKENS:
+        raise InputError(f"{folder} adds {len(added):,} tokens, and {ADDED_TOKENS:,} are taken at most")
     unnamed = fields.get("extra_special_tokens", fields.get("additional_special_tokens")) or []
+    if len(unnamed) + len(own) > ADDED_TOKENS:
+        raise InputError(f"{folder} has more than {ADDED_TOKENS:,} special tokens; pass another tokenizer")
     later = {key: token_of(token) for key, token in fields.items() if _is_own(key, token)}
     return TokenizerSettings(
         folder=folder,
@@ -203,7 +208,16 @@ def _tokenizer_json(file: Path) -> dict[str, Any] | None:
     content = json_object(file)
     if not isinstance(content.get("model"), dict):
         raise InputError(f"{file} cannot be read (it has no model); restore the checkpoint's file")
+    parts = sum(_count_parts(part) for name, part in content.items() if name not in ("model", "added_tokens"))
+    if parts > TOKENIZER_PARTS:
+        raise InputError(f"{file} has {parts:,} parts, and {TOKENIZER_PARTS:,} are run at most; pass another tokenizer")
     return content
+
+
+def _count_parts(part: Any) -> int:
+    if isinstance(part, dict):
+        return 1 + sum(map(_count_parts, part.values()))
+    return sum(map(_count_parts, part)) if isinstance(part, list) else 0
 
 
 def json_object(file: Path) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def json_object(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(small_text(file))
     except ValueError as error:
         fault = "cannot be read" if file.name == "tokenizer.json" else "is no JSON"
         raise InputError(f"{file} {fault} ({error}); restore the checkpoint's file") from None

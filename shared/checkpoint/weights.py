@@ -5,19 +5,21 @@ Such a folder holds config.json, model.safetensors (or its shards with an index)
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 
 from shared.architecture import Architecture, Weights
 from shared.checkpoint.formats import check_content, shards
 from shared.checkpoint.tokenizer import files_to_hash
 from shared.errors import InputError
-from shared.files import hash_files
+from shared.files import from_json, hash_files
 from shared.finite import all_finite
+from shared.limits import HEADER
 from shared.recipe import Recipe
 
 WEIGHTS = "model.safetensors"
@@ -230,6 +232,17 @@ def _some(names: list[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+
+
+class _Entry(msgspec.Struct):
+    """What a header says of a tensor."""
+
+    dtype: str
+    shape: Annotated[tuple[_Size, ...], msgspec.Meta(max_length=8)]
+    data_offsets: tuple[_Size, _Size]
+
+
 def _read_header(file: Path) -> list[_Tensor]:
     """Reads the header of a safetensors file.
 
@@ -242,21 +255,22 @@ def _read_header(file: Path) -> list[_Tensor]:
         data_start = 8 + int.from_bytes(stream.read(8), "little")
         if not 8 < data_start <= size:
             raise InputError(f"{file} is truncated or no safetensors file; fetch it again")
+        if data_start > HEADER:
+            raise InputError(f"{file} has a header of {data_start:,} bytes, and {HEADER:,} are read at most")
         try:
-            header = json.loads(stream.read(data_start - 8))
-            tensors = [
-                (_Tensor(file, name, entry["dtype"], tuple(entry["shape"]), data_start + begin), data_start + end)
-                for name, entry in header.items()
-                if name != "__metadata__"
-                for begin, end in [entry["data_offsets"]]
-            ]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            header = from_json(stream.read(data_start - 8), dict[str, Any])
+            header.pop("__metadata__", None)
+            entries = msgspec.convert(header, dict[str, _Entry])
+        except ValueError:
             raise InputError(f"{file} has a broken header; fetch it again") from None
-    for tensor, end in tensors:
-        width = np.dtype(STORED_DTYPES[tensor.dtype]).itemsize if tensor.dtype in STORED_DTYPES else None
-        if end > size or (width and end - tensor.start != prod(tensor.shape) * width):
-            raise InputError(f"{file} is truncated: {tensor.name} is not whole; fetch it again")
-    return [tensor for tensor, _ in tensors]
+    tensors = []
+    for name, entry in entries.items():
+        begin, end = entry.data_offsets
+        width = np.dtype(STORED_DTYPES[entry.dtype]).itemsize if entry.dtype in STORED_DTYPES else None
+        if data_start + end > size or (width and end - begin != prod(entry.shape) * width):
+            raise InputError(f"{file} is truncated: {name} is not whole; fetch it again")
+        tensors.append(_Tensor(file, name, entry.dtype, entry.shape, data_start + begin))
+    return tensors
 
 
 def _first_pooler(architecture: Architecture, recipe: Recipe) -> Weights:

@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from shared.errors import InputError
+from shared.limits import LABELS, TEXT
 from shared.tasks.table_files import Piece, TableFile
 
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 FRACTION = re.compile(r"[+-]?\d*\.\d+")
-MOST = 1000
-"""Most labels of a task. A column with more is taken for one that holds no labels."""
-
 HIDDEN = -1
 """Code of a row without a label. The hub writes a -1 there too."""
 
@@ -58,9 +56,9 @@ class Coder:
         if found is None:
             return HIDDEN
         self.values.setdefault(found, (table, number))
-        if len(self.values) > MOST:
+        if len(self.values) > LABELS:
             raise InputError(
-                f"{table.path}: column {self.column!r} has more than {MOST:,} labels; pass --label-column another"
+                f"{table.path}: column {self.column!r} has more than {LABELS:,} labels; pass --label-column another"
             )
         return list(self.values).index(found)
 
@@ -148,4 +146,6 @@ def check_texts(table: TableFile, piece: Piece, place: int, name: str) -> list[s
             raise table.malformed(number, f"{name!r} is {what}")
         if not text or text.isspace():
             raise table.malformed(number, f"{name!r} is empty")
+        if len(text) > TEXT:
+            raise table.malformed(number, f"{name!r} has {len(text):,} characters, and {TEXT:,} are read at most")
     return texts

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import InputError
+from shared.limits import LINE, TEXT
 
-LONGEST_FIELD = 2**31 - 1
-"""Characters. The csv module's own limit is 131,072; no text is too long to be cut later."""
-
-csv.field_size_limit(LONGEST_FIELD)
+csv.field_size_limit(LINE)  # its own limit is 131,072 characters
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,8 @@ class Row:
         """Returns the text of a column. Raises InputError if it is empty."""
         if not self.fields[column].strip():
             raise self.malformed(f"column {column + 1} is empty")
+        if len(self.fields[column]) > TEXT:
+            raise self.malformed(f"column {column + 1} has over {TEXT:,} characters")
         return self.fields[column]
 
     def label(self, column: int, labels: Sequence[str]) -> int:

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from shared.errors import InputError
-from shared.tasks.reading import LONGEST_FIELD
+from shared.limits import LINE
+from shared.parsing import parse_json
 
-csv.field_size_limit(LONGEST_FIELD)
+csv.field_size_limit(LINE)  # its own limit is 131,072 characters
 
 AT_ONCE = 8192
 """Rows of a piece."""
@@ -104,7 +105,8 @@ def decoded_lines(file: Path, encoding: str) -> Iterator[tuple[int, str]]:
 def _all_lines(file: Path, encoding: str) -> Iterator[str]:
     utf_8 = codecs.lookup(encoding).name == "utf-8"
     decoder = codecs.getincrementaldecoder("utf-8-sig" if utf_8 else encoding)()
-    rest, done = "", 0
+    pieces: list[str] = []  # of the line that has no end yet
+    done = 0
     with file.open("rb") as opened:
         if utf_8 and opened.read(2) in UTF_16_MARKS:
             raise InputError(f"{file} begins as UTF-16 does; pass --encoding utf-16")
@@ -112,12 +114,16 @@ def _all_lines(file: Path, encoding: str) -> Iterator[str]:
         while True:
             block = opened.read(BLOCK)
             try:
-                lines = (rest + decoder.decode(block, final=not block)).split("\n")
+                pieces.append(decoder.decode(block, final=not block))
             except UnicodeError as error:
                 raise _undecodable(file, encoding, done + 1, error) from None
-            rest = lines.pop()
-            done += len(lines)
-            yield from (line.removesuffix("\r") for line in lines)
+            if sum(map(len, pieces)) > LINE + BLOCK:
+                raise InputError(f"{file}, line {done + 1}: over {LINE:,} characters; write shorter lines")
+            if "\n" in pieces[-1] or not block:
+                *lines, rest = "".join(pieces).split("\n")
+                pieces = [rest]
+                done += len(lines)
+                yield from (line.removesuffix("\r") for line in lines)
             if not block:
                 break
     if rest:
@@ -205,7 +211,7 @@ def _open_json(file: Path, encoding: str) -> TableFile:
 def _array(file: Path, encoding: str) -> Iterator[tuple[int, Any]]:
     text = "\n".join(line for _, line in decoded_lines(file, encoding))
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise InputError(f"{file} is not valid JSON ({error}); mend it") from None
     return enumerate(values, start=1)
@@ -215,7 +221,7 @@ def _json_lines(file: Path, encoding: str) -> Iterator[tuple[int, Any]]:
     for number, line in decoded_lines(file, encoding):
         try:
             yield number, msgspec.json.decode(line.encode())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{file}, line {number}: not JSON ({error}); mend or remove the line") from None
 
 
