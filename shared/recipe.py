@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, get_type_hints
 
 import msgspec
@@ -160,9 +161,14 @@ def learning_rate_at(recipe: Recipe, step: int, total_steps: int) -> float:
     return recipe.learning_rate * max(0.0, (total_steps - step) / max(1, total_steps - warm_up_steps))
 
 
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Recipe)
+
+
 def _typed(name: str, value: Any) -> Any:
     """The value as the field has it, a number as it is written. Raises InputError if it is of another type."""
-    hint = get_type_hints(Recipe)[name]
+    hint = _hints()[name]
     kind = str if name in CHOICES else hint  # which words are allowed is checked with the others
     try:
         found = msgspec.convert(value, kind, strict=True)
