@@ -112,8 +112,14 @@ def test_equivalence_is_the_larger_of_scipys_one_sided_tests(margin: float) -> N
     assert equivalence_p(SLEEP, margin) == pytest.approx(max(above, below))
 
 
+def test_equivalence_is_statsmodels() -> None:
+    """`ttost_paired(sleep, zeros, -2, 2)` of statsmodels 0.15, and with 3."""
+    assert equivalence_p(SLEEP, 2.0) == pytest.approx(0.1541572356690974)
+    assert equivalence_p(SLEEP, 3.0) == pytest.approx(0.002655570292658671)
+
+
 def test_holms_method_multiplies_and_never_falls() -> None:
-    """As statsmodels' `multipletests(p, method="holm")` gives it; what is not known does not count."""
+    """As `multipletests(p, method="holm")` of statsmodels 0.15 gives it. What is not known does not count."""
     found = holm(np.array([0.01, 0.04, math.nan, 0.03, 0.005, 0.9]))
     assert found == pytest.approx([0.04, 0.09, math.nan, 0.09, 0.025, 0.9], nan_ok=True)
 
@@ -150,8 +156,9 @@ def test_no_number_of_seeds_decides_without_a_margin() -> None:
 
 
 def test_a_known_sample_size_is_found() -> None:
-    """Cohen's medium effect, 0.5, needs 34 pairs at 80 % (as G*Power gives it)."""
+    """Cohen's medium effect, 0.5, needs 34 pairs at 80 %; `TTestPower().power(0.5, 12, 0.05)` of statsmodels 0.15."""
     assert seeds_needed(0.5, 1.0, 1e-9) == 34
+    assert power_of(12, 0.5, 1.0, 1e-9)[1] == pytest.approx(0.3528241493273385)
 
 
 def test_among_many_tests_a_difference_needs_more_seeds() -> None:

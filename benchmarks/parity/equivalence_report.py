@@ -18,7 +18,8 @@ from benchmarks.parity.ladder_report import Versions, shown_versions
 from benchmarks.parity.pictures import COLOURS, draw_equivalence
 from benchmarks.reporting.comparisons import STYLES, comparison_cells, comparison_legend
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
-from benchmarks.reporting.record_tables import QUALITY_LEGEND, SHORT, quality
+from benchmarks.reporting.record_tables import QUALITY_LEGEND, quality
+from benchmarks.reporting.rows import SHORT
 from benchmarks.statistics.intervals import deviation
 from benchmarks.statistics.paired import Comparison
 from benchmarks.statistics.power import MOST_SEEDS, POWER, seeds_to_decide

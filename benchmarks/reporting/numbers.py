@@ -33,6 +33,13 @@ def quartiles(values: np.ndarray, form: str) -> str:
     return f"{median} ({low} – {high})" if len(values) > 1 else median
 
 
+def around_median(found: tuple[float, float, float], most: int) -> str:
+    """The median between its quartiles, with the digits that these support, `most` at most."""
+    low, median, high = found
+    form = f".{decimals(low, high, most)}f"
+    return f"{median:{form}} ({low:{form}} – {high:{form}})" if low < high else f"{median:{form}}"
+
+
 def short(value: float) -> str:
     """A ratio, in few characters."""
     return f"{value:.1f}" if value < 100 else f"{value:.0f}" if value < 1e5 else f"{value:.0e}"

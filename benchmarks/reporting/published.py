@@ -14,7 +14,7 @@ from backends import BACKENDS
 from benchmarks.cli.values import as_typed
 from benchmarks.reporting.numbers import MISSING, number
 from benchmarks.reporting.page import Block, Heading, Notes, Page, Table
-from benchmarks.reporting.record_tables import SHOWN
+from benchmarks.reporting.rows import SHOWN
 from shared.diverging import shown
 from shared.errors import InputError
 from shared.presets import get_preset

@@ -11,22 +11,23 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from benchmarks.reporting.numbers import MISSING, decimals, number
-from benchmarks.reporting.page import Notes, Page, Picture, Table, write_csv
-from benchmarks.reporting.rows import METRICS, Row, Rows, Speed, Spread
+from benchmarks.reporting.comparisons import pairs_frame, pairs_legend
+from benchmarks.reporting.numbers import MISSING, around_median, decimals, number
+from benchmarks.reporting.page import Block, Notes, Page, Picture, Table, write_csv
+from benchmarks.reporting.pairs import pairs_of
+from benchmarks.reporting.rows import METRICS, SHOWN, Row, Rows, Speed, Spread
+from benchmarks.statistics.times import DRIFT
+from benchmarks.workers.attempts import DISTURBED
 from shared.records import SPLITS, Record, Split
-
-SHOWN = {"accuracy": "accuracy", "mcc": "MCC", "f1": "F1", "macro_f1": "macro F1"}
-"""Headings of metrics."""
-
-SHORT = {"batch_size": "batch"}
-"""Headings that differ from the setting's name."""
 
 MARK = "*"
 """Follows an accuracy that is not above the majority class."""
 
 PICTURES = "pictures"
 """The folder of the pictures that benchmarks.report draws."""
+
+MOST_PAIRS = 100
+"""The most lines of the table of comparisons."""
 
 QUALITY_LEGEND = (
     f"`{MARK}`: not above the majority class, whose share `majority` is",
@@ -100,8 +101,13 @@ def _spread_values(name: str, spread: Spread | None) -> dict[str, float | None]:
 
 def _page(records: Sequence[Record], rows: Rows, pictures: Sequence[Picture] = ()) -> Page:
     names = len(_names(rows))
-    tables = [Table(_quality(rows), "Quality", names=names), Table(_speed(rows), "Speed", names=names)]
-    return Page([*tables, Notes(_legend(records, rows)), *pictures])
+    blocks: list[Block] = [Table(_quality(rows), "Quality", names=names)]
+    found = pairs_of(rows)
+    pairs = found[:MOST_PAIRS]
+    if pairs:
+        blocks.append(Table(pairs_frame(pairs, rows), "Comparisons", names=names))
+    blocks.append(Table(_speed(rows), "Speed", names=names))
+    return Page([*blocks, Notes(_legend(records, rows) + pairs_legend(pairs, len(found))), *pictures])
 
 
 def _quality(rows: Rows) -> pd.DataFrame:
@@ -125,7 +131,7 @@ def _speed(rows: Rows) -> pd.DataFrame:
         return [number(value(one) if one else None, form) for one in speeds]
 
     table = _names(rows)
-    table["epoch s"] = column(".1f", lambda one: one.epoch_seconds)
+    table["epoch s"] = [_epoch_seconds(one) if one else MISSING for one in speeds]
     table["examples/s"] = column(".1f", lambda one: one.examples_per_second)
     table["real tokens/s"] = column(".0f", lambda one: one.tokens_per_second)
     table["padded"] = [f"{100 * one.padding_share:.0f} %" if one else MISSING for one in speeds]
@@ -138,15 +144,15 @@ def _speed(rows: Rows) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def _epoch_seconds(speed: Speed) -> str:
+    found = (speed.epoch_seconds_q1, speed.epoch_seconds, speed.epoch_seconds_q3)
+    return around_median(found, 1) + " !" * speed.disturbed
+
+
 def _names(rows: Rows) -> dict[str, list[str]]:
     """The columns that name a row of either table."""
-    firsts = [row.first for row in rows.rows]
-    names = {"task": [first.asked.task for first in firsts]}
-    if len({first.model for first in firsts}) > 1:
-        names["model"] = [first.model for first in firsts]
-    for name in rows.settings:
-        names[SHORT.get(name, name)] = [str(row.setting(name)) for row in rows.rows]
-    return names | {"backend": [first.asked.backend for first in firsts]}
+    names = rows.names()
+    return {name: [one[name] for one in names] for name in names[0]}
 
 
 def _scored(row: Row, metric: str) -> bool:
@@ -163,12 +169,12 @@ def _legend(records: Sequence[Record], rows: Rows) -> list[str]:
     return [
         *QUALITY_LEGEND,
         *([DIVERGED_LEGEND, *diverged] if diverged else []),
-        "`epoch s`: median training time of an epoch, evaluation apart, tracing and compilation taken out, of every "
-        "shape of a batch (`first step s` has the first's)",
+        "`epoch s`: median (quartiles) of the training time of an epoch, evaluation apart, tracing and compilation "
+        "taken out, of every shape of a batch (`first step s` has the first's)",
         "`floor s`: the least time of an epoch: operations on its real tokens by the rate of matrix products, the "
         "optimizer's bytes by the memory's, both measured around the run; `–` where they were not",
-        "`others' cores`: how many cores other processes kept busy meanwhile; well above 0, the times are not to be "
-        "trusted",
+        "`others' cores`: how many cores other processes kept busy meanwhile; `!`: disturbed, times not to be trusted: "
+        f"they were more than {DISTURBED}, or the rate of matrix products moved by more than {100 * DRIFT:.0f} %",
         f"measured on {'; '.join(machines)}; {', '.join(map(str, threads))} threads a worker",
     ]
 

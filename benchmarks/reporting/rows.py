@@ -12,12 +12,19 @@ import numpy as np
 from backends import BACKENDS
 from benchmarks.cli.values import as_typed
 from benchmarks.statistics.intervals import Bounds, bounds_of, deviation, score_interval
+from benchmarks.statistics.times import disturbed, quartiles
 from shared.diverging import shown
 from shared.recipe import Recipe
 from shared.records import SPLITS, Record, Split
 
 METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 """Metrics that have columns, in their order."""
+
+SHOWN = {"accuracy": "accuracy", "mcc": "MCC", "f1": "F1", "macro_f1": "macro F1"}
+"""Headings of metrics."""
+
+SHORT = {"batch_size": "batch"}
+"""Headings that differ from the setting's name."""
 
 ALWAYS = ("max_len", "batch_size")
 """Settings with a column of their own; others get one if records differ in them."""
@@ -65,6 +72,9 @@ class Speed:
 
     epoch_seconds: float
     """Median over the epochs of all seeds."""
+    epoch_seconds_q1: float
+    epoch_seconds_q3: float
+    """Their quartiles."""
     examples_per_second: float
     tokens_per_second: float
     """Real tokens."""
@@ -79,6 +89,8 @@ class Speed:
     """The most of all seeds."""
     cores_busy_with_others: float | None
     """The most of all seeds; None if it was not measured."""
+    disturbed: bool
+    """Whether others disturbed the run of a seed."""
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Speed:
@@ -88,8 +100,11 @@ class Speed:
         seconds = [second for answer in answers for second in answer.steady_epoch_seconds()]
         tokens = sum(epoch.tokens for epoch in epochs)
         works = [record.work for record in records if record.work]
+        low, median, high = quartiles(np.array(seconds))
         return cls(
-            epoch_seconds=statistics.median(seconds),
+            epoch_seconds=median,
+            epoch_seconds_q1=low,
+            epoch_seconds_q3=high,
             examples_per_second=sum(epoch.rows for epoch in epochs) / sum(seconds),
             tokens_per_second=tokens / sum(seconds),
             floor_seconds=_median(work.floor_seconds for work in works),
@@ -101,6 +116,7 @@ class Speed:
             cores_busy_with_others=max(
                 (busy for r in records if (busy := r.circumstances.cores_busy_with_others) is not None), default=None
             ),
+            disturbed=any(disturbed(record.circumstances) for record in records),
         )
 
 
@@ -192,6 +208,21 @@ class Rows:
             return [_sortable(v) for v in (row.first.asked.task, row.first.model, *values, row.first.asked.backend)]
 
         return cls(sorted((Row(group) for group in groups.values()), key=order), settings)
+
+    def names(self) -> list[dict[str, str]]:
+        """The cells that name each row, by their headings."""
+        several = len({row.first.model for row in self.rows}) > 1
+        return [
+            {"task": row.first.asked.task}
+            | ({"model": row.first.model} if several else {})
+            | {SHORT.get(name, name): str(row.setting(name)) for name in self.settings}
+            | {"backend": row.first.asked.backend}
+            for row in self.rows
+        ]
+
+    def differ(self, name: str) -> bool:
+        """Tells whether rows differ in a setting."""
+        return len({str(row.setting(name)) for row in self.rows}) > 1
 
     def told_apart(self, value: Callable[[Row], Hashable]) -> bool:
         """Tells whether rows of one task and backend differ in the value."""
