@@ -40,7 +40,7 @@ NOT_WRITABLE = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
 def whole_file(target: Path) -> Iterator[BinaryIO]:
     """Gives a file to fill. It becomes `target` if the block succeeds, and is then on the disk: neither an interruption
     nor a power cut leaves half of it. It is removed if the block fails."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     remove_left_over(target.parent)
     partial, held = begin(target, lambda path: os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
     try:
@@ -61,7 +61,7 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     until the new one has its name (`restore`). Raises InputError if `target` is in the cache, and the cache cannot be
     written to."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         remove_left_over(target.parent)
         partial, held = begin(target, _make_folder)
     except OSError as error:
@@ -90,6 +90,14 @@ def _make_folder(path: Path) -> int | None:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:  # taken for left over before it could be locked
         return None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those that it is in, if it is not there. It is on the disk then."""
+    if not folder.exists():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush(folder.parent)
 
 
 def flush(path: Path) -> None:

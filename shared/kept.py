@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from shared.errors import InputError
-from shared.files import NOT_WRITABLE, hash_file, refuse_cache, whole_folder
+from shared.files import NOT_WRITABLE, hash_file, make_folder, refuse_cache, whole_folder
 from shared.partial import locked, remove
 
 DIGEST = "digest.json"
@@ -37,7 +37,7 @@ def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], 
         return target
     with ExitStack() as stack:
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             stack.enter_context(locked(target))
         except OSError as error:
             refuse_cache(target, error, NOT_WRITABLE)
