@@ -23,6 +23,7 @@ from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.cells.running import Outcome
 from benchmarks.parity import __main__ as parity
 from benchmarks.parity import many_seeds, one_seed, plan
+from benchmarks.statistics.power import power_of, seeds_needed
 from benchmarks.workers.environments import CHECKOUT
 from shared.recipe import Recipe
 from shared.records import write_record
@@ -437,3 +438,35 @@ def test_on_a_narrow_terminal_no_number_is_cut(
     assert re.findall(r"[-+]?\d\.\d{4}", row)[-1] == f"{DEVIATION:.4f}"
     assert row.rstrip().endswith("equivalent")
     assert "…" not in row
+
+
+# --- power
+
+
+def test_before_any_training_power_is_told_by_assumed_deviations(
+    plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code_of(*ASKED, *seeds(*range(1, 11)), "--out", tmp_path, "--margin", "0.02", "--power")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["1.0", "0.0200", "11", "80", "%"] in lines
+    assert ["2.0", "0.0400", "36", "0", "%"] in lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_power_goes_by_the_seeds_that_are_answered(
+    plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path, plans)
+    assert code_of(*ASKED, *seeds(*SEEDS, 6, 7, 8), "--out", tmp_path, "--margin", "0.001", "--power") is None
+    shown = capsys.readouterr().out
+    spread = float(np.std(NEAR, ddof=1))
+    needed, chance = seeds_needed(0, spread, 0.001), power_of(8, 0, spread, 0.001)[0]
+    lines = [line.split() for line in shown.splitlines()]
+    line = ["gluon", "−", "torch", "test", "mcc", f"{spread:.4f}", "0.0010", str(needed), f"{100 * chance:.0f}", "%"]
+    assert line in lines
+    assert "over the 5 seeds that" in shown
+
+
+def test_power_needs_several_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of(*TOY, "--power") == 2
+    assert "--power needs several seeds, such as --seed 1 2 3" in capsys.readouterr().err

@@ -28,6 +28,7 @@ EXAMPLES = """examples:
   python -m benchmarks.parity --backend keras --task mrpc --data-dir DATA --model minilm --against stock
   python -m benchmarks.parity --task mrpc --data-dir DATA --model minilm --epochs 3 --seed 1 2 3 4 5 6 7 8 9 10
   python -m benchmarks.parity --backend torch --task cola --data-dir DATA --model minilm --max-len 48 96 --seed 1 2 3
+  python -m benchmarks.parity --task mrpc --data-dir DATA --model minilm --margin 0.01 --seed 1 2 3 --power
 
 Exit code: 0 if every rung holds, or every comparison over the seeds is equivalent; 1 if one is not, or a run fails; 2
 for bad input."""
@@ -41,6 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
         if len(options.seed) > 1:
             with one_line_errors("benchmarks.parity", "what is answered is kept, and the same command goes on"):
                 cells = plan_seeds(options)
+                if options.power:
+                    from benchmarks.parity.power_report import show_power
+
+                    show_power(cells, options.margin, options.out)
+                    sys.exit()
 
                 from benchmarks.parity.many_seeds import compare_seeds  # slow: pandas, scipy, matplotlib
 
@@ -80,6 +86,12 @@ def _parser() -> Parser:
         metavar="X",
         help="a difference of scores from which two variants are not equivalent; for several seeds only (the deviation "
         "over the seeds, of each split and metric: torch's, or that of an option's first value)",
+    )
+    what.add_argument(
+        "--power",
+        action="store_true",
+        help="train nothing, and say how many seeds the margin needs: by the deviation of the seeds that --out has, or "
+        "by assumed ones",
     )
     what.add_argument(
         "--against",

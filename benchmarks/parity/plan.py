@@ -131,6 +131,8 @@ def plan_seeds(options: argparse.Namespace) -> list[Cell]:
 
 def _one_recipe(options: argparse.Namespace) -> Recipe:
     recipe, *others = recipes(options)
+    if options.power:
+        raise InputError("--power needs several seeds, such as --seed 1 2 3; with one, nothing is tested over seeds")
     if options.margin is not None:
         raise InputError("--margin needs several seeds, such as --seed 1 2 3; with one, each rung has its own bound")
     for name, value in ONE_EPOCH.items():
