@@ -23,6 +23,7 @@ from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.cells.running import Outcome
 from benchmarks.parity import __main__ as parity
 from benchmarks.parity import many_seeds, one_seed, plan
+from benchmarks.report import report
 from benchmarks.statistics.power import power_of, seeds_needed
 from benchmarks.workers.environments import CHECKOUT
 from shared.recipe import Recipe
@@ -438,6 +439,24 @@ def test_on_a_narrow_terminal_no_number_is_cut(
     assert re.findall(r"[-+]?\d\.\d{4}", row)[-1] == f"{DEVIATION:.4f}"
     assert row.rstrip().endswith("equivalent")
     assert "…" not in row
+
+
+def test_a_report_writes_the_comparison_again(
+    plans: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It needs the records alone, and leaves the comparison if others have come."""
+    fill(tmp_path, plans, keras=0.01)
+    code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path, "--margin", "0.02")
+    files = [tmp_path / f"equivalence.{ending}" for ending in ("json", "md")]
+    before = [file.read_bytes() for file in files]
+    files[1].unlink()
+    report(tmp_path)
+    assert [file.read_bytes() for file in files] == before
+    assert "equivalence.md is written again" in " ".join(capsys.readouterr().out.split())
+    write_record(tmp_path, record(Recipe(seed=9), "gluon"), {})
+    report(tmp_path)
+    assert "equivalence.md is left as it is: the records are" in " ".join(capsys.readouterr().out.split())
+    assert [file.read_bytes() for file in files] == before
 
 
 # --- power

@@ -64,8 +64,11 @@ class EquivalenceReport:
     @classmethod
     def of(cls, records: list[Record], margin: float | None) -> EquivalenceReport:
         """Compares trainings. Beside their seeds they differ either in backend or in fields of the recipe. Backends
-        come in the registry's order, values of a field in that of the records. Raises ValueError as `compare` does."""
+        come in the registry's order, values of a field in that of the records. Raises ValueError if they differ in
+        more, and as `compare` does."""
         first, varied = records[0], varied_in(records)
+        if len({record.asked.without("seed", "revision", "versions", *varied) for record in records}) > 1:
+            raise ValueError(f"the records differ in more than {', '.join(['the seed', *varied])}")
         in_order = [name for name in BACKENDS if any(each.asked.backend == name for each in records)]
         asked = SeedsAsked(
             task=first.asked.task,
@@ -116,7 +119,7 @@ def _name(record: Record, varied: list[str]) -> str:
     """The variant that the record belongs to."""
     if varied == ["backend"]:
         return record.asked.backend
-    values = record.recipe.to_json()
+    values = {"backend": record.asked.backend} | record.recipe.to_json()
     return ", ".join(f"{name} {as_typed(values[name])}" for name in varied)
 
 
