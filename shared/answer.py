@@ -12,6 +12,12 @@ from msgspec import Meta, Struct
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of things; larger ones are no exact numbers in every program's JSON."""
 
+Some = Annotated[int, Meta(ge=1, le=2**53)]
+"""A number of things, of which there is one at least."""
+
+Seconds = Annotated[float, Meta(ge=-1e9, le=1e9)]
+"""A duration of wall time. Clocks that were set back gave negative ones."""
+
 Scores = dict[str, float]
 """`loss` and each metric of the task, by name."""
 
@@ -19,25 +25,25 @@ Scores = dict[str, float]
 class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One pass over the training split, and the evaluation on dev after it."""
 
-    seconds: float
+    seconds: Seconds
     """Time of the epoch's training, with the device synchronised at both ends."""
-    steps: Count
-    rows: Count
+    steps: Some
+    rows: Some
     tokens: Count
     """Real tokens trained on."""
-    padded_tokens: Count
+    padded_tokens: Some
     """Tokens computed on, padding included."""
     train_loss: float
     """Mean over the epoch's rows, dropout on."""
     train_accuracy: float
     dev: Scores | None
     """Scores after the epoch; None if dev has no labels."""
-    dev_seconds: float
+    dev_seconds: Seconds
     dev_batch_accuracy: float | None = None
     """See `shared.metrics.batch_accuracy`; None if dev has no labels."""
-    program_seconds: float = 0.0
+    program_seconds: Seconds = 0.0
     """Part of `seconds`: the host's time on programs for new shapes (`Programs`)."""
-    first_seconds: float = 0.0
+    first_seconds: Seconds = 0.0
     """Part of `seconds`: the steps that were the first of their shape, each waited for. 0 if nothing is compiled. Of a
     training that was interrupted, the first step of each process is among them in any case."""
     first_tokens: Count = 0
@@ -64,7 +70,7 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     received: str
     """sha256, hex, over the arguments of each train_step that ran, in order: shapes, ids, types, mask, labels, learning
     rate."""
-    first_step_seconds: float
+    first_step_seconds: Seconds
     """Time of the first train_step, compilation included. The first epoch's seconds include it too."""
     step_loss: list[float]
     step_accuracy: list[float]
@@ -75,7 +81,7 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The epoch, from 1, whose weights were tested; 0 if none was kept."""
     test: Scores | None
     """None if the task has no test split, or one without labels."""
-    test_seconds: float
+    test_seconds: Seconds
     peak_memory_bytes: Count
     interruptions: Count = 0
     """How often the training was interrupted and went on from a checkpoint. A step that was computed twice is counted
@@ -88,6 +94,8 @@ class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.kept_epoch > len(self.epochs):
             raise ValueError(f"kept_epoch is {self.kept_epoch} of {len(self.epochs)} epochs")
+        if len({frozenset(epoch.dev or {}) for epoch in self.epochs}) > 1:
+            raise ValueError("the epochs have different scores")
 
     @property
     def kept(self) -> Epoch | None:
@@ -119,16 +127,16 @@ class Programs(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compiled: int
     from_cache: int
     """Read from disk instead: an earlier process left them there."""
-    seconds: float
+    seconds: Seconds
     """The host's time on them, part of the calls that needed them."""
 
 
 class Trained(Fit, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The answer to a `train` job."""
 
-    import_seconds: float
-    load_seconds: float
-    start_seconds: float
+    import_seconds: Seconds
+    load_seconds: Seconds
+    start_seconds: Seconds
     """From the process's first line to the first step."""
     predictions: dict[str, list[Count]]
     """Labels predicted for `dev` and, if there is one, `test`, in the split's order."""

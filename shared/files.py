@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -60,25 +60,35 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
     if the block fails. If `target` is there, it is replaced or stays, as `replace` says; one that is replaced is kept
     until the new one has its name (`restore`). Raises InputError if `target` is in the cache, and the cache cannot be
     written to."""
-    try:
-        make_folder(target.parent)
-        remove_left_over(target.parent)
-        partial, held = begin(target, _make_folder)
-    except OSError as error:
-        refuse_cache(target, error, NOT_WRITABLE)
-        raise
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(scratch_folder(target))
+        except OSError as error:
+            refuse_cache(target, error, NOT_WRITABLE)
+            raise
+        try:
+            yield partial
+            for folder, _, names in os.walk(partial):
+                for path in (*(Path(folder, name) for name in names), Path(folder)):
+                    flush(path)
+            if replace:
+                _put_in_place(partial, target)
+            else:
+                _put_if_missing(partial, target)
+        except OSError as error:
+            refuse_cache(target, error, NO_ROOM)
+            raise
+
+
+@contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Gives an empty folder beside `target`, for the time of the block. If this process is killed, the next that writes
+    there removes it."""
+    make_folder(target.parent)
+    remove_left_over(target.parent)
+    partial, held = begin(target, _make_folder)
     try:
         yield partial
-        for folder, _, names in os.walk(partial):
-            for path in (*(Path(folder, name) for name in names), Path(folder)):
-                flush(path)
-        if replace:
-            _put_in_place(partial, target)
-        else:
-            _put_if_missing(partial, target)
-    except OSError as error:
-        refuse_cache(target, error, NO_ROOM)
-        raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         os.close(held)

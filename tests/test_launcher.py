@@ -21,6 +21,7 @@ from shared.answer import Event, Loaded, Stepped, Trained
 from shared.errors import ProcessFailed
 from shared.files import to_json
 from shared.job import ANSWER, ERROR, EVENTS, JOB, Job
+from shared.kept import seal
 from shared.recipe import Recipe
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
 
@@ -161,7 +162,7 @@ def test_a_worker_may_crash_once_it_has_answered(tmp_path: Path, folder: Path) -
             "the answer answer.json is broken (Expecting ',' delimiter: line 1 ",
         ),
         (ANSWER, '\'{"steps": "3"}\'', "the answer answer.json is broken (Expected `int`, got `str` - at `$.steps`)"),
-        (ANSWER, "'[' * 100000", "the answer answer.json is broken (maximum recursion depth exceeded"),
+        (ANSWER, "'[' * 100000", "the answer answer.json is broken (it is nested too deeply"),
         (ANSWER, "'\\udcff'", "the answer answer.json is broken ("),
         (EVENTS, "'{}\\n'", "the worker's events.jsonl is broken (Object missing required field `event`)"),
         (EVENTS, "'\\x00\\n'", "the worker's events.jsonl is broken ("),
@@ -366,6 +367,7 @@ def test_the_workers_own_bad_input_comes_back_as_one_line(tmp_path: Path, folder
     data, checkpoint = tmp_path / "data", tmp_path / "checkpoint"
     data.mkdir()
     (data / "pad_id").write_text("0")
+    seal(data)
     checkpoint.mkdir()
     job(data, checkpoint).write(folder)
     with pytest.raises(ProcessFailed) as failed:
@@ -375,11 +377,15 @@ def test_the_workers_own_bad_input_comes_back_as_one_line(tmp_path: Path, folder
 
 
 def test_the_workers_own_exception_comes_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
-    job(tmp_path / "nothing", tmp_path).write(folder)
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "pad_id").write_text("none")
+    seal(data)
+    job(data, tmp_path).write(folder)
     with pytest.raises(ProcessFailed) as failed:
         run_worker(Path(sys.executable), folder, 1, print, Trained)
     assert str(failed.value) == "the worker ended with exit code 1"
-    assert failed.value.tail[-1].startswith("FileNotFoundError: ")
+    assert failed.value.tail[-1].startswith("ValueError: ")
 
 
 @pytest.fixture

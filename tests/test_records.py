@@ -420,7 +420,7 @@ def test_arrays_that_are_not_the_records_are_refused(tmp_path: Path) -> None:
             read_arrays(tmp_path / "1", told)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_a_spoilt_record_is_never_believed(data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from benchmarks.workers.launcher import ask
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Recorded, Scores
 from shared.checkpoint.config import read_architecture
+from shared.files import scratch_folder
 from shared.job import RECORDING
 from shared.pack import Pack
 
@@ -33,13 +33,8 @@ def climb_ladder(plan: LadderPlan, out: Path, document: Path, command: str) -> i
     """Records, compares, prints and writes. `document` is the page about the frameworks' own parts, which shows the
     command. Returns the exit code. Raises ProcessFailed."""
     console = terminal()
-    out.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".recordings.", dir=out)).absolute()
-    try:
-        with RunProgress(console, plan.recordings) as progress:
-            climbs = _climb_each(plan, folder, progress)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_folder(out.absolute() / "recordings") as folder, RunProgress(console, plan.recordings) as progress:
+        climbs = _climb_each(plan, folder, progress)
     report = LadderReport.of(plan, climbs)
     ladder_page(report).print(console)
     write_report(out, report)

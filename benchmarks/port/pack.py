@@ -23,7 +23,7 @@ from benchmarks.port.values import compared
 from shared.architecture import Weights
 from shared.checkpoint.tokenizer import tokenizer_files
 from shared.errors import InputError
-from shared.files import read_json, to_json, whole_folder, write_whole
+from shared.files import flush, read_json, scratch_folder, to_json, whole_folder, write_whole
 from shared.pack import (
     BY_PARAMETER,
     CONTENTS,
@@ -150,8 +150,8 @@ def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
         threads=reference.threads,
     )
     described = reference.ask(question, Described)
-    with tempfile.TemporaryDirectory(dir=_parent(out)) as scratch:
-        made = Path(scratch) / "pack"
+    with scratch_folder(out.absolute()) as scratch:
+        made = scratch / "pack"
         with whole_folder(made) as folder:
             _fill(source, described, folder)
         pack = Pack.read(made)
@@ -160,12 +160,8 @@ def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
         else:
             out.rmdir() if out.is_dir() else None
             made.rename(out)
+            flush(out.absolute().parent)
     return Pack.read(out)
-
-
-def _parent(out: Path) -> Path:
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    return out.absolute().parent
 
 
 def _replace_same(pack: Pack, out: Path) -> None:
