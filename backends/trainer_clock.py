@@ -30,7 +30,8 @@ class Passes:
     """Times what a library's trainer, or its user's loop, reports: passes over the rows, batches and steps."""
 
     def __init__(self, started: float, synchronize: Callable[[], object]) -> None:
-        """`started` is when the process began, in seconds since 1970. `synchronize` returns once the device is idle."""
+        """`started` is when the process began, by `time.perf_counter`. `synchronize` returns once the device is
+        idle."""
         self.started, self.synchronize = started, synchronize
         self.passes: list[Pass] = []
         self.steps = self.rows = self.padded_tokens = 0
@@ -52,7 +53,7 @@ class Passes:
     def begin_step(self) -> None:
         """A step begins."""
         if not self.first_step_at:
-            self.first_step_at, self.stepping = time.time(), time.perf_counter()
+            self.first_step_at = self.stepping = time.perf_counter()
 
     def end_step(self) -> None:
         """A step is over."""

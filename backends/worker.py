@@ -34,7 +34,7 @@ from shared.encoding import Encoded, read_encoded
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.finetune import finetune, predict
-from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, JOB, RECORDING, Job, spare_folder
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, RECORDING, Job, spare_folder
 from shared.pack import Pack
 from shared.recipe import Recipe
 from shared.recording import record, record_pack
@@ -130,7 +130,7 @@ def _train(
 ) -> Answered:
     checkpoints = None
     if job.checkpoint_every is not None:
-        checkpoints = Checkpoints(folder / CHECKPOINT, (folder / JOB).read_bytes(), job.checkpoint_every)
+        checkpoints = Checkpoints(folder / CHECKPOINT, job.question().encode(), job.checkpoint_every)
     run = finetune(model, data, job.recipe, job.metrics, on_event, compiled=job.compile, checkpoints=checkpoints)
     answer = Trained(
         **structs.asdict(run.fit),

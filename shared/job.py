@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +80,11 @@ class Job:
     def write(self, folder: Path) -> None:
         """Writes the job into its folder."""
         write_whole(folder / JOB, to_json(self, indent=1))
+
+    def question(self) -> str:
+        """The text of what is asked: the job without what does not change its answer. (A backend whose answer changes
+        with its checkpoints has other cells, and so other folders, with them.)"""
+        return to_json(replace(self, save=None, checkpoint_every=None))
 
     @classmethod
     def read(cls, folder: Path) -> Job:

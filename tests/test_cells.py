@@ -36,7 +36,7 @@ BUILT_IN = (*TOY, "--task", "acceptability", "--limit", "20")
 
 Worker = Callable[[Job, Path], Trained]
 
-environments = cache(lambda: find_environments(["gluon"], {}))
+environments = cache(lambda: find_environments(["gluon", "torch"], {}))
 
 
 class Shown(NamedTuple):
@@ -344,7 +344,7 @@ def test_a_rerun_takes_nothing_up(run: Callable[..., Shown], monkeypatch: pytest
 
 
 def test_a_checkpoint_stays_for_the_worker(run: Callable[..., Shown], tmp_path: Path) -> None:
-    """Nothing else of the former worker does, and nothing after another job."""
+    """Nothing else of the former worker does, and no checkpoint of a job that is to keep none."""
     found: list[list[str]] = []
 
     def killed(job: Job, folder: Path) -> Trained:
@@ -353,8 +353,9 @@ def test_a_checkpoint_stays_for_the_worker(run: Callable[..., Shown], tmp_path: 
         write(folder, {EVENTS: "old", ERROR: "old", "worker.log": "old"})
         raise KeyboardInterrupt
 
-    for arguments in ((), (), ("--save", tmp_path / "saved")):
-        assert run(killed, *BUILT_IN, *arguments).code == 130
+    keeping = ("--checkpoint-every", "epoch")
+    for arguments in (keeping, (*keeping, "--save", tmp_path / "saved"), ()):
+        assert run(killed, *BUILT_IN, "--backend", "torch", *arguments).code == 130
     known = ["circumstances.json", "job.json"]
     assert found == [known, [CHECKPOINT, *known], known]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-STARTED = time.time()
+STARTED = time.perf_counter()
 
 from pathlib import Path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-STARTED = time.time()
+STARTED = time.perf_counter()
 
 
 import jax

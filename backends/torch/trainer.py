@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-STARTED = time.time()
+STARTED = time.perf_counter()
 
 import tempfile
 from pathlib import Path

@@ -12,6 +12,7 @@ from benchmarks.cells.answer import Answers, How, answer_cells, told_diverged
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import shown_model
+from shared.errors import one_line
 from shared.presets import Preset
 from shared.records import read_records, record_path
 
@@ -55,7 +56,7 @@ def compare(request: Request, out: Path, how: How) -> int:
 def _troubles(answers: Answers) -> Iterator[str]:
     """What keeps the exit code from 0, in lines."""
     if answers.before:
-        lines = [failure.line for failure in answers.before]
+        lines = [one_line(failure.line) for failure in answers.before]
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
         yield f"{len(lines)} cells failed before; pass --retry to run them again: {'; '.join(lines[:SHOWN] + more)}"
     if answers.failed:

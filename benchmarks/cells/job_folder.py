@@ -5,19 +5,17 @@ from __future__ import annotations
 import shutil
 import zipfile
 import zlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.cells.plan import Cell
 from benchmarks.workers.launcher import answered_folder, read_answer
-from benchmarks.workers.processes import printable
 from shared.answer import Trained
 from shared.batching import total_steps
 from shared.errors import ProcessFailed
-from shared.files import from_json, to_json, write_whole
-from shared.job import ANSWER, ARRAYS, CHECKPOINT, JOB, Job, spare_folder
+from shared.files import to_json, write_whole
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, Job, spare_folder
 from shared.records import Circumstances
 
 MODEL = "model"
@@ -32,22 +30,21 @@ Answered = tuple[Trained, dict[str, np.ndarray]]
 
 def take_up(folder: Path, cell: Cell, job: Job, need_model: bool) -> tuple[Answered, Circumstances] | None:
     """Makes the folder ready for the job. Returns the answer that an interrupted run left there, with the circumstances
-    that it kept, if it answers this job; with `need_model` only if the model is there too. A checkpoint of this very
-    job stays, for a worker to go on from; all else is removed."""
-    left = _job(folder)
-    if left and _same_question(left, job) and (has_model(folder) or not need_model):
+    that it kept, if it answers this job; with `need_model` only if the model is there too. A checkpoint of this job
+    stays, for a worker to go on from; all else is removed."""
+    same = _question(folder) == job.question()
+    if same and (has_model(folder) or not need_model):
         try:
             return read_trained(folder, cell), read_circumstances(folder)
         except ProcessFailed:
             pass
-    goes_on = left == job and (folder / CHECKPOINT).is_dir()
+    goes_on = same and job.checkpoint_every is not None
     shutil.rmtree(spare_folder(folder), ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        if not (goes_on and path.name in (CHECKPOINT, JOB)):
+        if not (goes_on and path.name == CHECKPOINT):
             _remove(path)
-    if not goes_on:
-        job.write(folder)
+    job.write(folder)
     return None
 
 
@@ -67,7 +64,7 @@ def read_trained(folder: Path, cell: Cell) -> Answered:
     rows = {name: len(split) for name, split in cell.question.splits.items()}
     for name, predicted in answer.predictions.items():
         if len(predicted) != rows.get(name) or not all(0 <= label < labels for label in predicted):
-            raise ProcessFailed(f"the predictions for {printable(name)} in {ANSWER} do not fit its rows and labels")
+            raise ProcessFailed(f"the predictions for {name!r} in {ANSWER} do not fit its rows and labels")
     return answer, _read_arrays(place / ARRAYS, {name: (number, labels) for name, number in rows.items()})
 
 
@@ -90,17 +87,12 @@ def read_circumstances(folder: Path) -> Circumstances:
     return read_answer(folder / CIRCUMSTANCES, Circumstances)
 
 
-def _job(folder: Path) -> Job | None:
-    """The job of the folder; None if there is none, or a broken one."""
+def _question(folder: Path) -> str | None:
+    """The question of the folder's job; None if there is none, or a broken one."""
     try:
-        return from_json((folder / JOB).read_bytes(), Job)
+        return Job.read(folder).question()
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def _same_question(one: Job, other: Job) -> bool:
-    """Whether the same answer answers both."""
-    return replace(one, save=None) == replace(other, save=None)
 
 
 def has_model(folder: Path) -> bool:
@@ -134,4 +126,4 @@ def _read_arrays(file: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np
         with np.load(file, allow_pickle=False) as loaded:
             return dict(loaded)
     except BROKEN as error:
-        raise ProcessFailed(f"the answer's {ARRAYS} is broken ({printable(str(error))})") from None
+        raise ProcessFailed(f"the answer's {ARRAYS} is broken ({error})") from None

@@ -98,6 +98,8 @@ def _known_before(cell: Cell) -> tuple[list[Note], Work]:
     except OSError as error:
         why = f"{cell.question.data} cannot be read ({error.strerror})"
         raise ProcessFailed(f"{why}; the same command encodes again") from None
+    except InputError as error:
+        raise ProcessFailed(str(error), refused=True) from None
 
 
 def _answered(

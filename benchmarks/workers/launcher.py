@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
-from benchmarks.workers.processes import POLL_SECONDS, Output, printable, running, wait_for
+from benchmarks.workers.processes import POLL_SECONDS, Output, running, wait_for
 from shared.answer import Event, Trained, TrainerAnswer
 from shared.diverging import shown
-from shared.errors import ProcessFailed
+from shared.errors import ProcessFailed, one_line
 from shared.files import from_json
 from shared.job import ANSWER, ERROR, EVENTS, Job, spare_folder
 
@@ -145,7 +145,7 @@ def read_answer(file: Path, kind: type[T], longest: int = ANSWER_BYTES) -> T:
     try:
         return from_json(file.read_bytes(), kind)
     except (ValueError, RecursionError) as error:
-        raise ProcessFailed(f"the answer {file.name} is broken ({printable(str(error))})") from None
+        raise ProcessFailed(f"the answer {file.name} is broken ({error})") from None
 
 
 def check_finished(answer: Trained | TrainerAnswer) -> None:
@@ -186,7 +186,7 @@ def _follow(file: Path) -> Iterator[list[Event]]:
         try:
             yield [from_json(line, Event) for line in lines]  # type: ignore[arg-type]
         except (ValueError, RecursionError) as error:
-            raise ProcessFailed(f"the worker's {file.name} is broken ({printable(str(error))})") from None
+            raise ProcessFailed(f"the worker's {file.name} is broken ({error})") from None
 
 
 def _failure(code: int, folder: Path) -> ProcessFailed:
@@ -201,7 +201,7 @@ def _failure(code: int, folder: Path) -> ProcessFailed:
 def read_reason(file: Path) -> str:
     """The reason that a worker gives, as it may be shown."""
     with file.open("rb") as stream:
-        reason = printable(stream.read(ERROR_BYTES).decode(errors="replace").strip())
+        reason = one_line(stream.read(ERROR_BYTES).decode(errors="replace").strip())
     return reason or "the worker refused its job without a reason"
 
 

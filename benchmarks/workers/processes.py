@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shared.errors import one_line
+
 HEAD = TAIL = 5 * 2**20
 """Bytes that are kept of a process's first output, and of its last."""
 
@@ -25,9 +27,6 @@ POLL_SECONDS = 0.1
 """Time between two looks at a process."""
 
 TAIL_LINES = 5
-
-LONGEST = 300
-"""Characters of a line that are shown."""
 
 AT_ONCE = 2**16
 """Bytes read at once: what a pipe holds."""
@@ -125,14 +124,14 @@ class Output:
             self.opened.close()
 
     def lines(self) -> list[str]:
-        """The last lines that are not blank, as they may be shown."""
+        """The last lines that are not blank."""
         found = self.recent.decode(errors="replace").replace("\r", "\n").split("\n")
-        return [printable(line) for line in found if line.strip()]
+        return [line for line in found if line.strip()]
 
     @property
     def tail(self) -> tuple[str, ...]:
-        """The last few of them."""
-        return tuple(self.lines()[-TAIL_LINES:])
+        """The last few of them, as they may be shown."""
+        return tuple(map(one_line, self.lines()[-TAIL_LINES:]))
 
     def _write(self, content: bytes | bytearray) -> None:
         """Writes into the file, as long as the disk has room."""
@@ -146,16 +145,6 @@ def _readable(stream: Any, seconds: float) -> bool:
     waiting = select.poll()
     waiting.register(stream, select.POLLIN)
     return bool(waiting.poll(seconds * 1000))
-
-
-def printable(text: str) -> str:
-    """One line of text that another program wrote, as it may be shown: control characters as their escapes, and no
-    more than LONGEST characters."""
-    shown = "".join(
-        c if c.isprintable() else " " if c == "\t" else c.encode("unicode_escape").decode()
-        for c in text[: LONGEST + 1].rstrip()
-    )
-    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3]}..."
 
 
 def run_to_end(
