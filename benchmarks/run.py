@@ -20,6 +20,7 @@ from benchmarks.cli.options import (
 from benchmarks.cli.own_options import add_own_options, chosen_reading
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
+from shared.errors import InputError
 from shared.presets import Preset
 
 EXAMPLES = """examples:
@@ -52,6 +53,8 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
 
         print_listing(options.data_dir, pythons)
         return 0
+    if options.max_failures < 0:
+        raise InputError(f"--max-failures {options.max_failures}: pass 0 or more")
     grid = recipes(options)
     for option, folder in (("--out", options.out), ("--save", options.save)):
         check_writable(option, folder)

@@ -345,6 +345,26 @@ with one_line_errors("test"):
         wait_until(lambda: ended(started), "the script has ended")
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_what_a_ports_command_started_ends_with_the_check(tmp_path: Path, end: signal.Signals) -> None:
+    file = tmp_path / "pid"
+    command = ["sh", "-c", f"sleep 600 & echo $! > {file}; wait"]
+    launch = f"""
+from pathlib import Path
+from benchmarks.cli.parser import one_line_errors
+from benchmarks.port.running import run_command
+with one_line_errors("test"):
+    run_command({command!r}, Path(), Path(), ())
+"""
+    with subprocess.Popen([sys.executable, "-c", launch], env=worker_variables(), stderr=subprocess.PIPE) as launcher:
+        wait_until(lambda: file.is_file() and file.read_text(), "the command runs")
+        started = psutil.Process(int(file.read_text()))
+        launcher.send_signal(end)
+        assert launcher.stderr is not None
+        assert launcher.stderr.read() == b"test: interrupted; nothing is kept\n"
+        wait_until(lambda: ended(started), "what the command started has ended")
+
+
 # --- the real worker, on jobs that end before a framework is needed
 
 

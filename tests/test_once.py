@@ -156,6 +156,28 @@ def test_what_is_asked_again_is_run_once_more_by_two(start: Start, tmp_path: Pat
     assert len(read_records(tmp_path / "out")) == 2
 
 
+def test_a_cell_that_takes_too_long_is_kept_as_failed(start: Start, tmp_path: Path) -> None:
+    for option, said in (("--timeout", "ran longer than"), ("--patience", "gave no sign for")):
+        runner = start(1, option, "1.5", "--retry" if runs(tmp_path) else "--max-failures=0")
+        out, err = runner.communicate()
+        assert (runner.returncode, err) == (1, "benchmarks.run: 1 of 1 cells failed\n")
+        assert f"    FAILED torch: the worker {said} {option} 1.5 s, and was ended\n" in out
+        assert len(list((tmp_path / "out" / "failed").iterdir())) == 1
+    assert len(runs(tmp_path)) == 2
+
+
+def test_two_runners_share_a_cold_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With torch's own workers."""
+    monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "cache"))
+    command = [sys.executable, "-m", "benchmarks.run", *TOY, "1", "2", "3", "--out", str(tmp_path / "out")]
+    with started(command) as one, started(command) as other:
+        assert [one.wait(), other.wait()] == [0, 0]
+    records = read_records(tmp_path / "out")
+    assert sorted(record.recipe.seed for record in records) == [1, 2, 3]
+    assert not [path for path in tmp_path.rglob(".*") if ".partial" in path.name]
+    assert list((tmp_path / "out" / "jobs").iterdir()) == []
+
+
 # --- the lock
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cli.options import duration
 from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from benchmarks.workers.environments import CHECKOUT
@@ -86,6 +88,14 @@ def test_a_value_that_cannot_be_read_is_one_line_and_exit_2(
         parse(*arguments)
     assert end.value.code == 2
     assert capsys.readouterr().err == f"toy: error: {message} (see --help)\n"
+
+
+def test_a_time_is_read_in_seconds_or_larger_units() -> None:
+    times = {"90": 90, "90s": 90, "2.5": 2.5, "90m": 5400, "1h30m": 5400, "1h1m1s": 3661}
+    assert {text: duration(text) for text in times} == times
+    for text in ("", "0", "h", "-1", "1d", "30m1h", "nan", "1e9999", "9" * 5000, "\N{ARABIC-INDIC DIGIT ONE}"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"is no time like 5400, 90m or 1h30m$"):
+            duration(text)
 
 
 def test_a_command_may_have_defaults_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from shared.errors import one_line
 
 HEAD = TAIL = 5 * 2**20
@@ -73,6 +75,14 @@ def running(command: Sequence[Any], variables: dict[str, str], cwd: Path | None 
         for stream in (process.stdin, process.stdout):
             if stream:
                 stream.close()
+
+
+def end_with_children(process: subprocess.Popen) -> None:
+    """Ends a process that shares this one's terminal, and all that it started."""
+    with suppress(psutil.NoSuchProcess):
+        for one in (*psutil.Process(process.pid).children(recursive=True), process):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 class Output:
