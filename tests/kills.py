@@ -1,11 +1,12 @@
 """Kills a sweep at random moments, and tells what was lost:
 
-    python -m tests.kills --cells 40 --kills 100 --out results/kills
+    python -m tests.kills --cells 40 --kills 100 --checkpoint-every epoch --out results/kills
 
-in the environment bench. A sweep of tiny trainings on torch is run once without kills. Then the same sweep is run while
-its runner, its worker or both are killed, and the same command is given again until every cell is answered. Whatever
-was killed: no process may stay, no record may change once it is there, and each cell's losses, scores and logits must
-be those of the sweep that was not killed. `OUT/kills.csv` has a line for each kill, `OUT/kills.md` counts them.
+in the environment bench. A sweep of tiny trainings on torch is run once without kills and checkpoints. Then the same
+sweep is run while its runner, its worker or both are killed, and the same command is given again until every cell is
+answered. Whatever was killed: no process may stay, no record may change once it is there, and each cell's losses,
+scores and logits must be those of the sweep that was not killed. `OUT/kills.csv` has a line for each kill,
+`OUT/kills.md` counts them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Sweep:
 
     out: Path
     cells: int
+    options: tuple[str, ...] = ()
     kills: list[Kill] = field(default_factory=list)
     taken_up: int = 0
     """Answers that a later runner took up."""
@@ -75,7 +77,7 @@ class Sweep:
         """Starts a runner."""
         seeds = map(str, range(1, self.cells + 1))
         return subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.run", *SWEEP, "--seed", *seeds, "--out", str(self.out)],
+            [sys.executable, "-m", "benchmarks.run", *SWEEP, "--seed", *seeds, *self.options, "--out", str(self.out)],
             text=True,
             stdout=(self.out / "output").open("a"),
             stderr=subprocess.STDOUT,
@@ -187,10 +189,13 @@ class Found:
     cells: int
     kills: list[Kill]
     taken_up: int
+    went_on: int
+    """Trainings that went on from a checkpoint."""
     changed: int
     differ: int
     """Cells that are not answered as in the sweep that was not killed."""
     litter: list[str]
+    command: str
 
     @property
     def holds(self) -> bool:
@@ -207,7 +212,7 @@ class Found:
         (out / "kills.md").write_text("\n".join(self._page()) + "\n", encoding="utf-8")
 
     def _page(self) -> Iterator[str]:
-        yield f"{len(self.kills)} kills of a sweep of {self.cells} cells, by `python -m tests.kills`:\n"
+        yield f"{len(self.kills)} kills of a sweep of {self.cells} cells:\n\n    {self.command}\n"
         yield f"| killed | {' | '.join(PHASES)} | in all |"
         yield "|:---|" + "---:|" * (len(PHASES) + 1)
         for victim in VICTIMS:
@@ -219,11 +224,12 @@ class Found:
         yield f"| cells whose losses, scores or logits differ from those of a sweep without kills | {self.differ} |"
         yield f"| files left beside records and tables | {len(self.litter)} |"
         yield f"| answers that a later runner took up | {self.taken_up} |"
+        yield f"| trainings that went on from a checkpoint | {self.went_on} |"
 
 
-def kill(cells: int, kills: int, seed: int, scratch: Path) -> Found:
-    """Runs a sweep without kills, and one with, in two folders of `scratch`."""
-    whole, killed = Sweep(scratch / "whole", cells), Sweep(scratch / "killed", cells)
+def kill(cells: int, kills: int, seed: int, scratch: Path, options: tuple[str, ...] = ()) -> Found:
+    """Runs a sweep without kills, and one with kills and options, in two folders of `scratch`."""
+    whole, killed = Sweep(scratch / "whole", cells), Sweep(scratch / "killed", cells, options)
     for sweep in (whole, killed):
         sweep.out.mkdir()
     begun = time.monotonic()
@@ -236,7 +242,9 @@ def kill(cells: int, kills: int, seed: int, scratch: Path) -> Found:
     expected, found = ({r.id: r for r in read_records(sweep.out)} for sweep in (whole, killed))
     assert len(expected) == cells
     differ = sum(not (id in found and _same(whole, killed, expected[id], found[id])) for id in expected)
-    return Found(cells, killed.kills, killed.taken_up, killed.changed, differ, killed.litter())
+    went_on = sum(record.answer.interruptions > 0 for record in found.values())
+    command = f"python -m tests.kills --cells {cells} --kills {kills} --seed {seed} {' '.join(options)}".strip()
+    return Found(cells, killed.kills, killed.taken_up, went_on, killed.changed, differ, killed.litter(), command)
 
 
 def _same(whole: Sweep, killed: Sweep, one: Record, other: Record) -> bool:
@@ -258,9 +266,11 @@ def main() -> int:
     made.add_argument("--kills", type=int, default=100, help="kills (100)")
     made.add_argument("--seed", type=int, default=1, help="of what is killed when (1)")
     made.add_argument("--out", type=Path, default=Path("kills"), help="folder of the results (kills)")
+    made.add_argument("--checkpoint-every", help="of the sweep that is killed (no checkpoints)")
     options = made.parse_args()
+    every = ("--checkpoint-every", options.checkpoint_every) if options.checkpoint_every else ()
     with tempfile.TemporaryDirectory() as scratch:
-        found = kill(options.cells, options.kills, options.seed, Path(scratch))
+        found = kill(options.cells, options.kills, options.seed, Path(scratch), every)
     found.write(options.out)
     print((options.out / "kills.md").read_text(encoding="utf-8"))
     return 0 if found.holds else 1

@@ -8,6 +8,6 @@ from tests.kills import kill
 
 
 def test_nothing_is_lost_by_fifteen_kills(tmp_path: Path) -> None:
-    found = kill(cells=2, kills=15, seed=1, scratch=tmp_path)
+    found = kill(cells=2, kills=15, seed=1, scratch=tmp_path, options=("--checkpoint-every", "epoch"))
     assert found.holds, found
     assert len(found.kills) == 15
