@@ -250,13 +250,21 @@ def test_scores_outlive_a_model_that_finds_no_room(run: Callable[..., Shown], tm
     assert again.code == 0
 
 
-@pytest.mark.parametrize(("option", "free"), [("--out", 100_000), ("--save", 5_000_000)])
+@pytest.mark.parametrize(
+    ("option", "free", "also"),
+    [("--out", 100_000, ()), ("--save", 5_000_000, ()), ("--out", 50_000_000, ("--checkpoint-every", "epoch"))],
+)
 def test_a_disk_without_room_is_refused_before_training(
-    run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, free: int
+    run: Callable[..., Shown],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
+    free: int,
+    also: tuple[str, ...],
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=free))
-    shown = run(unreachable, *BUILT_IN, "--save", tmp_path / "saved", "--seed", "1", "2")
+    shown = run(unreachable, *BUILT_IN, *also, "--save", tmp_path / "saved", "--seed", "1", "2")
     folder = tmp_path / option.removeprefix("--").replace("save", "saved")
     assert shown.code == 2
     assert shown.err.startswith(f"benchmarks.run: error: {option} {folder}: 2 cells need ")

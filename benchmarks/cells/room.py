@@ -16,9 +16,10 @@ SPARE = 2**20
 
 
 def check_room(cells: Sequence[Cell], out: Path, save: Path | None) -> None:
-    """Raises InputError if the disk of `out` has no room for the records of these cells, or that of `save` for their
-    models, in words that name the option."""
-    wanted: dict[tuple[str, Path], int] = {("--out", out): sum(map(_record_bytes, cells))}
+    """Raises InputError if the disk of `out` has no room for the records of these cells and for a checkpoint, or that
+    of `save` for their models, in words that name the option."""
+    checkpoint = max(map(_checkpoint_bytes, cells), default=0)  # cells run one by one
+    wanted: dict[tuple[str, Path], int] = {("--out", out): sum(map(_record_bytes, cells)) + checkpoint}
     if save is not None:
         wanted["--save", save] = sum(map(_model_bytes, cells))
     for (option, folder), size in wanted.items():
@@ -41,6 +42,13 @@ def _model_bytes(cell: Cell) -> int:
     question = cell.question
     shapes = read_architecture(question.checkpoint, cell.recipe, len(question.labels)).shapes()
     return 4 * sum(map(prod, shapes.values())) + SPARE
+
+
+def _checkpoint_bytes(cell: Cell) -> int:
+    """Weights and two moments, and the kept epoch's weights; twice, as one stays until the next is written."""
+    if cell.checkpoint_every is None:
+        return 0
+    return 2 * (4 if cell.recipe.keep == "best" else 3) * _model_bytes(cell)
 
 
 def _mebibytes(size: int) -> str:
