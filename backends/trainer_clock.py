@@ -30,13 +30,11 @@ class Passes:
     """Times what a library's trainer, or its user's loop, reports: passes over the rows, batches and steps."""
 
     def __init__(self, started: float, synchronize: Callable[[], object]) -> None:
-        """`started` is when the process began, by `time.perf_counter`. `synchronize` returns once the device is
-        idle."""
+        """`started` is when the process began, by time.perf_counter. `synchronize` returns once the device is idle."""
         self.started, self.synchronize = started, synchronize
         self.passes: list[Pass] = []
         self.steps = self.rows = self.padded_tokens = 0
-        self.first_step_at, self.first_step_seconds = 0.0, 0.0
-        self.stepping = self.passing = 0.0
+        self.first_step_at = self.first_step_seconds = self.passing = 0.0
 
     def begin_pass(self) -> None:
         """A pass over the rows begins."""
@@ -53,13 +51,13 @@ class Passes:
     def begin_step(self) -> None:
         """A step begins."""
         if not self.first_step_at:
-            self.first_step_at = self.stepping = time.perf_counter()
+            self.first_step_at = time.perf_counter()
 
     def end_step(self) -> None:
         """A step is over."""
         if not self.first_step_seconds:
             self.synchronize()
-            self.first_step_seconds = time.perf_counter() - self.stepping
+            self.first_step_seconds = time.perf_counter() - self.first_step_at
 
     def end_pass(self) -> None:
         """The pass is over."""

@@ -187,7 +187,7 @@ class _Course:
         for path in refused:
             self.meter.on_event(Remarked(f"{path} is damaged, or of another training, and is not used"))
         if found:
-            self._take_up(found)
+            self._take_up(found, self.checkpoints)
             self.meter.interruptions = self.checkpoints.count_interruption()
             self.meter.on_event(Remarked(f"goes on after step {self.meter.steps} of {self.meter.total}"))
         else:
@@ -205,9 +205,14 @@ class _Course:
             self.meter.received = hashlib.sha256()
         return same
 
-    def _take_up(self, found: Found) -> None:
+    def _take_up(self, found: Found, checkpoints: Checkpoints) -> None:
+        """Takes up a checkpoint. Raises InputError if the model does not know its arrays."""
         progress, meter = found.progress, self.meter
-        self.model.restore(found.arrays)
+        try:
+            self.model.restore(found.arrays)
+        except (KeyError, ValueError, RuntimeError):
+            checkpoints.remove()
+            raise InputError(f"{checkpoints.folder} is another adapter's; the same command starts anew") from None
         self.dev_before, self.peak = progress.dev_before, progress.peak_memory_bytes
         self.epochs, self.current = progress.epochs, progress.current
         meter.losses, meter.correct, meter.rows = progress.step_loss, progress.correct, progress.rows

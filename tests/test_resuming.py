@@ -14,6 +14,7 @@ import pytest
 
 from shared.answer import Event, Fit, Remarked
 from shared.batching import Batch
+from shared.errors import InputError
 from shared.finetune import finetune
 from shared.job import Every
 from shared.resuming import Checkpoints
@@ -154,6 +155,19 @@ def test_a_checkpoint_of_other_rows_is_not_used(killed: Checkpoints) -> None:
     fit, _, remarks = train(killed, train=9)
     assert (fit.interruptions, len(fit.step_loss)) == (0, 9)
     assert remarks == [f"{killed.folder} is damaged, or of another training, and is not used"]
+
+
+def test_a_checkpoint_that_the_model_does_not_know_is_refused_once(killed: Checkpoints) -> None:
+    """As an earlier version of an adapter may have left it."""
+
+    class Other(Mortal):
+        def restore(self, state: Mapping[str, np.ndarray]) -> None:
+            self.kernel = state["matrix"]
+
+    with pytest.raises(InputError, match="is another adapter's; the same command starts anew"):
+        train(killed, model=Other())
+    fit, same, _ = train(killed, model=Other())
+    assert (fit.interruptions, same) == (0, WHOLE)
 
 
 def test_a_disk_that_takes_no_checkpoint_ends_no_training(killed: Checkpoints) -> None:
