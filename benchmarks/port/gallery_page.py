@@ -96,7 +96,7 @@ def gallery_page(results: Path) -> Page:
         }
         for verdict in verdicts
     ]
-    table = Table(pd.DataFrame(rows), "Ports", heading=False, names=4)
+    table = Table(pd.DataFrame(rows), "Ports", heading=False, marked=True, names=4)
     foreign = [_about(verdict, verdict.port) for verdict in verdicts if isinstance(verdict.port, Port)]
     own = [(verdict, verdict.port) for verdict in verdicts if isinstance(verdict.port, OwnPort)]
     stock = [_about_part(verdict, port.part) for verdict, port in own if port.part]

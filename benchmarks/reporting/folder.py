@@ -9,13 +9,14 @@ from benchmarks.reporting.pictures import draw_pictures
 from benchmarks.reporting.published import write_published
 from benchmarks.reporting.record_tables import print_tables, write_tables
 from benchmarks.workers.progress import terminal
+from shared.errors import tell
+from shared.limits import PICTURES
 from shared.records import Record
 
 
-def show_report(out: Path, records: list[Record]) -> None:
-    """Draws the pictures of the records under `out`, and writes and prints their tables. A comparison over seeds
-    (benchmarks.parity) is written again."""
-    pictures = draw_pictures(out, records)
+def show_report(out: Path, records: list[Record], most: int = PICTURES) -> None:
+    """Writes and prints the tables of the records under `out`, then draws pictures of `most` comparisons at most. A
+    comparison over seeds (benchmarks.parity) is written again."""
     write_tables(out, records)
     console = terminal()
     print_tables(console, records)
@@ -23,7 +24,14 @@ def show_report(out: Path, records: list[Record]) -> None:
         console.print(f"\n{out}/equivalence.md {_rewritten(out, records)}", style="dim")
     if write_published(out, records):
         console.print(f"\n{out}/published.md sets them beside what was reported", style="dim")
-    console.print(f"\n{out}/table.md shows {len(pictures)} pictures, which {out}/pictures holds", style="dim")
+    drawn = draw_pictures(out, records, most)
+    write_tables(out, records)  # again, with the pictures
+    console.print(f"\n{out}/table.md shows {len(drawn.names)} pictures, which {out}/pictures holds", style="dim")
+    if drawn.left_out:
+        some = f"{drawn.comparisons - drawn.left_out} of {drawn.comparisons} comparisons, those of the most runs"
+        console.print(f"they are of {some}; --pictures {drawn.comparisons} draws all", style="dim")
+    for line in drawn.failed:
+        tell(f"benchmarks.report: {line}")
 
 
 def _rewritten(out: Path, records: list[Record]) -> str:

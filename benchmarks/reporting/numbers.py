@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from backends import BACKENDS
+
+MOST_NAME = 100
+"""Characters of a file's name; of two bytes and more in some scripts."""
+
 MISSING = "–"
 """Stands for a number that is not there."""
+
+
+def as_file_name(name: str) -> str:
+    """The name with a dash for what could lead into another folder or is awkward in a file's name, and no longer than
+    file systems take; its end is kept."""
+    return re.sub(r"[^\w.-]+", "-", name).lstrip(".-")[-MOST_NAME:]
+
+
+def place_of(backend: str) -> int:
+    """The backend's place in the registry; the last for one that this project no longer has."""
+    return [*BACKENDS, backend].index(backend)
 
 
 def number(value: Any, form: str) -> str:

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from benchmarks.reporting.tables import print_table
+from shared.errors import visible
 from shared.files import write_whole
+
+MARKS = re.compile(
+    r"""\\(?=[!-/:-@\[-`{-~])|[`|]|[*~](?=\S)|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=\#?\w+;)|\](?=[(\[])"""
+)
+"""What Markdown takes for more than text: escapes, code, columns, stress, HTML, entities, links."""
+
+TAG = re.compile(r"<(?=[A-Za-z/!?])")
+"""The beginning of an HTML tag."""
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings of a cell that a spreadsheet takes for a formula."""
+
+
+def as_markdown(text: str) -> str:
+    """The text as a cell of a table shows it: control characters are spelled, and nothing is marked up."""
+    return MARKS.sub(lambda found: f"\\{found[0]}", visible(text))
+
+
+def as_cell(value: Any) -> Any:
+    """The value as a spreadsheet may have it: text that would be a formula has an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 @dataclass(frozen=True)
@@ -23,11 +47,14 @@ class Table:
     """Markdown shows the title, as a heading of the second level."""
     styles: Mapping[str, str] = field(default_factory=dict)
     """The terminal shows a cell that is a key in this style."""
+    marked: bool = False
+    """The cells are Markdown. Else what would be taken for it is escaped."""
     names: int | None = None
     """How many of the first columns name a row: they stand in every part of a table that a narrow terminal splits."""
 
     def markdown(self) -> str:
-        text = self.frame.to_markdown(index=False, disable_numparse=True)
+        frame = self.frame if self.marked else self.frame.map(as_markdown).rename(columns=as_markdown)
+        text = frame.to_markdown(index=False, disable_numparse=True)
         return f"## {self.title}\n\n{text}" if self.title and self.heading else text
 
     def print(self, console: Console) -> None:
@@ -41,7 +68,7 @@ class Notes:
     lines: Sequence[str]
 
     def markdown(self) -> str:
-        return "\n".join(f"- {line}" for line in self.lines)
+        return "\n".join(f"- {TAG.sub('&lt;', visible(line))}" for line in self.lines)
 
     def print(self, console: Console) -> None:
         for line in self.lines:
@@ -116,4 +143,4 @@ class Page:
 
 def write_csv(path: Path, table: pd.DataFrame, form: str | None = "%.6g") -> None:
     """Writes a table of raw values. `form` is the format of its numbers; None writes every digit."""
-    write_whole(path, table.to_csv(index=False, float_format=form))
+    write_whole(path, table.map(as_cell).rename(columns=as_cell).to_csv(index=False, float_format=form))

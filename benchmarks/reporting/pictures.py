@@ -4,34 +4,70 @@ drawn as PNG and SVG."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
 from backends import BACKENDS
-from benchmarks.reporting.record_tables import PICTURES
-from shared.records import SPLITS, Record
+from benchmarks.reporting.numbers import as_file_name, place_of
+from benchmarks.reporting.record_tables import FOLDER
+from shared.errors import one_line, visible
+from shared.limits import PICTURED_LABELS, PICTURES
+from shared.records import SPLITS, Record, Split
 
 COLOURS = dict(zip(BACKENDS, ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:brown"), strict=False))
 """The colour of each backend."""
+
+matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a name is one
 
 SMOOTHED = 25
 """Windows of a run over which losses are averaged: the loss of a single batch is mostly noise."""
 
 
-def draw_pictures(out: Path, records: Sequence[Record]) -> list[str]:
-    """Draws into `out`/pictures, for records that differ in backend and seed alone one picture of each kind. Returns
-    the PNG files' names, relative to `out`; an SVG of the same name is beside each."""
-    names = []
-    for name, group in _comparisons(records).items():
-        for kind, figure in (("loss", _loss(group)), ("accuracy", _accuracy(group)), *_confusions(group)):
-            figure.suptitle(_title(group[0]), x=0.01, ha="left", fontsize=10)
-            names.append(_save(figure, out, f"{name}-{kind}"))
-    return names
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn of records."""
+
+    names: list[str]
+    """The PNG files, relative to the folder; an SVG of the same name is beside each."""
+    comparisons: int
+    """Sets of records that differ in backend and seed alone."""
+    left_out: int
+    """How many of them are not drawn, because of their number."""
+    failed: list[str]
+    """A line for each picture that could not be drawn."""
+
+
+def draw_pictures(out: Path, records: Sequence[Record], most: int = PICTURES) -> Drawn:
+    """Draws into `out`/pictures, for records that differ in backend and seed alone one picture of each kind. Of more
+    than `most` comparisons those of the most runs are drawn."""
+    comparisons = _comparisons(records)
+    chosen = sorted(comparisons, key=lambda name: -len(comparisons[name]))[:most]
+    names, failed = [], []
+    for name in sorted(chosen):
+        group = comparisons[name]
+        for kind, draw in KINDS.items():
+            try:
+                if figure := draw(group):
+                    figure.suptitle(_title(group[0]), x=0.01, ha="left", fontsize=10)
+                    names.append(_save(figure, out, f"{name}-{kind}"))
+            except OSError:
+                raise
+            except Exception as error:  # a library's own, of whatever a record holds
+                failed.append(one_line(f"{name}-{kind} is not drawn ({type(error).__name__}: {error})"))
+    return Drawn(names, len(comparisons), len(comparisons) - len(chosen), failed)
+
+
+def colour_of(backend: str) -> str:
+    """The backend's colour; grey for one that this project no longer has."""
+    return COLOURS.get(backend, "tab:gray")
 
 
 def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens: list[int]) -> str:
@@ -89,11 +125,13 @@ def draw_speed(out: Path, bars: Sequence[Bar], title: str) -> str:
 
 
 def _save(figure: Figure, out: Path, name: str) -> str:
-    path = out / PICTURES / f"{name}.png"
+    path = out / FOLDER / f"{as_file_name(name)}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    for file in (path, path.with_suffix(".svg")):
-        figure.savefig(file, dpi=110)
-    return f"{PICTURES}/{path.name}"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of a script that the font lacks
+        for file in (path, path.with_suffix(".svg")):
+            figure.savefig(file, dpi=110)
+    return f"{FOLDER}/{path.name}"
 
 
 def _comparisons(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -105,16 +143,15 @@ def _comparisons(records: Sequence[Record]) -> dict[str, list[Record]]:
         recipe = record.recipe
         name = f"{record.asked.task}-len{recipe.max_len}-batch{recipe.batch_size}-{digest}"
         groups.setdefault(name, []).append(record)
-    order = list(BACKENDS)
     return {
-        name: sorted(group, key=lambda record: (order.index(record.asked.backend), record.recipe.seed))
+        name: sorted(group, key=lambda record: (place_of(record.asked.backend), record.recipe.seed))
         for name, group in sorted(groups.items())
     }
 
 
 def _title(record: Record) -> str:
     recipe = record.recipe
-    return (
+    return visible(
         f"{record.model} on {record.asked.task}: length {recipe.max_len}, batch {recipe.batch_size}, "
         f"rate {recipe.learning_rate:g}, {recipe.epochs} epochs, {record.rows['train']:,} rows"
     )
@@ -124,7 +161,7 @@ def _loss(group: Sequence[Record]) -> Figure:
     """Training loss by step, smoothed, a line a run; dev loss after each epoch."""
     figure, axes = _figure(1)
     for record in group:
-        answer, colour = record.answer, COLOURS[record.asked.backend]
+        answer, colour = record.answer, colour_of(record.asked.backend)
         losses, steps = np.array(answer.step_loss), np.cumsum([epoch.steps for epoch in answer.epochs])
         if not len(losses):
             continue
@@ -143,7 +180,7 @@ def _accuracy(group: Sequence[Record]) -> Figure:
     """Training and dev accuracy by epoch, a line a run, and the majority's share of dev."""
     figure, axes = _figure(1)
     for record in group:
-        epochs, colour = record.answer.epochs, COLOURS[record.asked.backend]
+        epochs, colour = record.answer.epochs, colour_of(record.asked.backend)
         numbers = range(1, len(epochs) + 1)
         training = [epoch.train_accuracy for epoch in epochs]
         axes[0].plot(numbers, training, "--o", color=colour, markersize=3, linewidth=1)
@@ -158,21 +195,25 @@ def _accuracy(group: Sequence[Record]) -> Figure:
     return figure
 
 
-def _confusions(group: Sequence[Record]) -> list[tuple[str, Figure]]:
-    """A figure for each split whose records hold confusion matrices."""
-    figures = []
-    for split in SPLITS:
-        matrices: dict[str, np.ndarray] = {}
-        names: list[str] = []
-        for record in group:
-            found = record.answer.details.get(split)
-            if found:
-                backend = record.asked.backend
-                matrices[backend] = matrices.get(backend, 0) + np.array(found.confusion)
-                names = list(found.report)[: len(found.confusion)]  # averages follow the labels
-        if matrices:
-            figures.append((f"confusion-{split}", _matrices(matrices, names, split)))
-    return figures
+def _confusion(split: Split, group: Sequence[Record]) -> Figure | None:
+    """Confusion matrices of the split; None if the records hold none, or of more labels than can be read."""
+    matrices: dict[str, np.ndarray] = {}
+    names: list[str] = []
+    for record in group:
+        found = record.answer.details.get(split)
+        if found and len(found.confusion) <= PICTURED_LABELS:
+            backend = record.asked.backend
+            matrices[backend] = matrices.get(backend, 0) + np.array(found.confusion)
+            names = [visible(name) for name in list(found.report)[: len(found.confusion)]]  # averages follow the labels
+    return _matrices(matrices, names, split) if matrices else None
+
+
+KINDS: dict[str, Callable[[Sequence[Record]], Figure | None]] = {
+    "loss": _loss,
+    "accuracy": _accuracy,
+    **{f"confusion-{split}": partial(_confusion, split) for split in SPLITS},
+}
+"""The pictures of a comparison."""
 
 
 def _matrices(matrices: dict[str, np.ndarray], names: list[str], split: str) -> Figure:
@@ -200,7 +241,7 @@ def _figure(columns: int, size: tuple[float, float] = (8, 4.5)) -> tuple[Figure,
 
 def _legend(axes: Any, group: Sequence[Record], styles: list[tuple[str, str]]) -> None:
     for backend in dict.fromkeys(record.asked.backend for record in group):
-        axes.plot([], [], color=COLOURS[backend], label=backend)
+        axes.plot([], [], color=colour_of(backend), label=visible(backend))
     for style, label in styles:
         axes.plot([], [], style, color="0.4", label=label, markersize=4, linewidth=1)
     axes.grid(alpha=0.3)

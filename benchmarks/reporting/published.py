@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from backends import BACKENDS
 from benchmarks.cli.values import as_typed
-from benchmarks.reporting.numbers import MISSING, number
+from benchmarks.reporting.numbers import MISSING, number, place_of
 from benchmarks.reporting.page import Block, Heading, Notes, Page, Table
 from benchmarks.reporting.rows import SHOWN
 from shared.diverging import shown
@@ -50,7 +49,7 @@ class Run:
     @property
     def order(self) -> tuple[tuple[str, str, str], int, int]:
         """The place on the page."""
-        return self.part, list(BACKENDS).index(self.record.asked.backend), self.record.recipe.seed
+        return self.part, place_of(self.record.asked.backend), self.record.recipe.seed
 
     @property
     def overridden(self) -> str:

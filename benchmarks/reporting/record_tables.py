@@ -23,7 +23,7 @@ from shared.records import SPLITS, Record, Split
 MARK = "*"
 """Follows an accuracy that is not above the majority class."""
 
-PICTURES = "pictures"
+FOLDER = "pictures"
 """The folder of the pictures that benchmarks.report draws."""
 
 MOST_PAIRS = 100
@@ -52,7 +52,7 @@ def write_tables(out: Path, records: Sequence[Record]) -> None:
     """Writes `table.csv` and `table.md` under `out`. The latter shows the pictures that are there."""
     rows = Rows.of(records)
     write_csv(out / "table.csv", _frame(rows))
-    pictures = [Picture(path.stem, str(path.relative_to(out))) for path in sorted((out / PICTURES).glob("*.png"))]
+    pictures = [Picture(path.stem, str(path.relative_to(out))) for path in sorted((out / FOLDER).glob("*.png"))]
     _page(records, rows, pictures).write(out / "table.md")
 
 

@@ -165,9 +165,10 @@ class Row:
     def device(self) -> str:
         """The device, a GPU with its name."""
         device = self.first.asked.device
-        if device == "cpu":
-            return device
-        return f"{device} ({self.first.circumstances.machine.gpus[int(device.split(':')[1])]})"
+        gpus = dict(enumerate(self.first.circumstances.machine.gpus))
+        number = device.removeprefix("cuda:")
+        gpu = gpus.get(int(number)) if number.isdecimal() else None
+        return device if gpu is None else f"{device} ({gpu})"
 
     def versions(self) -> str:
         """The modules that the adapter imports, each with its version."""
