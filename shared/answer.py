@@ -61,6 +61,8 @@ class Details(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Matthews correlation of each batch."""
     batch_accuracy: float
     """See `shared.metrics.batch_accuracy`."""
+    labels: list[Count] = []
+    """The true labels, in the split's order, beside which predictions are compared; empty in older records."""
 
 
 class Fit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -116,6 +116,7 @@ def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...],
         ),
         batch_mcc=[mcc(*batch) for batch in _batches(labels, predictions, batch_size)],
         batch_accuracy=batch_accuracy(labels, predictions, batch_size),
+        labels=labels.tolist(),
     )
 
 

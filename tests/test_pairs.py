@@ -15,7 +15,7 @@ from benchmarks.reporting.pairs import Pair, pairs_of
 from benchmarks.reporting.rows import Rows
 from benchmarks.statistics.over_rows import Discordant, discordant, mcnemar_p, row_interval
 from benchmarks.statistics.times import disturbed, epoch_ratios, quartiles
-from shared.metrics import accuracy
+from shared.metrics import METRICS, details
 from shared.recipe import Recipe
 from shared.records import Record
 from tests.factories import answer, circumstances, epoch, record
@@ -100,31 +100,58 @@ def test_a_line_shows_differences_intervals_and_marks() -> None:
 # --- over rows
 
 
-def predicting(backend: str, labels: np.ndarray, predicted: np.ndarray) -> Record:
-    made = record(backend=backend, test=accuracy(labels, predicted))
-    return replace(made, answer=replace(made.answer, predictions={"test": predicted.tolist()}))
+def predicting(backend: str, labels: np.ndarray, predicted: np.ndarray, kept: bool = False) -> Record:
+    """A record of these predictions on test. Older ones keep no true labels."""
+    made = record(backend=backend)
+    count = int(max(labels.max(), predicted.max())) + 1
+    names = ("accuracy", "mcc", "f1") if count == 2 else ("accuracy", "mcc", "macro_f1")
+    scores = {"loss": 0.5} | {name: METRICS[name](labels, predicted) for name in names}
+    more = {"test": details(labels, predicted, tuple(map(str, range(count))), 32)} if kept else {}
+    found = replace(made.answer, predictions={"test": predicted.tolist()}, test=scores, details=more)
+    return replace(made, answer=found)
 
 
-def test_rows_that_only_one_has_right_follow_from_predictions() -> None:
-    """Written out by the true labels, which records do not keep."""
-    random = np.random.default_rng(0)
-    labels, ours, theirs = random.integers(0, 2, (3, 200))
-    first, second = predicting("torch", labels, ours), predicting("gluon", labels, theirs)
+@pytest.mark.parametrize("kept", [False, True])
+def test_rows_that_only_one_has_right_follow_from_predictions(kept: bool) -> None:
+    labels, ours, theirs = np.random.default_rng(0).integers(0, 2, (3, 200))
+    pair = predicting("torch", labels, ours, kept), predicting("gluon", labels, theirs, kept)
     right, right_second = ours == labels, theirs == labels
-    assert discordant(first, second, "test") == (sum(right & ~right_second), sum(~right & right_second), 200)
-    found = only([first, second]).compare("test", "accuracy")
+    assert discordant(*pair, "test") == (sum(right & ~right_second), sum(~right & right_second), 200)
+    found = only(list(pair)).compare("test", "accuracy")
     assert found is not None
     assert found.mean == pytest.approx(right_second.mean() - right.mean())
+    assert found.p_different == mcnemar_p(Discordant(sum(right & ~right_second), sum(~right & right_second), 200))
+
+
+@pytest.mark.parametrize(("labels", "metric"), [(2, "accuracy"), (2, "mcc"), (2, "f1"), (4, "macro_f1"), (4, "mcc")])
+def test_intervals_over_rows_are_scipys(labels: int, metric: str) -> None:
+    """A paired bootstrap of the metric itself, on other resamples."""
+    random = np.random.default_rng(1)
+    truth = random.integers(0, labels, 150)
+    ours, theirs = (np.where(random.random(150) < 0.7, truth, random.integers(0, labels, 150)) for _ in range(2))
+    pair = predicting("torch", truth, ours, kept=True), predicting("gluon", truth, theirs, kept=True)
+    found = only(list(pair)).compare("test", metric)
+    score = METRICS[metric]
+    assert found is not None
+    assert found.mean == pytest.approx(score(truth, theirs) - score(truth, ours))
     again = stats.bootstrap(
-        (right, right_second), lambda a, b, axis: b.mean(axis) - a.mean(axis), paired=True, method="percentile"
+        (truth, ours, theirs),
+        lambda truth, ours, theirs: score(truth, theirs) - score(truth, ours),
+        paired=True,
+        vectorized=False,
+        n_resamples=600,
+        method="percentile",
+        random_state=0,
     ).confidence_interval
-    assert (found.low, found.high) == pytest.approx((again.low, again.high), abs=0.01)
+    assert (found.low, found.high) == pytest.approx((again.low, again.high), abs=0.025)
 
 
-def test_of_other_labels_nothing_follows() -> None:
+def test_of_more_labels_nothing_follows_unless_they_are_kept() -> None:
     labels = np.array([0, 1, 1, 0])
-    spare = predicting("gluon", labels, np.array([2, 1, 1, 0]))
-    assert discordant(predicting("torch", labels, labels), spare, "test") is None
+    spare = np.array([2, 1, 1, 0])
+    assert discordant(predicting("torch", labels, labels), predicting("gluon", labels, spare), "test") is None
+    first, second = (predicting(b, labels, each, kept=True) for b, each in (("torch", labels), ("gluon", spare)))
+    assert discordant(first, second, "test") == (1, 0, 4)
     assert discordant(record(), record(backend="gluon"), "test") is None
     assert discordant(record(test=None), record(backend="gluon", test=None), "test") is None
 
@@ -144,21 +171,21 @@ def test_mcnemars_test_is_statsmodels() -> None:
 
 
 def test_equal_predictions_have_no_interval() -> None:
-    assert row_interval(Discordant(0, 0, 100)) is None
-    found = Discordant(30, 10, 400)
-    assert row_interval(found) == row_interval(found)
-    assert row_interval(found) == pytest.approx((-0.05 - 0.030, -0.05 + 0.030), abs=0.004)
+    assert row_interval(Discordant(0, 0, 100).counts, "accuracy") is None
+    counts = Discordant(30, 10, 400).counts
+    assert row_interval(counts, "accuracy") == row_interval(counts, "accuracy")
+    assert row_interval(counts, "accuracy") == pytest.approx((-0.05 - 0.030, -0.05 + 0.030), abs=0.004)
 
 
-def test_one_seed_is_tested_over_rows_by_accuracy_alone() -> None:
+def test_a_line_of_one_seed_is_of_rows() -> None:
     labels = np.arange(400) % 2
     ours, theirs = labels.copy(), labels.copy()
     ours[:60] ^= 1
     theirs[:20] ^= 1
-    (line,) = table([predicting("torch", labels, ours), predicting("gluon", labels, theirs)])
-    assert line["test accuracy"] == "+0.10 [+0.07, +0.13] ≠"
-    assert line["test MCC"] == "+0.100"
-    pairs = pairs_of(Rows.of([predicting("torch", labels, ours), predicting("gluon", labels, theirs)]))
+    old, new = ([predicting("torch", labels, ours, k), predicting("gluon", labels, theirs, k)] for k in (False, True))
+    assert [line["test accuracy"] for line in table(old) + table(new)] == ["+0.10 [+0.07, +0.13] ≠"] * 2
+    assert [line["test MCC"] for line in table(old) + table(new)] == ["+0.200", "+0.20 [+0.14, +0.26]"]
+    pairs = pairs_of(Rows.of(old))
     assert "McNemar's exact test" in "".join(pairs_legend(pairs, 1))
     assert pairs_legend(pairs, 250)[0] == "comparisons: the first 1 of 250 pairs"
 

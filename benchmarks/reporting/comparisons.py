@@ -92,8 +92,8 @@ def pairs_legend(pairs: Sequence[Pair], of: int) -> list[str]:
         )
     if 1 in seeds:
         notes.append(
-            "comparisons of one seed: difference [95 % interval of the accuracy's, by a paired bootstrap over rows: it "
-            "says nothing of other seeds]"
+            "comparisons of one seed: difference [95 % interval by a paired bootstrap over rows, which says nothing of "
+            "other seeds; of older records, whose true labels are not kept, for accuracy alone]"
         )
     return [
         *notes,

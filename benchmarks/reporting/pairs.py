@@ -13,7 +13,7 @@ from msgspec import structs
 
 from benchmarks.reporting.rows import SHORT, Row, Rows
 from benchmarks.statistics.intervals import deviation
-from benchmarks.statistics.over_rows import discordant, mcnemar_p, row_interval
+from benchmarks.statistics.over_rows import discordant, joint_counts, mcnemar_p, row_interval
 from benchmarks.statistics.paired import NAN, Comparison, compare_differences
 from benchmarks.statistics.times import disturbed, epoch_ratios
 from shared.records import Record, Split
@@ -55,7 +55,7 @@ class Pair:
 
     def compare(self, split: Split, metric: str) -> Comparison | None:
         """Compares one score; None if it is missing. The margin is the first's deviation over the seeds. For one seed
-        the accuracies alone are tested, over rows."""
+        accuracies are tested over rows, and other scores have an interval over them."""
         scores = [[(record.scores(split) or {}).get(metric) for record in both] for both in self.by_seed.values()]
         if not scores or any(score is None for both in scores for score in both):
             return None
@@ -112,9 +112,9 @@ def _of_one_seed(first: Record, second: Record, split: Split, metric: str) -> Co
         note="",
         mean=scores[1] - scores[0],
     )
-    rows = discordant(first, second, split) if metric == "accuracy" else None
-    if rows is None:
-        return found
-    low, high = row_interval(rows) or (NAN, NAN)
-    p = mcnemar_p(rows)
-    return structs.replace(found, low=low, high=high, p_different=p, p_holm=p)
+    rows, counts = discordant(first, second, split), joint_counts(first, second, split)
+    if metric == "accuracy" and rows:
+        p = mcnemar_p(rows)
+        found, counts = structs.replace(found, p_different=p, p_holm=p), rows.counts
+    interval = None if counts is None else row_interval(counts, metric)
+    return structs.replace(found, low=interval.low, high=interval.high) if interval else found
