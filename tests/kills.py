@@ -34,7 +34,7 @@ from shared.records import Record, read_records
 from tests.processes import ended, obey_interrupts, wait_until, workers_of
 
 CELL = ("--backend", "torch", "--task", "acceptability", "--model", "random:bert-tiny", "--max-len", "16", "--limit")
-SWEEP = (*CELL, "256", "--batch-size", "8", "--epochs", "8", "--threads", "1", "--device", "cpu")
+SWEEP = (*CELL, "96", "--batch-size", "8", "--epochs", "4", "--threads", "1", "--device", "cpu")
 VICTIMS = ("runner", "worker", "both")
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 """Signals for a runner that is killed alone. Else it is SIGKILL."""
