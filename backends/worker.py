@@ -146,15 +146,19 @@ def _train(
 
 
 def _save(job: Job, target: Path, model: Model, folder: Path) -> None:
-    """Saves the model. If that fails, leaves the reason in the job's folder: the scores are answered already."""
+    """Saves the model, if need be in the spare folder. If that fails too, leaves the reason in the job's folder: the
+    scores are answered already."""
     source = Path(job.checkpoint)
     architecture = read_architecture(source, job.recipe, len(job.labels))
-    try:
-        write_folder(target, model.weights(), architecture, source, job.task, job.labels, job.recipe.max_len)
-    except Exception as error:
-        traceback.print_exc()
-        with suppress(OSError):
-            write_whole(folder / ERROR, str(error))
+    for place in (target, spare_folder(folder) / target.name):
+        try:
+            write_folder(place, model.weights(), architecture, source, job.task, job.labels, job.recipe.max_len)
+            return
+        except Exception as error:
+            traceback.print_exc()
+            reason = str(error)
+    with suppress(OSError):
+        write_whole(folder / ERROR, reason)
 
 
 def _loader(job: Job) -> Load:

@@ -392,6 +392,17 @@ def test_a_model_that_finds_no_room_is_given_its_place_later(
     assert list((tmp_path / "out" / "jobs").iterdir()) == []
 
 
+def test_a_model_left_elsewhere_is_given_its_place(run: Callable[..., Shown], tmp_path: Path, spares: Path) -> None:
+    def worker(job: Job, folder: Path) -> Trained:
+        write(spare_folder(folder) / "model", {"config.json": "{}", WEIGHTS: ""})
+        return trained(dataclasses.replace(job, save=None), folder)
+
+    assert run(worker, *BUILT_IN, "--save", tmp_path / "saved").code == 0
+    (place,) = (tmp_path / "saved").iterdir()
+    assert (place / WEIGHTS).is_file()
+    assert list(spares.iterdir()) == []
+
+
 def test_a_place_that_something_else_has_is_refused_before_training(run: Callable[..., Shown], tmp_path: Path) -> None:
     saving = (*BUILT_IN, "--save", tmp_path / "saved")
     assert run(trained, *saving).code == 0

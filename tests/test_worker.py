@@ -20,6 +20,14 @@ from tests.factories import answer
 FULL = Path("/dev/full")
 """Every write to it finds no space left."""
 
+
+class Weightless:
+    """A model without weights."""
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {}
+
+
 LOADED = Loaded(import_seconds=1.0, load_seconds=1.0)
 
 
@@ -70,11 +78,20 @@ def test_on_a_full_disk_the_answer_is_left_elsewhere(folder: Path, monkeypatch: 
         assert arrays["dev"].shape == (2, 2)
 
 
-def test_a_model_that_cannot_be_saved_leaves_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Model:
-        def weights(self) -> dict[str, np.ndarray]:
-            return {}
+def test_a_model_that_finds_no_room_is_left_elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_folder(target: Path, *arguments: Any) -> None:
+        if target.is_relative_to(folder):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        target.mkdir(parents=True)
 
+    monkeypatch.setattr(worker, "read_architecture", lambda *arguments: None)
+    monkeypatch.setattr(worker, "write_folder", write_folder)
+    worker._save(Job.read(folder), folder / "model", Weightless(), folder)  # type: ignore[arg-type]
+    assert (spare_folder(folder) / "model").is_dir()
+    assert not (folder / ERROR).exists()
+
+
+def test_a_model_that_cannot_be_saved_leaves_the_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors = OSError(errno.ENOSPC, "No space left on device"), InputError("DIR exists and is no saved model; remove it")
     monkeypatch.setattr(worker, "read_architecture", lambda *arguments: None)
     for error in errors:
@@ -83,5 +100,5 @@ def test_a_model_that_cannot_be_saved_leaves_the_reason(folder: Path, monkeypatc
             raise raised
 
         monkeypatch.setattr(worker, "write_folder", fail)
-        worker._save(Job.read(folder), folder / "model", Model(), folder)  # type: ignore[arg-type]
+        worker._save(Job.read(folder), folder / "model", Weightless(), folder)  # type: ignore[arg-type]
         assert (folder / ERROR).read_text() == str(error)

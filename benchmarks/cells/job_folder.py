@@ -33,7 +33,7 @@ def take_up(folder: Path, cell: Cell, job: Job, need_model: bool) -> tuple[Answe
     that it kept, if it answers this job; with `need_model` only if the model is there too. A checkpoint of this job
     stays, for a worker to go on from; all else is removed."""
     same = _question(folder) == job.question()
-    if same and (has_model(folder) or not need_model):
+    if same and (find_model(folder) or not need_model):
         try:
             return read_trained(folder, cell), read_circumstances(folder)
         except ProcessFailed:
@@ -95,9 +95,10 @@ def _question(folder: Path) -> str | None:
         return None
 
 
-def has_model(folder: Path) -> bool:
-    """Whether the fine-tuned model is in the folder, whole."""
-    return (folder / MODEL).is_dir()
+def find_model(folder: Path) -> Path | None:
+    """The place of the fine-tuned model: the folder, or the spare one if that could not take it."""
+    places = (folder / MODEL, spare_folder(folder) / MODEL)
+    return next((place for place in places if place.is_dir()), None)
 
 
 def _remove(path: Path) -> None:

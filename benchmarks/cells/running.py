@@ -17,7 +17,7 @@ from benchmarks.cells.job_folder import (
     MODEL,
     Answered,
     answer_bytes,
-    has_model,
+    find_model,
     keep_circumstances,
     read_trained,
     remove_job,
@@ -159,12 +159,13 @@ def _failed(cell: Cell, out: Path, folder: Path, progress: RunProgress, failure:
 
 def _give_place(folder: Path, target: Path) -> str | None:
     """Gives the model its place. Returns the reason if that failed: the job's folder then keeps what there is."""
-    if not has_model(folder):
+    model = find_model(folder)
+    if model is None:
         error = folder / ERROR
         return read_reason(error) if error.is_file() else "the worker ended before it was written"
     try:
         with whole_folder(target, replace=True) as partial:
-            shutil.copytree(folder / MODEL, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            shutil.copytree(model, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
     except OSError as error:
         return f"{error.strerror}; make room, and the same command takes it from {folder}"
     except InputError as error:
