@@ -48,6 +48,11 @@ def test_every_two_backends_of_one_question_are_compared() -> None:
     assert found == [(length, pair) for length in ("64", "128") for pair in pairs]
 
 
+def test_a_stream_that_starts_again_at_checkpoints_is_the_backends_own() -> None:
+    records = [record(), record(backend="gluon", reseeded="epoch")]
+    assert len(pairs_of(Rows.of(records))) == 1
+
+
 def test_of_one_backend_alone_rows_that_differ_in_one_setting_are_compared() -> None:
     records = [one for n in (64, 96) for b in (16, 32) for one in seeds("torch", TORCH, max_len=n, batch_size=b)]
     assert [line["difference"] for line in table(records)] == [

@@ -18,7 +18,7 @@ from benchmarks.statistics.paired import NAN, Comparison, compare_differences
 from benchmarks.statistics.times import disturbed, epoch_ratios
 from shared.records import Record, Split
 
-BACKEND = ("backend", "revision", "versions")
+BACKEND = ("backend", "revision", "versions", "reseeded")
 """What differs in the questions of two backends."""
 
 

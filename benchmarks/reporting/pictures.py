@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from backends import BACKENDS
 from benchmarks.reporting.numbers import as_file_name, place_of
+from benchmarks.reporting.pairs import BACKEND
 from benchmarks.reporting.record_tables import FOLDER
 from shared.errors import one_line, visible
 from shared.limits import PICTURED_LABELS, PICTURES
@@ -138,7 +139,7 @@ def _comparisons(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Records that differ in backend and seed alone, by a name for files, in the registry's order and by seed."""
     groups: dict[str, list[Record]] = {}
     for record in records:
-        alike = record.asked.without("backend", "revision", "versions", "seed")
+        alike = record.asked.without(*BACKEND, "seed")
         digest = hashlib.sha256(alike.encode()).hexdigest()[:6]
         recipe = record.recipe
         name = f"{record.asked.task}-len{recipe.max_len}-batch{recipe.batch_size}-{digest}"
