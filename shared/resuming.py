@@ -113,6 +113,8 @@ class Checkpoints:
         """Counts that the training goes on from a checkpoint. Returns how often it did, now included."""
         with (self.folder / INTERRUPTIONS).open("ab") as file:
             file.write(b".")
+            file.flush()
+            os.fsync(file.fileno())
             return file.tell()
 
     def remove(self) -> None:
