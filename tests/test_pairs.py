@@ -13,7 +13,7 @@ from scipy import stats
 from benchmarks.reporting.comparisons import pairs_frame, pairs_legend
 from benchmarks.reporting.pairs import Pair, pairs_of
 from benchmarks.reporting.rows import Rows
-from benchmarks.statistics.over_rows import Discordant, discordant, mcnemar_p, row_interval
+from benchmarks.statistics.over_rows import Discordant, discordant, mcnemar_p, row_intervals
 from benchmarks.statistics.times import disturbed, epoch_ratios, quartiles
 from shared.metrics import METRICS, details
 from shared.recipe import Recipe
@@ -176,10 +176,11 @@ def test_mcnemars_test_is_statsmodels() -> None:
 
 
 def test_equal_predictions_have_no_interval() -> None:
-    assert row_interval(Discordant(0, 0, 100).counts, "accuracy") is None
+    assert row_intervals(Discordant(0, 0, 100).counts, ["accuracy"]) == {}
     counts = Discordant(30, 10, 400).counts
-    assert row_interval(counts, "accuracy") == row_interval(counts, "accuracy")
-    assert row_interval(counts, "accuracy") == pytest.approx((-0.05 - 0.030, -0.05 + 0.030), abs=0.004)
+    found = row_intervals(counts, ["accuracy", "loss"])
+    assert found == row_intervals(counts, ["accuracy"])
+    assert found["accuracy"] == pytest.approx((-0.05 - 0.030, -0.05 + 0.030), abs=0.004)
 
 
 def test_a_line_of_one_seed_is_of_rows() -> None:

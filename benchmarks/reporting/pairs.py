@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from msgspec import structs
 
 from benchmarks.reporting.rows import SHORT, Row, Rows
-from benchmarks.statistics.intervals import deviation
-from benchmarks.statistics.over_rows import discordant, joint_counts, mcnemar_p, row_interval
+from benchmarks.statistics.intervals import Interval, deviation
+from benchmarks.statistics.over_rows import discordant, joint_counts, mcnemar_p, row_intervals
 from benchmarks.statistics.paired import NAN, Comparison, compare_differences
 from benchmarks.statistics.times import disturbed, epoch_ratios
-from shared.records import Record, Split
+from shared.records import SPLITS, Record, Split
 
 BACKEND = ("backend", "revision", "versions", "reseeded")
 """What differs in the questions of two backends."""
@@ -70,8 +69,13 @@ class Pair:
                 deviation(ours),
                 [],
             )
+        return self._over_rows[split].get(metric)
+
+    @cached_property
+    def _over_rows(self) -> dict[Split, dict[str, Comparison]]:
+        """Comparisons of one seed, by split and metric."""
         ((first, second),) = self.by_seed.values()
-        return _of_one_seed(first, second, split, metric)
+        return {split: compare_rows(first, second, split) for split in SPLITS}
 
     def epoch_ratios(self) -> np.ndarray:
         """Training time of the second's epochs by that of the first's, float [n], paired by seed and epoch."""
@@ -100,21 +104,29 @@ def _pairs(rows: Sequence[Row], varied: str, names: tuple[str, ...]) -> list[Pai
     return [pair for pair in found if pair.by_seed]
 
 
-def _of_one_seed(first: Record, second: Record, split: Split, metric: str) -> Comparison:
-    scores = [(record.scores(split) or {})[metric] for record in (first, second)]
-    found = Comparison(
-        first.asked.backend,
-        second.asked.backend,
-        split,
-        metric,
-        differences=(scores[1] - scores[0],),
-        margin=NAN,
-        note="",
-        mean=scores[1] - scores[0],
-    )
+def compare_rows(first: Record, second: Record, split: Split) -> dict[str, Comparison]:
+    """Compares two records of one seed on the rows of a split, by metric."""
+    ours, theirs = first.scores(split) or {}, second.scores(split) or {}
     rows, counts = discordant(first, second, split), joint_counts(first, second, split)
-    if metric == "accuracy" and rows:
-        p = mcnemar_p(rows)
-        found, counts = structs.replace(found, p_different=p, p_holm=p), rows.counts
-    interval = None if counts is None else row_interval(counts, metric)
-    return structs.replace(found, low=interval.low, high=interval.high) if interval else found
+    if counts is not None:
+        intervals = row_intervals(counts, ours)
+    else:
+        intervals = row_intervals(rows.counts, ["accuracy"]) if rows else {}
+    p = {"accuracy": mcnemar_p(rows)} if rows else {}
+    none = Interval(NAN, NAN)
+    return {
+        metric: Comparison(
+            first.asked.backend,
+            second.asked.backend,
+            split,
+            metric,
+            differences=(theirs[metric] - ours[metric],),
+            margin=NAN,
+            note="",
+            mean=theirs[metric] - ours[metric],
+            low=intervals.get(metric, none).low,
+            high=intervals.get(metric, none).high,
+            p_different=p.get(metric, NAN),
+        )
+        for metric in ours.keys() & theirs.keys()
+    }

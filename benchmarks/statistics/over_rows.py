@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.special import bdtr
 from benchmarks.statistics.intervals import CONFIDENCE, Interval
 from shared.records import Record, Split
 
-RESAMPLES = 4999
+RESAMPLES = 999
 
 
 class Discordant(NamedTuple):
@@ -68,28 +69,27 @@ def mcnemar_p(found: Discordant) -> float:
     return min(1.0, 2 * float(bdtr(fewer, both, 0.5)))
 
 
-def row_interval(counts: np.ndarray, metric: str) -> Interval | None:
-    """The interval of the difference of a metric, second minus first, by a paired bootstrap over rows, percentile
-    (Efron 1979, Ann. Stat. 7:1-26). `counts` as of `joint_counts`; the same ones always give the same interval. None if
-    the metric is not known here, or if every resample has the same difference."""
-    if metric not in SCORES:
-        return None
+def row_intervals(counts: np.ndarray, metrics: Iterable[str]) -> dict[str, Interval]:
+    """The interval of the difference of each metric, second minus first, by a paired bootstrap over rows, percentile
+    (Efron 1979, Ann. Stat. 7:1-26). `counts` as of `joint_counts`; the same ones always give the same intervals. A
+    metric that is not one of SCORES, or whose difference is the same in every resample, has none."""
     k = len(counts)
     kept = np.argwhere(counts)
     numbers = counts[tuple(kept.T)]
-    drawn = np.random.default_rng(0).multinomial(numbers.sum(), numbers / numbers.sum(), RESAMPLES)
-    ours, theirs = (
-        SCORES[metric](_summed(drawn, kept[:, 0] * k + kept[:, n], k * k).reshape(-1, k, k)) for n in (1, 2)
-    )
-    differences = theirs - ours
-    if np.ptp(differences) == 0:
-        return None
-    low, high = np.percentile(differences, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
-    return Interval(float(low), float(high))
+    drawn = np.random.default_rng(0).multinomial(numbers.sum(), numbers / numbers.sum(), RESAMPLES).astype(float)
+    ours, theirs = (_summed(drawn, kept[:, 0] * k + kept[:, n], k * k).reshape(-1, k, k) for n in (1, 2))
+    found = {}
+    for metric in metrics:
+        if metric in SCORES:
+            differences = SCORES[metric](theirs) - SCORES[metric](ours)
+            low, high = np.percentile(differences, [50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)])
+            if np.ptp(differences) > 0:
+                found[metric] = Interval(float(low), float(high))
+    return found
 
 
 def _summed(drawn: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
-    """Sums columns of int [n, m] into `size` columns, each into that of its place."""
+    """Sums columns of float [n, m] into `size` columns, each into that of its place."""
     into = np.zeros((len(places), size))
     into[np.arange(len(places)), places] = 1
     summed: np.ndarray = drawn @ into
