@@ -19,10 +19,10 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from shared.architecture import Weights
 from shared.errors import InputError
@@ -98,12 +98,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Recipe(**{name: getattr(self, name) for name in OF_RECIPE}, decay_exempt=exempt)
 
 
+Name = Annotated[str, Meta(pattern=r"\A\w[\w.-]*\Z")]
+"""Name of a run, a step or a part, which is a name of files: it leads nowhere else."""
+
+File = Annotated[str, Meta(pattern=r"\A(\w[\w.-]*/)*\w[\w.-]*\Z")]
+"""A file within the pack."""
+
+
 class PackStep(Struct, frozen=True, forbid_unknown_fields=True):
     """One step of a run."""
 
-    name: str
+    name: Name
     """Its number, from 1."""
-    batch: str
+    batch: File
     """File of the batch, relative to the pack."""
     learning_rate: float
 
@@ -111,7 +118,7 @@ class PackStep(Struct, frozen=True, forbid_unknown_fields=True):
 class PackRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Steps that a port takes from the same weights."""
 
-    name: str
+    name: Name
     about: str
     trains: bool
     """Each step updates the weights."""
@@ -141,7 +148,7 @@ class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: int
     parts: dict[str, Shapes]
     """Shapes that several steps share, by name."""
-    runs: dict[str, dict[str, dict[str, Shapes | str]]]
+    runs: dict[Name, dict[Name, dict[Name, Shapes | str]]]
     """Shapes by run, step and part: by name, or the name of an entry of `parts`."""
     rungs: dict[str, str] = field(default_factory=dict)
     """Subject of each part's comparison."""

@@ -16,6 +16,7 @@ from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
 from shared.checkpoint.sources import resolve_model
 from shared.checkpoint.weights import WEIGHTS
+from shared.errors import InputError
 from shared.pack import Arrays, Pack, part_file, write_part
 from tests.recordings import as_a_port_names, change, change_all, copy_of, float32, run_port
 
@@ -312,6 +313,26 @@ def test_a_changed_pack_is_refused(folder: Path, recording: Path, tmp_path: Path
     (changed / "config.json").write_text((changed / "config.json").read_text().replace("gelu", "relu"))
     assert check(recording, changed) == 2
     assert "was changed since it was made" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "batches/../../outside", ".", ""])
+def test_a_pack_names_no_file_outside(folder: Path, tmp_path: Path, name: str) -> None:
+    """Runs, steps and parts are names of folders and files in a recording."""
+    changed = copy_of(folder, tmp_path / "changed")
+    contents, wanted = (json.loads((folder / file).read_text()) for file in ("pack.json", "wanted.json"))
+    run = contents["runs"][0]
+    spoilt = [
+        contents | {"runs": [run | {"name": name}]},
+        contents | {"runs": [run | {"steps": [run["steps"][0] | {"batch": name}]}]},
+    ]
+    for one in spoilt:
+        (changed / "pack.json").write_text(json.dumps(one))
+        with pytest.raises(InputError, match=f"^{changed} is a damaged pack "):
+            Pack.read(changed)
+    (changed / "pack.json").write_text(json.dumps(contents))
+    (changed / "wanted.json").write_text(json.dumps(wanted | {"runs": {"eval": {"0": {name: {}}}}}))
+    with pytest.raises(InputError, match=f"^{changed} is a damaged pack "):
+        Pack.read(changed)
 
 
 def test_run_hands_over_the_folders_and_checks(folder: Path, tmp_path: Path, sound: Path) -> None:

