@@ -252,7 +252,7 @@ def test_scores_outlive_a_model_that_finds_no_room(run: Callable[..., Shown], tm
 
 @pytest.mark.parametrize(
     ("option", "free", "also"),
-    [("--out", 100_000, ()), ("--save", 5_000_000, ()), ("--out", 50_000_000, ("--checkpoint-every", "epoch"))],
+    [("--out", 100_000, ()), ("--save", 25_000_000, ()), ("--out", 50_000_000, ("--checkpoint-every", "epoch"))],
 )
 def test_a_disk_without_room_is_refused_before_training(
     run: Callable[..., Shown],

@@ -16,10 +16,12 @@ SPARE = 2**20
 
 
 def check_room(cells: Sequence[Cell], out: Path, save: Path | None) -> None:
-    """Raises InputError if the disk of `out` has no room for the records of these cells and for a checkpoint, or that
-    of `save` for their models, in words that name the option."""
-    checkpoint = max(map(_checkpoint_bytes, cells), default=0)  # cells run one by one
-    wanted: dict[tuple[str, Path], int] = {("--out", out): sum(map(_record_bytes, cells)) + checkpoint}
+    """Raises InputError if the disk of `out` has no room for the records of these cells, for a checkpoint and for a
+    model that has no place yet, or that of `save` for their models, in words that name the option."""
+    at_once = max(map(_checkpoint_bytes, cells), default=0)  # cells run one by one
+    if save is not None:
+        at_once += max(map(_model_bytes, cells), default=0)
+    wanted: dict[tuple[str, Path], int] = {("--out", out): sum(map(_record_bytes, cells)) + at_once}
     if save is not None:
         wanted["--save", save] = sum(map(_model_bytes, cells))
     for (option, folder), size in wanted.items():
