@@ -13,6 +13,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -69,7 +70,7 @@ class Checkpoints:
 
     folder: Path
     job: bytes
-    """The job, as its folder has it."""
+    """What the job asks (`shared.job.Job.question`)."""
     every: Every
 
     def steps_left(self, step: int) -> int | None:
@@ -110,12 +111,15 @@ class Checkpoints:
         return None, refused
 
     def count_interruption(self) -> int:
-        """Counts that the training goes on from a checkpoint. Returns how often it did, now included."""
-        with (self.folder / INTERRUPTIONS).open("ab") as file:
+        """Counts that the training goes on from a checkpoint, as far as the disk has room. Returns how often it did,
+        now included."""
+        counted = self.folder / INTERRUPTIONS
+        before = counted.stat().st_size if counted.is_file() else 0
+        with suppress(OSError), counted.open("ab") as file:
             file.write(b".")
             file.flush()
             os.fsync(file.fileno())
-            return file.tell()
+        return before + 1
 
     def remove(self) -> None:
         """Removes every checkpoint of the job."""

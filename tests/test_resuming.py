@@ -174,8 +174,9 @@ def test_a_disk_that_takes_no_checkpoint_ends_no_training(killed: Checkpoints) -
     """The one before stays."""
     before = list(killed.folder.glob("*.npz"))
     (killed.folder / "partial").symlink_to("/dev/full")
-    _, same, remarks = train(killed)
-    assert same == WHOLE
+    (killed.folder / "interruptions").symlink_to("/dev/full")
+    fit, same, remarks = train(killed)
+    assert (fit.interruptions, same) == (1, WHOLE)
     assert remarks[1:] == [f"{killed.folder} takes no checkpoint: No space left on device; make room"]
     assert list(killed.folder.glob("*.npz")) == before
 
