@@ -36,4 +36,4 @@ def epoch_ratios(first: Mapping[int, Trained], second: Mapping[int, Trained]) ->
         for seed in sorted(first.keys() & second.keys())
         for pair in zip(first[seed].steady_epoch_seconds(), second[seed].steady_epoch_seconds(), strict=False)
     ]
-    return np.array([theirs / ours for ours, theirs in pairs])
+    return np.array([theirs / ours for ours, theirs in pairs if ours > 0])
