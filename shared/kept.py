@@ -13,6 +13,7 @@ from pathlib import Path
 
 from shared.errors import InputError
 from shared.files import NOT_WRITABLE, hash_file, make_folder, refuse_cache, whole_folder
+from shared.parsing import parse_json
 from shared.partial import locked, remove
 
 DIGEST = "digest.json"
@@ -76,7 +77,7 @@ def is_sealed(folder: Path) -> bool:
 
 @cache
 def _fits(folder: Path, files: tuple[tuple[str, int, int, int, int], ...]) -> bool:
-    told = json.loads((folder / DIGEST).read_bytes())
+    told = parse_json((folder / DIGEST).read_bytes())
     return bool({path: hash_file(folder / path) for path, *_ in files if path != DIGEST} == told)
 
 

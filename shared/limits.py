@@ -10,6 +10,12 @@ SMALL_FILE = 2**26
 """Bytes of a configuration, a vocabulary, a tokenizer or a recipe. As Python's objects they take some ten times that;
 the vocabulary of a multilingual BERT has 2 million bytes, its tokenizer.json 9 million."""
 
+TOML = 2**20
+"""Characters of a TOML file, which Python reads a thousand times more slowly than JSON."""
+
+TOML_LINE = 2**14
+"""Characters of a line of it; the time for a name of many parts grows with their square."""
+
 HEADER = 2**25
 """Bytes of the header of a safetensors file; a tensor takes a hundred."""
 

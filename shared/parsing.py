@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.errors import InputError
-from shared.limits import SMALL_FILE
+from shared.limits import SMALL_FILE, TOML, TOML_LINE
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -23,6 +23,8 @@ def parse_json(text: str | bytes) -> Any:
 
 def parse_toml(text: str) -> dict[str, Any]:
     """The values of a TOML text. Raises ValueError."""
+    if (longest := max(map(len, text.split("\n")))) > TOML_LINE or len(text) > TOML:
+        raise ValueError(f"it has {len(text):,} characters, {longest:,} in a line; {TOML:,} and {TOML_LINE:,} are read")
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -8,7 +8,6 @@ import json
 import os
 import stat
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -214,8 +213,13 @@ def read_arrays(out: Path, record: Record) -> dict[str, np.ndarray]:
         if record.arrays not in (None, hash_file(path)):
             raise InputError(f"{path} is not of the record beside it; run its cell again")
         with np.load(path, allow_pickle=False) as stored:
-            return dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+            arrays = dict(stored)
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+            raise ValueError("it holds something else than arrays")
+        return arrays
+    except InputError:
+        raise
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
         raise InputError(f"{path} cannot be read ({error}); run its cell again") from None
 
 

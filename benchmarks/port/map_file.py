@@ -19,7 +19,6 @@ the end is left out. In `split`, `width`, `heads` and `head` are the network's w
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +30,7 @@ from recorder.concord_recorder import Map
 from shared.errors import InputError
 from shared.files import write_whole
 from shared.pack import Pack, Settings
+from shared.parsing import parse_toml, small_text
 
 FOLDER = Path(__file__).with_name("maps")
 SEE = "see docs/port.md"
@@ -139,7 +139,7 @@ def _meant(given: Path, shapes: dict[str, list[int]]) -> dict[str, tuple[str, La
 
 def _content(given: Path) -> MapFile:
     try:
-        return msgspec.convert(tomllib.loads(find_file(given).read_text(encoding="utf-8")), MapFile)
+        return msgspec.convert(parse_toml(small_text(find_file(given))), MapFile)
     except msgspec.ValidationError as error:
         raise InputError(f"--map {given} is wrong ({error}); {SEE}") from None
     except (ValueError, OSError) as error:

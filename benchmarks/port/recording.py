@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from shared.errors import InputError
 from shared.pack import BY_PARAMETER, PACK_WEIGHTS, VALUE, Arrays, Pack
+from shared.parsing import parse_json, small_text
 from shared.sketches import BLOCKS, SKETCH, unsketched
 
 FORMAT = 1
@@ -173,7 +173,7 @@ def _json(file: Path) -> dict[str, object]:
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = parse_json(small_text(file))
     except ValueError:
         content = None
     if not isinstance(content, dict):
@@ -202,6 +202,8 @@ def _load(file: Path, part: Path) -> Arrays:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{file} cannot be read ({reason}); record again") from None
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # as numpy gives a file of an archive that is none of its own
+            raise InputError(f"{file}: {shown_name(name)} is no array; record again")
         if array.dtype.kind not in "fiub":
             raise InputError(f"{file}: {shown_name(name)} is of type {array.dtype}; record numbers")
     if part.name in SINGLE and len(arrays) != 1:

@@ -23,7 +23,7 @@ MARKS = re.compile(
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """The beginning of an HTML tag."""
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t")
 """Beginnings of a cell that a spreadsheet takes for a formula."""
 
 
@@ -33,8 +33,12 @@ def as_markdown(text: str) -> str:
 
 
 def as_cell(value: Any) -> Any:
-    """The value as a spreadsheet may have it: text that would be a formula has an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+    """The value as a spreadsheet may have it: control characters of a text are spelled, and what would be a formula has
+    an apostrophe before it."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value, kept="\t\n")
+    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def read_saved(folder: Path) -> Saved:
     path = folder / "config.json"
     config = read_json(path)
     heads = ("BertForSequenceClassification", "DistilBertForSequenceClassification")
-    found = config.get("architectures") or ["none"]
+    named = config.get("architectures")
+    found = named if isinstance(named, list) and named else ["none"]
     if not any(head in heads for head in found):
         raise InputError(
             f"{path} is not of a fine-tuned classifier (architectures: {', '.join(map(str, found))}); pass a folder "

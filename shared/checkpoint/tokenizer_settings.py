@@ -104,7 +104,7 @@ def read_settings(folder: Path) -> TokenizerSettings:
         settings = _gathered(folder, name, fields, content)
     except InputError:
         raise
-    except (TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise InputError(f"{config_file}: a special or added token is malformed ({error}); restore the file") from None
     _refuse_left(settings)
     return settings

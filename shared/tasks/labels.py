@@ -14,7 +14,7 @@ from shared.errors import InputError
 from shared.limits import LABELS, TEXT
 from shared.tasks.table_files import Piece, TableFile
 
-WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
+WHOLE = re.compile(r"[+-]?\d{1,18}(?:\.0*)?")
 FRACTION = re.compile(r"[+-]?\d*\.\d+")
 HIDDEN = -1
 """Code of a row without a label. The hub writes a -1 there too."""

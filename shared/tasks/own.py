@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from shared.errors import InputError
 from shared.files import cache_dir, from_json, hash_files, to_json
 from shared.kept import kept_folder
+from shared.parsing import parse_toml, small_text
 from shared.tasks import TASK_MODULES, Reading, Rows, Task
 from shared.tasks.columns import Columns, find_columns
 from shared.tasks.hub_own import PREFIX, hub_tables
@@ -157,8 +157,8 @@ class _Toml(msgspec.Struct, forbid_unknown_fields=True):
 def _from_toml(file: Path, reading: Reading) -> Described:
     """Reads a task.toml. What the command line says comes first."""
     try:
-        said = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8-sig")), _Toml)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        said = msgspec.convert(parse_toml(small_text(file)), _Toml)
+    except ValueError as error:
         raise InputError(f"{file}: {error}; docs/tasks.md shows what it may hold") from None
     files = {}
     for split in SPLIT_NAMES:
