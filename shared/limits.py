@@ -61,3 +61,6 @@ PICTURED_LABELS = 30
 
 PICTURES = 12
 """Comparisons that a report draws, up to four pictures each, a second or two for each picture."""
+
+COMPARED_LABELS = 200
+"""Labels whose predictions by two variants are counted together: the cube of that many numbers."""

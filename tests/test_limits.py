@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks.cells.plan import Request, plan_questions
+from benchmarks.statistics.over_rows import joint_counts
+from shared.answer import Details
 from shared.batching import check_steps
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import label_names
@@ -23,6 +26,7 @@ from shared.errors import InputError
 from shared.limits import HEADER, LABELS, LINE, SMALL_FILE, STEPS, TEXT
 from shared.recipe import Recipe
 from shared.tasks import get_task
+from tests.factories import answer, record
 
 MOST_BYTES = 200 * 2**20
 """Python may take as much before it refuses: a few copies of a line as long as LINE."""
@@ -154,6 +158,13 @@ def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
             stream.write(b"x" * 2**20)
     with pytest.raises(InputError, match="line 2: over 67,108,864 characters"):
         get_task(str(file))
+
+
+@pytest.mark.parametrize("predictions", [[0, 999], [0, 10**9], [0, -1], [0], []])
+def test_what_predictions_cannot_be_counted_is_left_out(predictions: list[int]) -> None:
+    kept = Details(confusion=[], report={}, batch_mcc=[], batch_accuracy=1.0, labels=[0, 1])
+    one = replace(record(), answer=answer(details={"dev": kept}, predictions={"dev": predictions}))
+    assert joint_counts(one, one, "dev") is None
 
 
 def test_training_that_makes_no_step_is_refused_as_it_is_planned() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from benchmarks.statistics.intervals import CONFIDENCE, Interval
+from shared.limits import COMPARED_LABELS
 from shared.records import Record, Split
 
 RESAMPLES = 999
@@ -32,11 +33,14 @@ class Discordant(NamedTuple):
 
 def joint_counts(first: Record, second: Record, split: Split) -> np.ndarray | None:
     """Counts of rows by true label, prediction of the first and of the second: int64 [k, k, k]. None if the split is
-    not scored, or the records are older than those that keep the true labels."""
+    not scored, the records are older than those that keep the true labels, or there are more than COMPARED_LABELS."""
     details = first.answer.details.get(split)
     if details is None or not details.labels:
         return None
-    places = np.array([details.labels, *(one.answer.predictions[split] for one in (first, second))])
+    columns = [details.labels, *(one.answer.predictions.get(split, []) for one in (first, second))]
+    if len(set(map(len, columns))) > 1 or not 0 <= min(map(min, columns)) <= max(map(max, columns)) < COMPARED_LABELS:
+        return None
+    places = np.array(columns)
     counts = np.zeros((int(places.max()) + 1,) * 3, int)
     np.add.at(counts, tuple(places), 1)
     return counts

@@ -17,7 +17,7 @@ from benchmarks.port.csv_files import half_digits, read_table
 from benchmarks.port.map_file import _content as read_map_file
 from benchmarks.port.recording import _load as read_part
 from benchmarks.predict.texts import rows_of
-from benchmarks.reporting.record_tables import frame, quality
+from benchmarks.reporting.record_tables import write_tables
 from benchmarks.workers.launcher import _follow as follow
 from benchmarks.workers.launcher import read_answer, read_reason
 from shared import presets
@@ -68,11 +68,12 @@ def _made(folder: Path) -> Path:
 
 def _records(folder: Path) -> Named:
     labels = np.array([0, 1, 1, 0])
-    kept = replace(record(), answer=answer(details={"dev": details(labels, labels, LABELS, 2)}))
+    scored = answer(details={"dev": details(labels, labels, LABELS, 2)}, predictions={"dev": [0, 1, 0, 0]})
+    kept = replace(record(), answer=scored)
+    write_record(folder, replace(record(backend="gluon"), answer=scored), {})
 
-    def read() -> object:
-        read = read_records(folder)
-        return (frame(read), quality(read)) if read else None
+    def read() -> None:
+        write_tables(folder, read_records(folder))
 
     file = record_path(folder, kept.id)
     write_record(folder, kept, {"dev": np.zeros((4, 2), np.float32)})
