@@ -12,6 +12,7 @@ from scipy import stats
 
 from benchmarks.reporting.numbers import decimals
 from benchmarks.statistics.coverage import POPULATIONS, SEEDS, measure
+from benchmarks.statistics.errors import over_rows, over_seeds
 from benchmarks.statistics.intervals import (
     CORRELATION,
     SHARE,
@@ -85,6 +86,20 @@ def test_intervals_hold_the_true_mean_as_often_as_they_say(place: int) -> None:
 def test_a_bootstrap_over_few_seeds_holds_it_too_seldom(method: str) -> None:
     found = [measure(POPULATIONS[1], seeds, method, samples=400).covered for seeds in (3, 5, 10)]
     assert found == pytest.approx([0.74, 0.83, 0.90], abs=0.06)
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_paired_tests_err_as_seldom_as_they_say(seeds: int) -> None:
+    found = over_seeds(POPULATIONS[2], seeds, samples=1500)
+    assert found.covered == pytest.approx(0.95, abs=0.025)
+    assert found.different == pytest.approx(0.05, abs=0.025)
+    assert found.equivalent == pytest.approx(0.05, abs=0.025) or seeds <= 5  # with few seeds it has no power at all
+
+
+def test_tests_over_rows_err_as_seldom_as_they_say() -> None:
+    found = over_rows(400, 0.2, samples=1000)
+    assert found.covered == pytest.approx(0.95, abs=0.025)
+    assert found.different < 0.06
 
 
 # --- tests

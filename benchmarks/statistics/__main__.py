@@ -1,5 +1,5 @@
-"""Simulates how often each interval over seeds holds the true mean, on made-up scores: on shares and correlations, in
-the middle of their range and near its edge."""
+"""Simulates how often intervals hold the true value, and how often tests err, on made-up scores: shares and
+correlations in the middle of their range and near its edge."""
 
 from __future__ import annotations
 

@@ -9,27 +9,68 @@ import pandas as pd
 
 from benchmarks.reporting.page import Heading, Notes, Page, Table, write_csv
 from benchmarks.statistics.coverage import METHODS, POPULATIONS, RESAMPLES, SEEDS, Covered, measure
+from benchmarks.statistics.errors import Errors, over_rows, over_seeds
 from benchmarks.workers.progress import terminal
 
-INTRODUCTION = """# Coverage of intervals over seeds
+ROWS = (100, 400, 1000)
+DISCORDANT = (0.05, 0.2)
+"""Shares of rows that only one of two variants has right."""
 
-How often a 95 % interval of the mean over seeds holds the true mean, in %, on made-up scores."""
+INTRODUCTION = """# Coverage of intervals
+
+How often a 95 % interval holds the true value, and how often a test at 5 % errs, in %, on made-up scores."""
+
+
+PAIRED = (
+    "coverage: the interval by Student's t holds the true difference, 0; different: the paired t-test calls variants "
+    "different that are the same; equivalent: two one-sided tests call variants equivalent that are a margin apart, "
+    "here the scores' deviation"
+)
+OVER_ROWS = (
+    "discordant: share of the rows that only one of two variants has right; coverage: the paired bootstrap's interval "
+    "holds the true difference, 0; different: McNemar's exact test calls variants different that are the same"
+)
 
 
 def simulate(samples: int, out: Path) -> None:
-    """Measures every method on every population, prints the table and writes it."""
+    """Measures every method on every population, prints the tables and writes them."""
     asked = itertools.product(POPULATIONS, SEEDS, METHODS)
     found = [measure(population, seeds, method, samples) for population, seeds, method in asked]
     write_csv(out / "coverage.csv", _raw(found))
     page = Page(
         [
             Heading(INTRODUCTION),
-            Table(coverage_frame(found), "Coverage, %", names=2, heading=False),
+            Table(coverage_frame(found), "Means over seeds: coverage of their intervals, %", names=2),
             Notes(_notes(samples)),
+            Table(_paired(samples), "Differences paired by seed, %", names=2),
+            Notes([PAIRED]),
+            Table(_over_rows(samples), "Differences of accuracies over rows, %", names=2),
+            Notes([OVER_ROWS]),
         ]
     )
     page.write(out / "coverage.md")
     page.print(terminal())
+
+
+def _paired(samples: int) -> pd.DataFrame:
+    lines = []
+    for population, seeds in itertools.product(POPULATIONS, SEEDS):
+        errors = over_seeds(population, seeds, samples)
+        lines.append({"scores": population.name, "seeds": str(seeds)} | _shown(errors))
+    return pd.DataFrame(lines)
+
+
+def _over_rows(samples: int) -> pd.DataFrame:
+    lines = []
+    for rows, discordant in itertools.product(ROWS, DISCORDANT):
+        errors = over_rows(rows, discordant, samples)
+        lines.append({"rows": str(rows), "discordant": f"{discordant:.0%}"} | _shown(errors))
+    return pd.DataFrame(lines)
+
+
+def _shown(errors: Errors) -> dict[str, str]:
+    shares = {"coverage": errors.covered, "different": errors.different, "equivalent": errors.equivalent}
+    return {name: f"{100 * share:.1f}" for name, share in shares.items() if share is not None}
 
 
 def coverage_frame(found: list[Covered]) -> pd.DataFrame:
