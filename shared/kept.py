@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
-from shared.errors import InputError
+from shared.errors import InputError, tell
 from shared.files import NOT_WRITABLE, hash_file, make_folder, refuse_cache, whole_folder
 from shared.parsing import parse_json
 from shared.partial import locked, remove
@@ -53,7 +52,7 @@ def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], 
 def _remove_damaged(target: Path) -> None:
     if not os.path.lexists(target):
         return
-    print(f"{target} is not as it was written: it is made again", file=sys.stderr)
+    tell(f"{target} is not as it was written: it is made again")
     remove(target)
     if os.path.lexists(target):
         raise InputError(f"{target} is damaged and cannot be removed; remove it")

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import stat
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +20,7 @@ from msgspec import Struct
 from shared.answer import Count, Scores, Trained
 from shared.checkpoint.start import Start
 from shared.diverging import as_diverged
-from shared.errors import InputError
+from shared.errors import InputError, tell
 from shared.files import hash_file, to_json, whole_file, write_whole
 from shared.job import Every, Precision
 from shared.notes import Note
@@ -247,7 +246,7 @@ class _Unfit:
 @cache
 def _name_unfit(path: Path, unfit: _Unfit) -> None:
     """Names the file, once however often a command reads its folder."""
-    print(f"{path} {unfit.reason} and is left aside; {unfit.remedy}", file=sys.stderr)
+    tell(f"{path} {unfit.reason} and is left aside; {unfit.remedy}")
 
 
 def read_record(out: Path, cell: str) -> Record | None:

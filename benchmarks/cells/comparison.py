@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from benchmarks.cells.answer import Answers, How, answer_cells, told_diverged
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.progress import terminal
 from shared.checkpoint.sources import shown_model
-from shared.errors import one_line
+from shared.errors import one_line, tell
 from shared.presets import Preset
 from shared.records import read_records, record_path
 
@@ -49,7 +48,7 @@ def compare(request: Request, out: Path, how: How) -> int:
         if request.preset:
             console.print(f"{out}/published.md sets them beside what was reported", style="dim")
     for line in _troubles(answers):
-        print(f"benchmarks.run: {line}", file=sys.stderr)
+        tell(f"benchmarks.run: {line}")
     return answers.code
 
 

@@ -9,6 +9,7 @@ from benchmarks.cells.answer import answer_cells, told_diverged
 from benchmarks.cells.plan import Cell
 from benchmarks.parity.equivalence_report import EquivalenceReport, print_report, write_report
 from benchmarks.workers.progress import terminal
+from shared.errors import tell
 
 
 def compare_seeds(cells: list[Cell], margin: float | None, out: Path) -> int:
@@ -24,7 +25,7 @@ def compare_seeds(cells: list[Cell], margin: float | None, out: Path) -> int:
         )
         return answers.code
     if answers.diverged:
-        print(f"benchmarks.parity: {told_diverged(answers.diverged)}", file=sys.stderr)
+        tell(f"benchmarks.parity: {told_diverged(answers.diverged)}")
         if len(answers.diverged) == len(cells):
             return 1
     by_id = {record.id: record for record in answers.records}

@@ -12,7 +12,7 @@ from benchmarks.port.check import Asked
 from benchmarks.port.checking import check_recording
 from benchmarks.port.whole import failing_parameters, one_of_each_kind
 from benchmarks.workers.processes import end_with_children, ends_with_this_process
-from shared.errors import InputError
+from shared.errors import InputError, tell
 from shared.pack import Pack
 
 
@@ -58,5 +58,5 @@ def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[st
     except OSError as error:
         raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
     if code:
-        print(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked", file=sys.stderr)
+        tell(f"benchmarks.port: {command[0]} ended with exit code {code}; nothing is checked")
     return not code

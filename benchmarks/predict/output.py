@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.workers.progress import terminal
+from shared.errors import visible
 from shared.files import to_json
 from shared.tasks import Rows
 
@@ -121,10 +122,11 @@ def _print_lines(console: Console, prediction: Prediction, shown: Shown) -> None
 
 def print_tsv(all_of_them: Iterable[Prediction], shown: Shown) -> None:
     """Lines of `[backend] [id] label probability [every label's] text [second]`, tab-separated. Tabs and newlines in a
-    text or a label become spaces."""
+    text or a label become spaces; other control characters of a label are spelled."""
     spaces = str.maketrans("\t\r\n", "   ")
     for prediction in all_of_them:
-        print("\t".join(cell.translate(spaces) for cell in (*_cells(prediction, shown), *prediction.texts)))
+        names = map(visible, (cell.translate(spaces) for cell in _cells(prediction, shown)))
+        print("\t".join((*names, *(text.translate(spaces) for text in prediction.texts))))
 
 
 class _Line(Struct, frozen=True):

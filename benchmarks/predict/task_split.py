@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from benchmarks.cli.own_options import chosen_reading
 from benchmarks.cli.parser import check_writable
-from shared.errors import InputError
+from shared.errors import InputError, tell
 from shared.files import write_whole
 from shared.metrics import score
 from shared.tasks import Rows, Task, get_task
@@ -54,7 +53,7 @@ class TaskSplit:
         for backend, array in logits.items():
             scores = score(self.task.metrics, array[:, columns], truth)
             shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-            print(f"{backend} on {self.task.name}'s {self.name}: {shown}", file=sys.stderr)
+            tell(f"{backend} on {self.task.name}'s {self.name}: {shown}")
 
     def submit(self, folder: Path, columns: list[int], logits: np.ndarray) -> Iterator[str]:
         """Writes GLUE's files into the folder. Yields a line about each."""

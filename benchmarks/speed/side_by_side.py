@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from benchmarks.workers.progress import RunProgress, terminal
 from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.encoding import read_encoded
-from shared.errors import InputError
+from shared.errors import InputError, tell
 
 
 def measure_side_by_side(wanted: Wanted) -> int:
@@ -59,7 +58,7 @@ def measure_side_by_side(wanted: Wanted) -> int:
         page.print(console)
         console.print(f"\n{wanted.out}: {', '.join(names)}", style="dim")
     for name, reason in failed.items():
-        print(f"benchmarks.speed: {name} failed: {reason}", file=sys.stderr)
+        tell(f"benchmarks.speed: {name} failed: {reason}")
     if not rows and not failed:
         raise InputError("every variant was refused: " + "; ".join(f"{n}: {r}" for n, r in results.refused.items()))
     return 1 if failed else 0

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
+from benchmarks.cells.failures import Failure, failure_path, read_failure
 from benchmarks.port.csv_files import half_digits, read_table
 from benchmarks.port.map_file import _content as read_map_file
 from benchmarks.port.recording import _load as read_part
@@ -79,6 +80,12 @@ def _records(folder: Path) -> Named:
     write_record(folder, kept, {"dev": np.zeros((4, 2), np.float32)})
     file.write_text(to_json(kept))  # without digests, as older ones are
     yield "record", Kind(file, read)
+    failed = failure_path(folder, kept.id)
+    failed.parent.mkdir()
+    failed.write_text(
+        to_json(Failure(id=kept.id, asked=kept.asked, title="a cell", reason="no memory", tail=["a"], ended="2026"))
+    )
+    yield "failure", Kind(failed, lambda: read_failure(folder, kept.id))
     yield "arrays of a record", Kind(file.with_suffix(".npz"), lambda: read_arrays(folder, kept))
 
 
