@@ -295,18 +295,18 @@ def _read(path: Path) -> Record | _Unfit | None:
     try:
         Recipe.from_json(content["recipe"])  # refuses a field that msgspec would pass over
         record = _without_nan(msgspec.convert(content, Record))
-        told = _digest(content)
+        told = None if record.digest is None else _digest(content)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InputError):
         return no_record
     return _misfit(path, record, told) or record
 
 
-def _misfit(path: Path, record: Record, digest: str) -> _Unfit | None:
-    """The reason why the record is not the one of this name, as it was written; None if it is. Older records have no
-    digest: their id tells their question."""
+def _misfit(path: Path, record: Record, digest: str | None) -> _Unfit | None:
+    """The reason why the record is not the one of this name, as it was written; None if it is. `digest` is that of the
+    file; older records have none, and their id tells their question."""
     if cell_id(record.asked) != record.id or record.recipe.asked() != record.asked.recipe:
         return _Unfit("does not answer the question of its id")
-    if record.digest not in (None, digest):
+    if record.digest != digest:
         return _Unfit("is not as it was written")
     if path.stem != record.id:
         return _Unfit(f"is the record of {record.id} under another name", "give it its own name, or remove it")
