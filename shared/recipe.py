@@ -79,9 +79,9 @@ class Recipe:
             if not ok:
                 raise InputError(f"{name} is {getattr(self, name)!r}; pass {wanted}")
 
-        require(4 <= self.max_len <= POSITIONS, "max_len", f"4 or more, {POSITIONS:,} at most")
+        require(4 <= self.max_len <= POSITIONS, "max_len", f"4 to {POSITIONS:,}")
         for name in ("batch_size", "epochs"):
-            require(1 <= getattr(self, name) <= COUNT, name, f"1 or more, {COUNT:,} at most")
+            require(1 <= getattr(self, name) <= COUNT, name, f"1 to {COUNT:,}")
         for name in ("learning_rate", "eps"):
             require(0 < getattr(self, name) < float("inf"), name, "a number above 0")
         require(0 <= self.decay < float("inf"), "decay", "0 or more")
@@ -89,10 +89,10 @@ class Recipe:
         require(0 <= self.held_out_seed < 2**32, "held_out_seed", "a whole number from 0 to 4294967295")
         for name in ("train_rows", "dev_rows"):
             value = getattr(self, name)
-            require(value is None or 1 <= value <= COUNT, name, f"1 or more, {COUNT:,} at most, or none")
+            require(value is None or 1 <= value <= COUNT, name, f"1 to {COUNT:,}, or none")
         require(self.rows_seed is None or 0 <= self.rows_seed < 2**32, "rows_seed", "0 to 4294967295, or none")
         ok = self.num_labels is None or 2 <= self.num_labels <= LABELS
-        require(ok, "num_labels", f"2 or more, {LABELS:,} at most, or none for the task's own")
+        require(ok, "num_labels", f"2 to {LABELS:,}, or none for the task's own")
         for name in ("beta1", "beta2", "held_out", "held_out_test"):
             require(0 <= getattr(self, name) < 1, name, "a number from 0 to below 1")
         require(0 <= self.warm_up <= 1, "warm_up", "a share from 0 to 1")

@@ -144,8 +144,8 @@ def test_help_with_a_published_recipe_shows_its_values() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--batch-size", "0"], "batch_size is 0; pass 1 or more"),
-        (["--max-len", "64", "3"], "max_len is 3; pass 4 or more"),
+        (["--batch-size", "0"], "batch_size is 0; pass 1 to 1,000,000,000"),
+        (["--max-len", "64", "3"], "max_len is 3; pass 4 to 1,048,576"),
         (["--learning-rate", "nan"], "learning_rate is nan; pass a number above 0"),
         (["--dropout", "1"], "dropout is 1.0; pass a rate from 0 to below 1, or none"),
         (["--seed", "-1"], "seed is -1; pass a whole number from 0 to 4294967295"),
