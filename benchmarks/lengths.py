@@ -10,6 +10,7 @@ from benchmarks.cli.options import TASK_HELP
 from benchmarks.cli.own_options import add_own_options, chosen_reading
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from shared.errors import InputError
+from shared.limits import POSITIONS
 from shared.tasks import get_task
 
 EXAMPLES = """example:
@@ -25,8 +26,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(options: argparse.Namespace) -> None:
     """Prints the table and draws the pictures. Raises InputError."""
     for max_len in options.max_len:
-        if max_len < 4:
-            raise InputError(f"--max-len {max_len}: pass 4 or more")
+        if not 4 <= max_len <= POSITIONS:
+            raise InputError(f"--max-len {max_len}: pass 4 or more, {POSITIONS:,} at most")
     check_writable("--out", options.out)
     reading = chosen_reading(options, options.task)
     tasks = [get_task(name, reading) for name in dict.fromkeys(options.task)]

@@ -173,7 +173,8 @@ def _encode_split(rows: Rows, tokenizer, target: Path) -> None:  # type: ignore[
 
 @contextmanager
 def _encodings(rows: Rows, tokenizer) -> Iterator[Iterator[list[Any]]]:  # type: ignore[no-untyped-def]
-    """Gives the encodings of the rows, AT_ONCE rows in a list. While one list is used, the next is made."""
+    """Gives the encodings of the rows, AT_ONCE rows in a list. While one list is used, the next is made. Raises
+    InputError if the tokenizer gives none, or ids that do not fit."""
 
     def encode_from(start: int) -> list[Any]:
         columns = [list(column[start : start + AT_ONCE]) for column in (rows.first, rows.second) if column is not None]
@@ -182,8 +183,13 @@ def _encodings(rows: Rows, tokenizer) -> Iterator[Iterator[list[Any]]]:  # type:
         )
         return made
 
-    with prefetch(encode_from, range(0, len(rows), AT_ONCE), ahead=1) as made:
-        yield made
+    try:
+        with prefetch(encode_from, range(0, len(rows), AT_ONCE), ahead=1) as made:
+            yield made
+    except (InputError, OSError, MemoryError):
+        raise
+    except Exception as error:  # tokenizers raises plain Exception
+        raise InputError(f"the tokenizer cannot encode the rows ({error}); restore the checkpoint's files") from None
 
 
 def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:

@@ -59,7 +59,7 @@ def discordant(first: Record, second: Record, split: Split) -> Discordant | None
     if not all({"accuracy", "f1"} <= one.keys() for one in scores):  # F1 is a metric of tasks of two labels alone
         return None
     predictions = [np.array(record.answer.predictions.get(split, [])) for record in (first, second)]
-    if not len(predictions[0]) or np.max(predictions) > 1:  # a head may have spare labels
+    if not 0 < len(predictions[0]) == len(predictions[1]) or np.max(predictions) > 1:  # a head may have spare labels
         return None
     differ = int(np.sum(predictions[0] != predictions[1]))
     gained = round((scores[1]["accuracy"] - scores[0]["accuracy"]) * len(predictions[0]))

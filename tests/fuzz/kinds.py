@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,9 @@ from shared.checkpoint.config import read_architecture
 from shared.checkpoint.read_flax import read as read_flax
 from shared.checkpoint.saved import read_saved
 from shared.checkpoint.start import choose_start
-from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokens_version
+from shared.checkpoint.tokenizer import read_tokenizer, tokens_version
 from shared.checkpoint.weights import check_finite, check_weights
-from shared.encoding import encode, read_encoded
+from shared.encoding import encode, read_encoded, token_lengths, write_encoded
 from shared.files import to_json
 from shared.metrics import details
 from shared.pack import Pack
@@ -202,10 +203,10 @@ def _tokenizers(folder: Path, whole: bool) -> Path:
 
 
 def _encoded(folder: Path) -> object:
-    tokenizer = read_tokenizer(folder)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(8, strategy="longest_first")
-    return tokenizer.encode("a b <x>", "b a").ids, gives_types(folder), tokens_version(folder, pairs=True)
+    rows = Rows(["a b <x>", "é"], ["b a", "c"], [0, 1])
+    with TemporaryDirectory() as target:
+        write_encoded({"train": rows}, folder, 8, 0, Path(target))
+    return token_lengths(rows, folder), tokens_version(folder, pairs=True)
 
 
 def _of_ports(folder: Path) -> Named:
