@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -69,6 +70,10 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     reseeded: Every | None = None
     """How often dropout's stream started again, at checkpoints: after so many steps, or after each epoch. None if it
     did not: a backend whose stream can be kept answers the same question with checkpoints as without."""
+
+    def __post_init__(self) -> None:
+        # msgspec leaves a default out if it is the same object, which a word from a command line is not.
+        msgspec.structs.force_setattr(self, "precision", sys.intern(self.precision))
 
     def without(self, *names: str) -> str:
         """JSON text without these fields of the question and of its recipe. Cells that differ only in these fields have
@@ -296,15 +301,16 @@ def _read(path: Path) -> Record | _Unfit | None:
         Recipe.from_json(content["recipe"])  # refuses a field that msgspec would pass over
         record = _without_nan(msgspec.convert(content, Record))
         told = None if record.digest is None else _digest(content)
+        asked = cell_id(content["asked"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InputError):
         return no_record
-    return _misfit(path, record, told) or record
+    return _misfit(path, record, asked, told) or record
 
 
-def _misfit(path: Path, record: Record, digest: str | None) -> _Unfit | None:
-    """The reason why the record is not the one of this name, as it was written; None if it is. `digest` is that of the
-    file; older records have none, and their id tells their question."""
-    if cell_id(record.asked) != record.id or record.recipe.asked() != record.asked.recipe:
+def _misfit(path: Path, record: Record, asked: str, digest: str | None) -> _Unfit | None:
+    """The reason why the record is not the one of this name, as it was written; None if it is. `asked` is the hash of
+    the question in the file, `digest` that of the file; older records have none, and their id tells their question."""
+    if asked != record.id or record.recipe.asked() != record.asked.recipe:
         return _Unfit("does not answer the question of its id")
     if record.digest != digest:
         return _Unfit("is not as it was written")

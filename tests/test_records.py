@@ -92,7 +92,8 @@ def test_a_typed_question_has_the_id_of_the_json_it_stands_for() -> None:
 
 def test_an_option_at_its_default_leaves_the_id_alone() -> None:
     assert cell_id(asked(Recipe(max_len=128, padding="max_length", clip=1.0, seed=1))) == cell_id(asked(Recipe()))
-    assert cell_id(asked(precision="float32", compile=False)) == cell_id(asked())
+    spelled = "_float32"[1:]  # as of a command line: equal, and another object
+    assert cell_id(asked(precision=spelled, compile=False)) == cell_id(asked())
 
 
 @pytest.mark.parametrize(

@@ -526,7 +526,7 @@ def test_a_failing_cell_is_reported_and_the_others_go_on(tmp_path: Path) -> None
     assert records_of(out).keys() == {"torch"}
     assert list(pd.read_csv(out / "table.csv")["backend"]) == ["torch"]
     (log,) = (out / "jobs").glob("*/worker.log")
-    assert f"its whole output: {log}" in finished.stdout
+    assert f"its output: {log}" in finished.stdout
     assert log.read_text().startswith("allocating\nTraceback")
 
 
