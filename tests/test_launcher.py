@@ -345,10 +345,26 @@ with one_line_errors("test"):
         wait_until(lambda: ended(started), "the script has ended")
 
 
+def test_an_interruption_as_a_process_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the process runs, and nobody has it yet."""
+    made: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def interrupted(*arguments: object, **settings: object) -> subprocess.Popen[bytes]:
+        made.append(start(*arguments, **settings))  # type: ignore[call-overload]
+        os.kill(os.getpid(), signal.SIGINT)
+        return made[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_script(script(tmp_path, "import time\ntime.sleep(60)\n"), tmp_path / "answer.json", 1, Toy)
+    assert made[0].returncode == -signal.SIGKILL
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
 def test_what_a_ports_command_started_ends_with_the_check(tmp_path: Path, end: signal.Signals) -> None:
     file = tmp_path / "pid"
-    command = ["sh", "-c", f"sleep 600 & echo $! > {file}; wait"]
+    command = ["sh", "-c", f"sleep 60 & echo $! > {file}; wait"]
     launch = f"""
 from pathlib import Path
 from benchmarks.cli.parser import one_line_errors

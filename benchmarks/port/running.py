@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.port.check import Asked
 from benchmarks.port.checking import check_recording
 from benchmarks.port.whole import failing_parameters, one_of_each_kind
-from benchmarks.workers.processes import end_with_children, ends_with_this_process
+from benchmarks.workers.processes import end_with_children, started
 from shared.errors import InputError, tell
 from shared.pack import Pack
 
@@ -50,11 +49,8 @@ def run_command(command: list[str], pack: Path, recording: Path, whole: tuple[st
         "CONCORD_WHOLE": ",".join(whole),
     }
     try:
-        with subprocess.Popen(command, env=os.environ | given, preexec_fn=ends_with_this_process()) as process:
-            try:
-                code = process.wait()
-            finally:
-                end_with_children(process)
+        with started(command, end_with_children, env=os.environ | given) as process:
+            code = process.wait()
     except OSError as error:
         raise InputError(f"{command[0]} does not run ({error.strerror}); pass your command after --") from None
     if code:

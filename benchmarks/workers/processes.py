@@ -8,11 +8,13 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import psutil
@@ -39,10 +41,40 @@ SET_PARENT_DEATH_SIGNAL = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
-def ends_with_this_process() -> Callable[[], None]:
-    """A `preexec_fn` by which the kernel kills the new process when the thread that started it ends, however that is.
-    Only Linux does so."""
-    return partial(_end_with, os.getpid())
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def started(
+    command: Sequence[Any], end: Callable[[subprocess.Popen], None], **settings: Any
+) -> Iterator[subprocess.Popen]:
+    """Starts a process. However the block is left, also by an interruption that comes as the process starts, `end` ends
+    it. On Linux the kernel kills it when the thread that started it ends, however that is."""
+    with ExitStack() as stack:
+        with _held_back():
+            process = subprocess.Popen(list(map(str, command)), preexec_fn=partial(_end_with, os.getpid()), **settings)
+            stack.callback(end, process)
+        yield process
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Holds interruptions back until the block is left."""
+    came: list[tuple[int, FrameType | None]] = []
+    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in INTERRUPTIONS:
+            handler = signal.getsignal(name)
+            if callable(handler):
+                handlers[name] = handler
+                signal.signal(name, lambda *seen: came.append(seen))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in came[:1]:
+            handlers[number](number, frame)
 
 
 def _end_with(parent: int) -> None:
@@ -56,25 +88,18 @@ def _end_with(parent: int) -> None:
 def running(command: Sequence[Any], variables: dict[str, str], cwd: Path | None = None) -> Iterator[subprocess.Popen]:
     """Starts a process in a session of its own. Its standard input is a pipe that closes with this process, and its
     output is a pipe for `Output`. However the block is left, the process and its group have ended."""
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        preexec_fn=ends_with_this_process(),
-    )
-    try:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with started(command, _end_group, cwd=cwd, env=variables, start_new_session=True, **pipes) as process:
         yield process
-    finally:
-        with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # nothing of the group is left
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
 
 
 def end_with_children(process: subprocess.Popen) -> None:
@@ -83,6 +108,7 @@ def end_with_children(process: subprocess.Popen) -> None:
         for one in (*psutil.Process(process.pid).children(recursive=True), process):
             with suppress(psutil.NoSuchProcess):
                 one.kill()
+    process.wait()
 
 
 class Output:
