@@ -13,6 +13,9 @@ from benchmarks.port.reference import Reference
 from shared.checkpoint.sources import resolve_model
 from shared.errors import InputError
 from shared.pack import Pack
+from tests.processes import obey_signals
+
+obey_signals()
 
 
 @pytest.fixture(scope="session", autouse=True)

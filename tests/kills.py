@@ -31,7 +31,7 @@ import psutil
 from benchmarks.workers.environments import CHECKOUT
 from shared.job import ANSWER, EVENTS
 from shared.records import Record, read_records
-from tests.processes import ended, obey_interrupts, wait_until, workers_of
+from tests.processes import ended, obey_signals, wait_until, workers_of
 
 CELL = ("--backend", "torch", "--task", "acceptability", "--model", "random:bert-tiny", "--max-len", "16", "--limit")
 SWEEP = (*CELL, "96", "--batch-size", "8", "--epochs", "4", "--threads", "1", "--device", "cpu")
@@ -83,7 +83,6 @@ class Sweep:
             stderr=subprocess.STDOUT,
             cwd=CHECKOUT,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
-            preexec_fn=obey_interrupts,
         )
 
     def look(self) -> int:
@@ -268,6 +267,7 @@ def main() -> int:
     made.add_argument("--out", type=Path, default=Path("kills"), help="folder of the results (kills)")
     made.add_argument("--checkpoint-every", help="of the sweep that is killed (no checkpoints)")
     options = made.parse_args()
+    obey_signals()
     every = ("--checkpoint-every", options.checkpoint_every) if options.checkpoint_every else ()
     with tempfile.TemporaryDirectory() as scratch:
         found = kill(options.cells, options.kills, options.seed, Path(scratch), every)

@@ -41,10 +41,13 @@ def workers_of(folder: Path) -> list[psutil.Process]:
     return found
 
 
-def obey_interrupts() -> None:
-    """Makes a process obey Ctrl-C; pass it as `preexec_fn`. A process that a shell starts in the background ignores
-    Ctrl-C, and so do all its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def obey_signals() -> None:
+    """Makes this process, and those that it starts, obey Ctrl-C and a closed terminal. A process in the background of a
+    shell ignores the one, a process under `nohup` the other, and both pass that on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def broken_python(path: Path, backend: str, module: str, says: str, runs: int = 0) -> Path:

@@ -23,7 +23,7 @@ from shared.files import to_json
 from shared.job import ANSWER, ERROR, EVENTS, JOB, Job
 from shared.kept import seal
 from shared.recipe import Recipe
-from tests.processes import ended, obey_interrupts, wait_until, workers_of
+from tests.processes import ended, wait_until, workers_of
 
 
 def imitate(tmp_path: Path, body: str) -> Path:
@@ -436,7 +436,6 @@ def test_a_worker_ends_with_its_launcher(endless: Path, end: signal.Signals) -> 
         env=worker_variables(),
         cwd=CHECKOUT,
         stderr=subprocess.DEVNULL,
-        preexec_fn=obey_interrupts,
     ) as launcher:
         wait_until(lambda: workers_of(endless), "the worker runs")
         (worker,) = workers_of(endless)

@@ -20,7 +20,7 @@ from shared.files import to_json
 from shared.job import ANSWER, ARRAYS
 from shared.records import read_records
 from tests.factories import answer, epoch
-from tests.processes import obey_interrupts, wait_until
+from tests.processes import wait_until
 
 ROWS = 20
 GRID = ("--backend", "torch", "--task", "acceptability", "--model", "random:bert-tiny", "--max-len", "16")
@@ -69,7 +69,6 @@ def start(quick: Path, tmp_path: Path) -> Iterator[Start]:
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
             cwd=CHECKOUT,
-            preexec_fn=obey_interrupts,
         )
         started.append(process)
         return process

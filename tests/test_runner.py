@@ -47,7 +47,7 @@ from shared.recipe import Recipe
 from shared.records import Circumstances, Record, cell_id, read_records, record_path
 from shared.tasks import Rows, get_task
 from tests.opened import Opened, opened
-from tests.processes import ended, obey_interrupts, wait_until, workers_of
+from tests.processes import ended, wait_until, workers_of
 
 T = TypeVar("T")
 
@@ -587,7 +587,6 @@ def started(out: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
         env=variables(),
         cwd=CHECKOUT,
         start_new_session=True,
-        preexec_fn=obey_interrupts,
     ) as process:
         try:
             yield process
