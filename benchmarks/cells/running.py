@@ -165,7 +165,8 @@ def _give_place(folder: Path, target: Path) -> str | None:
         return read_reason(error) if error.is_file() else "the worker ended before it was written"
     try:
         with whole_folder(target, replace=True) as partial:
-            shutil.copytree(model, partial, copy_function=_link_or_copy, dirs_exist_ok=True)
+            for file in model.iterdir():
+                _link_or_copy(file, partial / file.name)
     except OSError as error:
         return f"{error.strerror}; make room, and the same command takes it from {folder}"
     except InputError as error:
@@ -173,7 +174,7 @@ def _give_place(folder: Path, target: Path) -> str | None:
     return None
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # another disk
