@@ -111,7 +111,7 @@ def checkpoint(tmp_path: Path) -> Path:
             "bert-base, bert-large",
         ),
         ((*BUILT_IN, "--padding", "left"), "argument --padding: 'left' is not one of max_length, longest, bucket"),
-        ((*BUILT_IN, "--epochs", "0"), "epochs is 0; pass 1 or more"),
+        ((*BUILT_IN, "--epochs", "0"), "epochs is 0; pass 1 to 1,000,000,000"),
         ((*BUILT_IN, "--batch-size", "16", "few"), "argument --batch-size: 'few' is not a whole number"),
         ((*BUILT_IN, "--dropout", "1.5"), "dropout is 1.5; pass a rate from 0 to below 1, or none"),
         (

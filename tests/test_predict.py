@@ -137,7 +137,7 @@ class Terminal(io.TextIOWrapper):
         (["--backend", "jax", "a"], f"unknown backend 'jax'; known: {', '.join(BACKENDS)}, all"),
         (["a", "--device", "tpu"], "--device 'tpu' is none of auto, cpu, cuda and cuda:N"),
         (["a", "--threads", "0"], "--threads 0: pass 1 to "),
-        (["a", "--max-len", "3"], "max_len is 3; pass 4 or more"),
+        (["a", "--max-len", "3"], "max_len is 3; pass 4 to 1,048,576"),
         (["a", "--max-len", "513"], "max_len is 513, but the model in "),
         (["a", "--model", "bert"], "unknown model 'bert'; pass a folder, "),
         (["a", "--model", "random:bert-tiny"], "config.json is not of a fine-tuned classifier (architectures: none); "),

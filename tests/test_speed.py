@@ -238,9 +238,9 @@ def test_without_any_probes_nothing_is_measured(
         (["--padding", "none"], "invalid choice: 'none'"),
         (["--precision", "int8"], "invalid choice: 'int8'"),
         (["--compile", "maybe"], "'maybe' is neither yes nor no"),
-        (["--max-len", "2"], "max_len is 2; pass 4 or more"),
+        (["--max-len", "2"], "max_len is 2; pass 4 to 1,048,576"),
         (["--task", "chess"], "chess"),
-        (["--scale", "0"], "train_rows is 0; pass 1 or more"),
+        (["--scale", "0"], "train_rows is 0; pass 1 to 1,000,000,000, or none"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(
