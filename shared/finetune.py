@@ -137,7 +137,7 @@ class _Course:
     epochs: list[Epoch] = field(default_factory=list)
     """The epochs that are over."""
     current: Stretch = field(default_factory=Stretch)
-    """What there is of the next one."""
+    """The part of the next one that is trained."""
     peak: int = 0
     """Peak memory of the training, in bytes."""
     test: _Look | None = None

@@ -1,4 +1,4 @@
-"""What is being written, under a name of its own: the lock of its process, and what processes that ended left."""
+"""Names and locks of files that are being written, and removal of what processes that ended left half-written."""
 
 from __future__ import annotations
 

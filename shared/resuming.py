@@ -34,7 +34,7 @@ Arrays = Iterator[tuple[str, np.ndarray]]
 
 
 class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a training has come to, apart from its arrays. See `shared.answer.Fit`."""
+    """State of a training, apart from its arrays. See `shared.answer.Fit`."""
 
     received: str
     """sha256, hex, over the arguments of the train steps so far."""
@@ -48,7 +48,7 @@ class Progress(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: list[Epoch]
     """The epochs that are over."""
     current: Stretch
-    """What there is of the next one."""
+    """The part of the next one that is trained."""
     kept_epoch: int
     kept_score: float | None
     """None unless the best epoch is kept."""
@@ -70,7 +70,7 @@ class Checkpoints:
 
     folder: Path
     job: bytes
-    """What the job asks (`shared.job.Job.question`)."""
+    """The job's question (`shared.job.Job.question`)."""
     every: Every
 
     def steps_left(self, step: int) -> int | None:

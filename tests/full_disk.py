@@ -49,7 +49,7 @@ STAGES: dict[str, Callable[[Path], bool]] = {
     "answered": _any(f"jobs/*/{ANSWER}"),
     "recorded": _any("records/*.json"),
 }
-"""What is in the folder once a stage is reached."""
+"""Signs in the folder that a stage is reached."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def try_once(place: Path, stage: str, pages: int, expected: tuple[object, ...]) 
 
 
 def told(output: str) -> str:
-    """What a command says of the full disk; its last line if it says nothing."""
+    """Finds the line in which a command tells of the full disk; its last line if it says nothing."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     of_room = [line for line in lines if "room" in line or "No space" in line]
     return re.sub(r"/\S*/", "", (of_room or lines)[-1])

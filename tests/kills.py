@@ -51,7 +51,7 @@ class Kill:
     seconds: float
     """Time since the runner began, or since the kill before."""
     phase: str
-    """What the sweep was at: one of PHASES."""
+    """The sweep's phase then: one of PHASES."""
     answered: int
     """Cells that were answered then."""
     stayed: int
@@ -93,7 +93,7 @@ class Sweep:
         return len(self.records)
 
     def phase(self, worker: psutil.Process | None) -> str:
-        """What the sweep is at."""
+        """The sweep's phase now."""
         if any((self.out / "jobs").glob(f"*/{ANSWER}")):
             return PHASES[3]
         if worker is None:
@@ -112,7 +112,7 @@ class Sweep:
         self.taken_up = (self.out / "output").read_text().count("answered by a run that was interrupted")
 
     def litter(self) -> list[str]:
-        """What is left beside records and tables."""
+        """Files that are left beside records and tables."""
         return [str(path) for path in self.out.rglob("*") if ".partial" in path.name or path.parent.name == "jobs"]
 
 
@@ -183,7 +183,7 @@ class Killer:
 
 @dataclass(frozen=True)
 class Found:
-    """What the kills did."""
+    """Effects of the kills."""
 
     cells: int
     kills: list[Kill]

@@ -306,7 +306,7 @@ def test_an_answer_that_an_interruption_left_is_taken_up(
 def test_an_answer_whose_runner_saw_no_end_is_taken_up(
     run: Callable[..., Shown], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was not measured is left open."""
+    """Figures that were not measured are left open."""
 
     def killed(job: Job, folder: Path) -> Trained:
         (folder / ANSWER).write_text(to_json(trained(job, folder)))

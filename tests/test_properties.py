@@ -45,7 +45,7 @@ few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChec
 
 
 def tried(call: Callable[[], T]) -> tuple[T | None, str]:
-    """What a call returns, or the reason why it refuses."""
+    """Returns what a call returns, or the reason why it refuses."""
     try:
         return call(), ""
     except (InputError, ValueError) as error:

@@ -69,7 +69,7 @@ def train(
 
 
 WHOLE = train(None)[1]
-"""Of nine steps, three in each epoch."""
+"""A recipe of nine steps, three in each epoch."""
 
 
 @pytest.mark.parametrize("every", ["epoch", 1, 2, 3, 4, 100])

@@ -73,8 +73,8 @@ def test_some_seeds_at_the_edge_still_have_an_interval() -> None:
 
 @pytest.mark.parametrize("place", range(len(POPULATIONS) - 1))
 def test_intervals_hold_the_true_mean_as_often_as_they_say(place: int) -> None:
-    """Of few rows, scores near the edge are often the same, and intervals too wide. The committed table has the same
-    by more samples: results/coverage."""
+    """Scores of few rows near the edge are often equal, which makes intervals too wide. results/coverage has the same
+    table by more samples."""
     population = POPULATIONS[place]
     for seeds in SEEDS:
         found = measure(population, seeds, "t, logit at the mean", samples=1500)

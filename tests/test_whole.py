@@ -60,7 +60,7 @@ WRITING = {
 
 @pytest.mark.parametrize("what", WRITING)
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, what: str) -> None:
-    """What a living one writes stays, and so do files of other names."""
+    """Files that a living one writes stay, and so do files of other names."""
     (tmp_path / ".other").touch()
     with process(WRITING[what], tmp_path):
         (living,) = set(names(tmp_path)) - {".other"}

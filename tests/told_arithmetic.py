@@ -19,7 +19,7 @@ RATE = "step.learning_rate"
 
 @dataclass(frozen=True)
 class Script:
-    """What differs between the scripts."""
+    """Parts that differ between the scripts."""
 
     module: str
     """The module of array functions, as the script names it."""

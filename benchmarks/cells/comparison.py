@@ -53,7 +53,7 @@ def compare(request: Request, out: Path, how: How) -> int:
 
 
 def _troubles(answers: Answers) -> Iterator[str]:
-    """What keeps the exit code from 0, in lines."""
+    """Lines about each reason why the exit code is not 0."""
     if answers.before:
         lines = [one_line(failure.line) for failure in answers.before]
         more = [f"and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []

@@ -109,7 +109,7 @@ def _remove(path: Path) -> None:
 
 
 BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)
-"""What the readers of zip files and arrays raise if one is broken."""
+"""Errors that the readers of zip files and arrays raise if one is broken."""
 
 
 def _read_arrays(file: Path, shapes: dict[str, tuple[int, int]]) -> dict[str, np.ndarray]:

@@ -92,7 +92,7 @@ def job_folder(out: Path, cell: Cell) -> Path:
 
 
 def _known_before(cell: Cell) -> tuple[list[Note], Work]:
-    """What is known of the cell before it runs. Raises ProcessFailed if the encoded rows are gone meanwhile."""
+    """Notes and work of the cell, known before it runs. Raises ProcessFailed if the encoded rows are gone meanwhile."""
     try:
         return data_notes(cell.question), work_of(cell)
     except OSError as error:

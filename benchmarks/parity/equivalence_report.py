@@ -192,7 +192,7 @@ class _NamedBefore(Struct):
 
 
 class _Before(Struct):
-    """What an equivalence.json was asked for."""
+    """The request that an equivalence.json answers."""
 
     margin: float | None
     scores: list[_NamedBefore]

@@ -18,7 +18,7 @@ from shared.files import write_whole
 MARKS = re.compile(
     r"""\\(?=[!-/:-@\[-`{-~])|[`|]|[*~](?=\S)|(?<![^\W_])_|_(?![^\W_])|<(?=[A-Za-z/!?])|&(?=\#?\w+;)|\](?=[(\[])"""
 )
-"""What Markdown takes for more than text: escapes, code, columns, stress, HTML, entities, links."""
+"""Characters that Markdown takes for more than text: escapes, code, columns, stress, HTML, entities, links."""
 
 TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """The beginning of an HTML tag."""

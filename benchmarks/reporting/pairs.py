@@ -18,7 +18,7 @@ from benchmarks.statistics.times import disturbed, epoch_ratios
 from shared.records import SPLITS, Record, Split
 
 BACKEND = ("backend", "revision", "versions", "reseeded")
-"""What differs in the questions of two backends."""
+"""Fields that differ in the questions of two backends."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ SMOOTHED = 25
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn of records."""
+    """Pictures that were drawn of records."""
 
     names: list[str]
     """The PNG files, relative to the folder; an SVG of the same name is beside each."""

@@ -236,7 +236,7 @@ _Size = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 
 
 class _Entry(msgspec.Struct):
-    """What a header says of a tensor."""
+    """A tensor's entry in a header."""
 
     dtype: str
     shape: Annotated[tuple[_Size, ...], msgspec.Meta(max_length=8)]

@@ -85,7 +85,7 @@ def train(
 
 
 def unmeasured(fit: Fit) -> dict[str, Any]:
-    """What the training came to, without times and memory."""
+    """Results of the training, without times and memory."""
     epochs = [(e.steps, e.rows, e.tokens, e.padded_tokens, e.train_loss, e.train_accuracy, e.dev) for e in fit.epochs]
     names = ("received", "step_loss", "step_accuracy", "kept_epoch", "test", "total_steps", "diverged")
     return {"epochs": epochs} | {name: getattr(fit, name) for name in names}

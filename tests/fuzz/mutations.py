@@ -26,7 +26,7 @@ INSERTED = (
     b"{",
     b"[",
 )
-"""What bytes are inserted: NUL, what is no UTF-8, halves of surrogate pairs, control characters, punctuation."""
+"""Bytes that are inserted: NUL, what is no UTF-8, halves of surrogate pairs, control characters, punctuation."""
 
 NUMBERS = (
     b"-1",
