@@ -9,7 +9,8 @@ from typing import Literal
 
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
-from shared.job import TRAINED, Precision
+from shared.job import TRAINED, EmbeddingUpdate, Precision
+from shared.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,15 @@ class Backend:
     """A compiled model compiles a program for each new width of a batch."""
     always_compiles: bool = False
     """The framework compiles in any case; there is no way to compute without."""
+    packs: bool = False
+    """The adapter has the recipe's padding `none`: it computes on real tokens alone (shared/packing.py)."""
+    attention_groups: int = 1
+    """The most groups of rows that attention is then computed in, on a CPU and not compiled."""
     reseeded: bool = False
     """The framework gives no access to dropout's stream. Each checkpoint starts it again, and so is part of the
     question (`shared.contract.Reseeded`)."""
+    on_cpu: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables of a worker on a CPU, unless they are set: the framework reads them as it is imported."""
     only_python: str | None = None
     """The one version of Python that the framework runs on; None if it runs on all that this project supports."""
     lacks: Mapping[str, str] = field(default_factory=dict)
@@ -62,15 +69,21 @@ class Backend:
         """The number that widths of batches are multiples of, as far as max_len allows."""
         return REPEATED_WIDTHS if self.compiles_widths and (compile or self.always_compiles) else 1
 
+    def groups(self, device: str, compile: bool) -> int:
+        """The most groups of rows that attention is computed in if padding is `none`."""
+        return self.attention_groups if device == "cpu" and not compile else 1
+
 
 _ALL = (
     Backend(
         "torch",
         "backends.torch",
         ("torch", "transformers"),
-        revision=2,
+        revision=3,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "float16", "tf32", "float64"),
+        packs=True,
+        attention_groups=4,
     ),
     # MXNet 1.9 has no operators for bfloat16 and float16 on a CPU. On a GPU float16 would need its `amp`, which is
     # untried.
@@ -78,9 +91,11 @@ _ALL = (
         "gluon",
         "backends.gluon",
         ("mxnet", "gluonnlp"),
-        revision=1,
+        revision=2,
         compiles_widths=True,
         reseeded=True,
+        # Operators run one after another. Threads of an engine would wait for each other, as long as steps are short.
+        on_cpu={"MXNET_ENGINE_TYPE": "NaiveEngine"},
         only_python="3.11",
     ),
     # Unlike bfloat16, float16 would need a scaled loss.
@@ -88,19 +103,21 @@ _ALL = (
         "keras",
         "backends.keras",
         ("tensorflow", "keras", "keras_hub"),
-        revision=1,
+        revision=2,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
         compiles_widths=True,
+        packs=True,
     ),
     Backend(
         "keras-jax",
         "backends.keras_jax",
         ("jax", "keras", "keras_hub"),
-        revision=1,
+        revision=2,
         cpu=("float32", "bfloat16", "float64"),
         gpu=("float32", "bfloat16", "tf32", "float64"),
         compiles_widths=True,
+        packs=True,
         always_compiles=True,
     ),
 )
@@ -118,9 +135,39 @@ def check_precision(backend: str, device: str, precision: Precision) -> None:
         )
 
 
+def check_padding(backend: str, recipe: Recipe, compile: bool = False) -> None:
+    """Raises InputError if the backend cannot compute without padding, compiled or not, and the recipe asks for it."""
+    if recipe.padding != "none":
+        return
+    if not BACKENDS[backend].packs:
+        raise InputError(
+            f"{backend} does not compute without padding; pass --padding longest or bucket, or leave {backend} out"
+        )
+    if compile and BACKENDS[backend].compiles_widths:
+        raise InputError(
+            f"{backend} would compile for nearly every batch without padding; pass --compile no or --padding longest"
+        )
+
+
 def check_compile(backend: str, compile: bool) -> None:
     """Raises InputError if `compile` asks for what the backend always does: the answers would be the same."""
     if compile and BACKENDS[backend].always_compiles:
         raise InputError(
             f"{backend} always compiles, so --compile yes changes nothing; pass --compile no, or leave {backend} out"
+        )
+
+
+def moves_every_row(recipe: Recipe, word_table: str) -> bool:
+    """Whether the recipe's optimizer moves every row of the word embedding, whose table has this name, at every
+    step."""
+    return recipe.optimizer == "adam" and recipe.decays(word_table)
+
+
+def check_embedding_update(update: EmbeddingUpdate, recipe: Recipe, word_table: str) -> None:
+    """Raises InputError if the recipe's optimizer moves every row of the word embedding, whose table has this name, and
+    the update is to be by rows."""
+    if update == "rows" and moves_every_row(recipe, word_table):
+        raise InputError(
+            f"--embedding-update rows: with optimizer adam, decay {recipe.decay:g} is a part of every row's gradient, "
+            "so that every row moves at every step; pass --embedding-update dense, --optimizer adamw or --decay 0"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import sys
@@ -24,6 +25,13 @@ def gpu_number(device: str, seen: int) -> int | None:
             "framework's CUDA build"
         )
     return int(match[1])
+
+
+def alone(device: str) -> str:
+    """The value of CUDA_VISIBLE_DEVICES that shows a program this GPU of those that are shown to this one, and no
+    other; of a CPU none."""
+    number, shown = device.removeprefix("cuda:").removeprefix("cpu"), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return shown.split(",")[int(number)] if number and shown else number
 
 
 def check_capability(device: str, precision: Precision, capability: tuple[int, int]) -> None:

@@ -1,8 +1,8 @@
 """Measures the operators of a training step by the framework's own profiler, on the CPU:
 
-    python -m backends.operators BACKEND CHECKPOINT ROWS WIDTH TOKENS STEPS THREADS PRECISION ANSWER.json
+    python -m backends.operators BACKEND CHECKPOINT ROWS WIDTH TOKENS STEPS THREADS PRECISION PADDING ANSWER.json
 
-A step trains on rows of TOKENS random tokens, padded to WIDTH. The answer is a `Profile`.
+A step trains on rows of TOKENS random tokens, padded to WIDTH; PADDING is the recipe's. The answer is a `Profile`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def random_batch(rows: int, width: int, tokens: int, vocab_size: int) -> Batch:
 def main() -> None:
     backend, checkpoint = sys.argv[1], Path(sys.argv[2])
     rows, width, tokens, steps, threads = map(int, sys.argv[3:8])
-    precision, answer = sys.argv[8], Path(sys.argv[9])
-    recipe = Recipe(max_len=width, batch_size=rows)
+    precision, padding, answer = sys.argv[8], sys.argv[9], Path(sys.argv[10])
+    recipe = Recipe.from_json({"max_len": width, "batch_size": rows, "padding": padding})
     architecture = read_architecture(checkpoint, recipe, 2)
     load = importlib.import_module(BACKENDS[backend].adapter).load
     weights = first_weights(checkpoint, architecture, recipe)

@@ -200,9 +200,11 @@ def parts_of(backend: str, kind: str) -> tuple[Part, ...]:
 
 
 def check_mode(build: Build) -> None:
-    """Raises InputError for a precision besides float32 and float64, and for `compile`: standard parts are compared
-    without either."""
-    if build.precision != stored(build.precision) or build.compile:
+    """Raises InputError for a precision besides float32 and float64, for `compile`, for `touched` and for padding
+    `none`: standard parts are compared without any."""
+    modes = build.compile, build.touched is not None, build.recipe.padding == "none"
+    if build.precision != stored(build.precision) or any(modes):
         raise InputError(
-            "a framework's standard parts are run in float32 and not compiled; leave out --precision and --compile"
+            "a framework's standard parts are run in float32, not compiled, with padding, and update the whole word "
+            "embedding; leave out --precision, --compile, --padding none and --embedding-update"
         )

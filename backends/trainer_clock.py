@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from backends.devices import alone
 from backends.worker import end_with_the_launcher
 from shared.answer import Pass, TrainerAnswer
 from shared.errors import InputError
@@ -84,7 +85,7 @@ def answer_job(train: Callable[[Job], TrainerAnswer]) -> None:
     end_with_the_launcher()
     job = Job.read(folder)
     # The libraries' trainers take every GPU that they see. Frameworks look when they first use one.
-    os.environ["CUDA_VISIBLE_DEVICES"] = job.device.removeprefix("cuda:").removeprefix("cpu")
+    os.environ["CUDA_VISIBLE_DEVICES"] = alone(job.device)
     try:
         answer = train(job)
     except InputError as refusal:

@@ -10,6 +10,7 @@ import time
 
 STARTED = time.perf_counter()
 
+import gc
 import importlib
 import os
 import sys
@@ -17,7 +18,7 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,19 +26,20 @@ import numpy as np
 from msgspec import structs
 
 from backends import BACKENDS
-from shared.answer import Event, Loaded, Predicted, Recorded, Trained
+from shared.answer import Event, Loaded, OneRecorded, Predicted, Recorded, Trained
+from shared.architecture import Architecture
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.weights import first_weights, saved_weights
 from shared.contract import Build, Compiled, Load, Model
-from shared.encoding import Encoded, read_encoded
+from shared.encoding import Encoded, read_encoded, trained_ids
 from shared.errors import InputError
 from shared.files import to_json, write_whole
 from shared.finetune import finetune, predict
-from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, RECORDING, Job, spare_folder
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, ERROR, EVENTS, RECORDING, Job, recording_folder, spare_folder
 from shared.pack import Pack
 from shared.recipe import Recipe
-from shared.recording import record, record_pack
+from shared.recording import record, record_pack, trained_ids_of
 from shared.resuming import Checkpoints
 
 
@@ -95,22 +97,16 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
     load = _loader(job)
     imported = time.perf_counter()
 
-    def build(recipe: Recipe) -> Model:
-        architecture = read_architecture(checkpoint, recipe, len(job.labels))
-        if job.kind == "predict":
-            weights = saved_weights(checkpoint, architecture)
-        elif job.kind == "answer":
-            weights = Pack.read(checkpoint).weights
-        else:
-            weights = first_weights(checkpoint, architecture, recipe, job.head)
-        return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile))
-
-    if job.kind in ("record", "answer"):
+    if job.kind == "answer":
         pack = Pack.read(Path(str(job.pack)))
-        if job.kind == "answer":
-            return record_pack(build, job.recipe, job.metrics, pack, folder / RECORDING), {}, _nothing
-        return record(build, data, job.recipe, job.metrics, pack, folder / RECORDING, on_event), {}, _nothing
-    model = build(job.recipe)
+        return (
+            record_pack(partial(_build, job, load, data), job.recipe, job.metrics, pack, folder / RECORDING),
+            {},
+            _nothing,
+        )
+    if job.kind == "record":
+        return _record(job, data, on_event, folder), {}, _nothing
+    model = _build(job, load, data, job.recipe)
     model.synchronize()
     loaded = Loaded(import_seconds=imported - begin, load_seconds=time.perf_counter() - imported)
     on_event(loaded)
@@ -118,6 +114,38 @@ def _answer(job: Job, folder: Path, on_event: Callable[[Event], None]) -> Answer
         logits = {name: predict(model, split, job.recipe) for name, split in data.items()}
         return Predicted(import_seconds=loaded.import_seconds, load_seconds=loaded.load_seconds), logits, _nothing
     return _train(job, model, data, loaded, on_event, folder)
+
+
+def _build(job: Job, load: Load, data: dict[str, Encoded], recipe: Recipe) -> Model:
+    """A model of the job for the recipe."""
+    checkpoint = Path(job.checkpoint)
+    architecture = read_architecture(checkpoint, recipe, len(job.labels))
+    if job.kind == "predict":
+        weights = saved_weights(checkpoint, architecture)
+    elif job.kind == "answer":
+        weights = Pack.read(checkpoint).weights
+    else:
+        weights = first_weights(checkpoint, architecture, recipe, job.head)
+    touched = _touched(job, data, architecture) if job.embedding_update == "rows" else None
+    return load(Build(architecture, weights, recipe, job.device, job.threads, job.precision, job.compile, touched))
+
+
+def _record(job: Job, data: dict[str, Encoded], on_event: Callable[[Event], None], folder: Path) -> Recorded:
+    """Records the job's parts, then those of `then`, each from a new model. Tells of each but the last by an event."""
+    pack, each = Pack.read(Path(str(job.pack))), (job.parts, *job.then)
+    for number, parts in enumerate(each):
+        build = partial(_build, job, _loader(replace(job, parts=parts)), data)
+        recorded = record(build, data, job.recipe, job.metrics, pack, recording_folder(folder, number), on_event)
+        if number < len(job.then):
+            on_event(OneRecorded(dev=recorded.dev))
+            gc.collect()  # models, which refer to themselves
+    return recorded
+
+
+def _touched(job: Job, data: dict[str, Encoded], architecture: Architecture) -> np.ndarray:
+    """Ids of the words whose gradients the job asks for: those trained on, and those in the pack of a recording."""
+    ids = trained_ids(data, architecture.vocab_size)
+    return ids if job.pack is None else np.union1d(ids, trained_ids_of(Pack.read(Path(job.pack))))
 
 
 def _train(
@@ -163,6 +191,9 @@ def _save(job: Job, target: Path, model: Model, folder: Path) -> None:
 
 def _loader(job: Job) -> Load:
     backend = BACKENDS[job.backend]
+    if job.device == "cpu":
+        for name, value in backend.on_cpu.items():
+            os.environ.setdefault(name, value)
     if job.parts:
         return partial(importlib.import_module(backend.module("parts")).load, parts=job.parts)
     load: Load = importlib.import_module(backend.adapter).load

@@ -12,6 +12,8 @@ from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from shared.errors import InputError
 from shared.job import Precision
 
+PADDINGS = ("max_length", "none")
+
 EXAMPLES = """example:
   python -m benchmarks.profile --backend torch --model minilm --width 64 --tokens 11
 
@@ -38,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     from benchmarks.speed.operators import Step, profile_step
 
-    step = Step(options.batch_size, options.width, tokens, options.precision)
+    step = Step(options.batch_size, options.width, tokens, options.precision, options.padding)
     return profile_step(
         step, backends, options.model, options.steps, options.top, pythons, options.threads, options.out
     )
@@ -50,6 +52,13 @@ def _parser() -> Parser:
     parser.add_argument("--model", default="minilm", metavar="NAME", help="as benchmarks.run takes it")
     parser.add_argument("--width", type=int, default=64, metavar="N", help="tokens that rows are padded to")
     parser.add_argument("--tokens", type=int, metavar="N", help="real tokens of a row (as many as the width)")
+    parser.add_argument(
+        "--padding",
+        choices=PADDINGS,
+        default="max_length",
+        metavar="|".join(PADDINGS),
+        help="none to compute on real tokens alone",
+    )
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="rows of a batch")
     parser.add_argument("--steps", type=int, default=5, metavar="N", help="under the profiler, and as many before")
     parser.add_argument(

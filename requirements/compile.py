@@ -5,12 +5,13 @@ A pin that is in NAME.txt already stays if it still fits. Arguments go to `uv pi
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+PARTS = ("base", "test")
+"""Files of choices that others include, and that are no environment by themselves."""
 PLATFORMS = ["--universal", "--python-version", "3.11"]
 """One lock for every platform and Python from 3.11 on."""
 PLATFORM = ["--python-platform", "x86_64-manylinux_2_28", "--python-version", "3.11"]
@@ -18,10 +19,8 @@ PLATFORM = ["--python-platform", "x86_64-manylinux_2_28", "--python-version", "3
 
 
 def environments() -> list[str]:
-    """The names NAME of every NAME.in that no other file includes."""
-    texts = {path.name: path.read_text() for path in FOLDER.glob("*.in")}
-    included = {name for text in texts.values() for name in re.findall(r"^-r (.+)$", text, re.MULTILINE)}
-    return sorted(name.removesuffix(".in") for name in texts.keys() - included)
+    """The names NAME of every NAME.in that is an environment's."""
+    return sorted({path.stem for path in FOLDER.glob("*.in")} - set(PARTS))
 
 
 def command(name: str) -> list[str]:

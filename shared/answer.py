@@ -32,7 +32,7 @@ class Epoch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: Count
     """Real tokens trained on."""
     padded_tokens: Some
-    """Tokens computed on, padding included."""
+    """Tokens computed on, padding included if there is any."""
     train_loss: float
     """Mean over the epoch's rows, dropout on."""
     train_accuracy: float
@@ -219,6 +219,16 @@ class Stepped(Struct, frozen=True, tag_field="event", tag="step"):
     loss: float
 
 
+class Working(Struct, frozen=True, tag_field="event", tag="working"):
+    """A sign of life between steps whose loss is known: a batch of an evaluation, or one of the first steps."""
+
+    what: str
+    """The work, as progress shows it."""
+    number: int
+    """Counted from 1."""
+    of: int
+
+
 class EpochEnded(Struct, frozen=True, tag_field="event", tag="epoch"):
     """An epoch and the evaluation on dev after it are done."""
 
@@ -226,6 +236,13 @@ class EpochEnded(Struct, frozen=True, tag_field="event", tag="epoch"):
     """Counted from 1."""
     of: int
     epoch: Epoch
+
+
+class OneRecorded(Struct, frozen=True, kw_only=True, tag_field="event", tag="recorded"):
+    """One of several recordings of a job is on the disk, and the next begins. The last one is told by the answer."""
+
+    dev: Scores
+    """As in `Recorded`."""
 
 
 class Tried(Struct, frozen=True, tag_field="event", tag="tried"):
@@ -244,4 +261,4 @@ class Remarked(Struct, frozen=True, tag_field="event", tag="remark"):
     line: str
 
 
-Event = Loaded | DevScored | Stepped | EpochEnded | Tried | Remarked
+Event = Loaded | DevScored | Stepped | Working | EpochEnded | OneRecorded | Tried | Remarked

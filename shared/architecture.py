@@ -49,6 +49,11 @@ class Architecture:
     initializer_range: float = 0.02
     pad_id: int = 0
 
+    @property
+    def word_table(self) -> str:
+        """Name of the word embedding's table."""
+        return f"{self.model_type}.embeddings.word_embeddings.weight"
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of all parameters, in the order of the forward pass.
 

@@ -69,10 +69,16 @@ def make_batch(data: Encoded, rows: np.ndarray, recipe: Recipe, width_multiple: 
 
 def batch_width(lengths: np.ndarray, recipe: Recipe, width_multiple: int = 1) -> int:
     """Width in tokens of a batch with rows of these lengths (int64 [b]). It is max_len, or, unless the recipe pads to
-    max_length, the longest row rounded up to a multiple of `width_multiple`, but at most max_len."""
+    max_length, the longest row rounded up to a multiple of `width_multiple`, but at most max_len. With padding `none`
+    too, a batch reaches the adapter in this width."""
     if recipe.padding == "max_length":
         return recipe.max_len
     return min(recipe.max_len, -(-int(lengths.max()) // width_multiple) * width_multiple)
+
+
+def computed_tokens(batch: Batch, recipe: Recipe) -> int:
+    """Tokens of the batch that are computed on: all, padding included, or with padding `none` the real ones."""
+    return int(batch.attention_mask.sum()) if recipe.padding == "none" else batch.input_ids.size
 
 
 def training_order(recipe: Recipe, lengths: np.ndarray) -> Iterator[list[np.ndarray]]:

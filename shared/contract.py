@@ -86,6 +86,9 @@ class Build:
     compile: bool = False
     """Compile `train_step`, `predict` and `gradients` with the framework's compiler. Results are the same up to
     rounding; dropout may be drawn otherwise."""
+    touched: np.ndarray | None = None
+    """Ids of all words that `train_step` and `gradients` can be given, int64 [n], besides the pad token: the word
+    embedding is updated by rows (backends/word_rows.py). None to update all of it at every step."""
 
 
 class Model(Protocol):
@@ -169,7 +172,8 @@ class Load(Protocol):
     def __call__(self, build: Build) -> Model:
         """Builds the model that `build` describes.
 
-        Raises InputError if this backend cannot do what the architecture, recipe, device, precision or compile asks.
+        Raises InputError if this backend cannot do what the architecture, recipe, device, precision, compile or
+        touched asks.
         """
         ...
 
@@ -180,6 +184,7 @@ class LoadParts(Protocol):
     def __call__(self, build: Build, parts: Collection[str]) -> Model:
         """Builds the adapter's model with these standard parts of the framework, by their names in backends/parts.py.
 
-        Raises InputError as `Load` does, and for a precision besides float32 and float64 or `compile`.
+        Raises InputError as `Load` does, and for a precision besides float32 and float64, `compile` or
+        `touched`.
         """
         ...

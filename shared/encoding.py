@@ -10,19 +10,29 @@ from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shared.arrays import ArrayWriter
+from shared.cache import cache_dir
 from shared.checkpoint.tokenizer import gives_types, read_tokenizer, tokenizer_files, tokens_version
 from shared.errors import InputError
-from shared.files import cache_dir
 from shared.kept import is_sealed, keep, seal
 from shared.prefetch import prefetch
 from shared.tasks import Rows
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of an encoded folder's rows, told without their ids."""
+
+    train: np.ndarray
+    """Number of tokens of each training row, int64 [n]."""
+    cut: dict[str, int]
+    """Number of rows that were cut, by split."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,13 @@ def read_encoded(folder: Path) -> dict[str, Encoded]:
     }
 
 
+@lru_cache(maxsize=8)
+def read_sizes(folder: Path) -> Sizes:
+    """The sizes of an encoded folder's rows, read once for many questions. Raises as `read_encoded` does."""
+    splits = read_encoded(folder)
+    return Sizes(splits["train"].lengths, {name: split.cut for name, split in splits.items()})
+
+
 def _mapped(file: Path) -> np.ndarray:
     # A plain view of the same pages: numpy.memmap makes each access several times slower.
     mapped: np.ndarray = np.load(file, mmap_mode="r").view(np.ndarray)
@@ -132,6 +149,9 @@ PAD_ID = "pad_id"
 
 CUT = "cut"
 """File with the number of rows that were cut."""
+
+VOCABULARY = "vocabulary"
+"""Split of one row with all ids of a larger training split, which the split `train` stands for."""
 
 AT_ONCE = 4096
 """Rows given to the tokenizer in one call: enough for all its threads, and few enough that memory does not grow with
@@ -190,6 +210,19 @@ def _encodings(rows: Rows, tokenizer) -> Iterator[Iterator[list[Any]]]:  # type:
         raise
     except Exception as error:  # tokenizers raises plain Exception
         raise InputError(f"the tokenizer cannot encode the rows ({error}); restore the checkpoint's files") from None
+
+
+def trained_ids(data: dict[str, Encoded], vocab_size: int) -> np.ndarray:
+    """Ids of all words that training on these splits meets, int64, each once and ascending."""
+    met = np.zeros(vocab_size, bool)
+    for name in {"train", VOCABULARY} & data.keys():
+        for start in range(0, len(data[name].ids), IDS_AT_ONCE):
+            met[data[name].ids[start : start + IDS_AT_ONCE]] = True
+    return np.flatnonzero(met)
+
+
+IDS_AT_ONCE = 2**20
+"""Ids that are looked at together: numpy copies them."""
 
 
 def write_rows(folder: Path, splits: dict[str, Encoded]) -> None:

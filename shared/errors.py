@@ -47,6 +47,15 @@ class ProcessFailed(Exception):
         """Last lines that the process printed."""
         self.refused = refused
         """Whether the process refused its job as bad input."""
+        self.named = False
+
+    def of(self, name: str) -> ProcessFailed:
+        """The failure with a name before its message. One that has a name keeps it: it is of a process beside."""
+        if self.named:
+            return self
+        failure = ProcessFailed(f"{name}: {self}", self.tail, self.refused)
+        failure.named = True
+        return failure
 
     @property
     def code(self) -> int:

@@ -1,4 +1,4 @@
-"""Files: the cache folder, writes that are whole or not at all, hashes, JSON."""
+"""Files: writes that are whole or not at all, hashes, JSON."""
 
 from __future__ import annotations
 
@@ -15,21 +15,10 @@ from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
+from shared.cache import cache_dir
 from shared.errors import InputError
 from shared.parsing import parse_json, small_text
 from shared.partial import begin, remove, remove_left_over, unheld
-
-
-def cache_dir() -> Path:
-    """The cache folder, absolute: $CONCORD_CACHE, else `concord` under $XDG_CACHE_HOME or ~/.cache. Raises InputError
-    if there is no home folder."""
-    try:
-        if chosen := os.environ.get("CONCORD_CACHE"):
-            return Path(chosen).expanduser().absolute()
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "concord"
-    except RuntimeError:  # there is no entry for this user
-        raise InputError("there is no home folder for the cache; set CONCORD_CACHE to a folder") from None
-
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (*NO_ROOM, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT)
@@ -49,6 +38,9 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
         os.fsync(held)
         partial.replace(target)
         flush(target.parent)
+    except OSError as error:
+        _name(error, target)
+        raise
     finally:
         partial.unlink(missing_ok=True)
         os.close(held)
@@ -77,7 +69,14 @@ def whole_folder(target: Path, replace: bool = False) -> Iterator[Path]:
                 _put_if_missing(partial, target)
         except OSError as error:
             refuse_cache(target, error, NO_ROOM)
+            _name(error, target)
             raise
+
+
+def _name(error: OSError, target: Path) -> None:
+    """Gives the error the target's name if it has none, as of a descriptor that takes no more."""
+    if error.filename is None:
+        error.filename = str(target)
 
 
 @contextmanager
@@ -167,6 +166,14 @@ def refuse_cache(target: Path, error: OSError, numbers: tuple[int, ...]) -> None
         ) from None
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file another name; on another disk, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def write_whole(target: Path, content: str) -> None:
     """Writes a text file in UTF-8 as `whole_file` does."""
     with whole_file(target) as file:
@@ -213,7 +220,12 @@ def to_json(value: Any, indent: int | None = None, finite: bool = False) -> str:
     """Returns the JSON text of a typed structure, its fields in their order. With `finite`, null stands for NaN and
     infinity, which other programs' JSON does not have."""
     content = msgspec.to_builtins(value)
-    return json.dumps(_finite(content) if finite else content, indent=indent, ensure_ascii=False)
+    if finite:
+        try:
+            return json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            content = _finite(content)
+    return json.dumps(content, indent=indent, ensure_ascii=False)
 
 
 def from_json(text: str | bytes, kind: type[T]) -> T:

@@ -16,9 +16,17 @@ from typing import Any
 import numpy as np
 from msgspec import structs
 
-from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Remarked, Scores, Stepped, Stretch
+from shared.answer import DevScored, Epoch, EpochEnded, Event, Fit, Remarked, Scores, Stepped, Stretch, Working
 from shared.architecture import Weights
-from shared.batching import Batch, check_steps, evaluation_order, make_batch, total_steps, training_order
+from shared.batching import (
+    Batch,
+    check_steps,
+    computed_tokens,
+    evaluation_order,
+    make_batch,
+    total_steps,
+    training_order,
+)
 from shared.contract import Compiled, Lazy, Model, Reseeded
 from shared.encoding import Encoded
 from shared.errors import InputError
@@ -91,7 +99,7 @@ def finetune(
     if recipe.keep == "best" and not data["dev"].labelled:
         raise InputError("keep best needs a dev split with labels; pass keep last")
     compiles = compiled or isinstance(model, Compiled)
-    meter = Meter(model, total_steps(recipe, len(data["train"])), on_event, compiles, stop)
+    meter = Meter(model, recipe, total_steps(recipe, len(data["train"])), on_event, compiles, stop)
     course = _Course(model, data, recipe, metrics, meter, _Kept(recipe, metrics[0]), checkpoints)
     diverged = None
     try:
@@ -279,7 +287,7 @@ class _Course:
         data = self.data[split]
         self.model.synchronize()
         start = time.perf_counter()
-        logits = predict(self.model, data, self.recipe)
+        logits = predict(self.model, data, self.recipe, partial(self.meter.sign, f"evaluation on {split}"))
         seconds = time.perf_counter() - start
         if self.meter.stop and not all_finite(logits):
             raise NotFinite(self.meter.steps)
@@ -291,6 +299,7 @@ class Meter:
     """Counts and times train steps, and hashes their arguments."""
 
     model: Model
+    recipe: Recipe
     total: int
     """Number of steps in the whole run."""
     on_event: Callable[[Event], None]
@@ -311,6 +320,8 @@ class Meter:
     rows: list[int] = field(default_factory=list)
     told: float = 0.0
     """Time of the last event of a step, on the clock of `time.perf_counter`."""
+    signed: float = 0.0
+    """Time of the last sign of life, on the same clock."""
     shapes: set[tuple[int, ...]] = field(default_factory=set)
     """Shapes of the batches so far."""
     first_seconds: float = 0.0
@@ -333,6 +344,9 @@ class Meter:
         self.pending.append((lazy, len(batch.labels)))
         if len(self.pending) > STEPS_AHEAD:
             self._collect()
+        if not self.losses:
+            self.sign("first steps", len(self.pending), self.total)
+        else:
             self._tell(epoch)
 
     def receive(self, batch: Batch, rate: float) -> None:
@@ -358,10 +372,10 @@ class Meter:
         self.model.synchronize()
         seconds = time.perf_counter() - start
         if first and not self.first_step_tokens:
-            self.first_step_seconds, self.first_step_tokens = seconds, batch.input_ids.size
+            self.first_step_seconds, self.first_step_tokens = seconds, computed_tokens(batch, self.recipe)
         if self.compiles or self.interruptions:
             self.first_seconds += seconds
-            self.first_tokens += batch.input_ids.size
+            self.first_tokens += computed_tokens(batch, self.recipe)
         return lazy
 
     def _collect(self) -> None:
@@ -373,8 +387,15 @@ class Meter:
         self.correct.append(correct)
         self.rows.append(rows)
 
+    def sign(self, what: str, number: int, of: int) -> None:
+        """Sends a sign of life, unless the last was a moment ago."""
+        now = time.perf_counter()
+        if now - self.signed >= PROGRESS_SECONDS:
+            self.signed = now
+            self.on_event(Working(what, number, of))
+
     def _tell(self, epoch: int) -> None:
-        """Sends an event of the latest step, unless the last event was a moment ago."""
+        """Sends an event of the latest step, unless the last was a moment ago."""
         now = time.perf_counter()
         if now - self.told >= PROGRESS_SECONDS:
             self.told = now
@@ -396,7 +417,7 @@ def _train_stretch(
     with _batches(train, [rows for rows, _ in steps], recipe, model) as batches:
         for batch, (_, rate) in zip(batches, steps, strict=True):
             meter.step(batch, rate, number)
-            padded_tokens += batch.input_ids.size
+            padded_tokens += computed_tokens(batch, recipe)
     model.synchronize()
     seconds = time.perf_counter() - start
     meter.drain()
@@ -465,17 +486,21 @@ class _Kept:
             model.set_weights(self.best[1])
 
 
-def predict(model: Model, data: Encoded, recipe: Recipe) -> np.ndarray:
-    """Returns the logits, [rows, labels] in the type that `shared.job.stored` names, in the split's own order. Raises
-    InputError if the split has no rows."""
+def predict(
+    model: Model, data: Encoded, recipe: Recipe, on_batch: Callable[[int, int], None] = lambda number, of: None
+) -> np.ndarray:
+    """Returns the logits, [rows, labels] in the type that `shared.job.stored` names, in the split's own order.
+    `on_batch` receives the number of each batch that is done, from 1, and how many there are. Raises InputError if the
+    split has no rows."""
     logits: np.ndarray | None = None
     order = evaluation_order(recipe, data.lengths)
     with _batches(data, order, recipe, model) as batches:
-        for batch, rows in zip(batches, order, strict=True):
+        for number, (batch, rows) in enumerate(zip(batches, order, strict=True), 1):
             part = model.predict(batch)
             if logits is None:
                 logits = np.empty((len(data), part.shape[1]), part.dtype)
             logits[rows] = part
+            on_batch(number, len(order))
     if logits is None:
         raise InputError("a split without rows cannot be predicted")
     return logits

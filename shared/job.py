@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from shared.files import from_json, to_json, write_whole
 from shared.recipe import Recipe
@@ -21,6 +21,12 @@ Precision = Literal["float32", "bfloat16", "float16", "tf32", "float64"]
 """Precision of the arithmetic. bfloat16, float16 (whose loss is scaled) and tf32 apply to matrix products and what lies
 between them; the last layer, the loss, gradients, moments and parameters stay float32 (see `stored`). float64 applies
 to everything; parity takes its results as the truth."""
+
+EmbeddingUpdate = Literal["dense", "rows"]
+"""How the word embedding is updated: all of its rows at every step, or only those that training can touch, while the
+others' decay waits until they are read (backends/word_rows.py)."""
+
+EMBEDDING_UPDATES: tuple[EmbeddingUpdate, ...] = get_args(EmbeddingUpdate)
 
 TRAINED: tuple[Precision, ...] = ("float32", "bfloat16", "float16", "tf32")
 """Precisions that trainings are compared in."""
@@ -34,6 +40,12 @@ def stored(precision: Precision) -> Literal["float32", "float64"]:
 JOB, EVENTS, ANSWER, ARRAYS, ERROR = "job.json", "events.jsonl", "answer.json", "arrays.npz", "error.txt"
 RECORDING = "recording"
 CHECKPOINT = "checkpoint"
+
+
+def recording_folder(folder: Path, number: int) -> Path:
+    """The place of one of the job's recordings, counted from 0."""
+    return folder / (f"{RECORDING}-{number}" if number else RECORDING)
+
 
 Every = int | Literal["epoch"]
 """How often a training keeps a checkpoint: after so many steps each time, or after each epoch."""
@@ -65,10 +77,13 @@ class Job:
     precision: Precision = "float32"
     compile: bool = False
     """Whether to compile with the framework's compiler (see `shared.contract.Build`)."""
+    embedding_update: EmbeddingUpdate = "dense"
     pack: str | None = None
     """For `record` and `answer`: the pack (shared.pack)."""
     parts: tuple[str, ...] = ()
     """For `record` and `answer`: names of the framework's own parts (backends.parts) in place of the adapter's."""
+    then: tuple[tuple[str, ...], ...] = ()
+    """For `record`: more such sets of names. Each is recorded after the one before, in the same process."""
     head: tuple[int, ...] = ()
     """For `train`: the stored head's row for each label, to start from; empty to draw a new head."""
     save: str | None = None

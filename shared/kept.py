@@ -3,17 +3,18 @@ never believed."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
 from shared.errors import InputError, tell
 from shared.files import NOT_WRITABLE, hash_file, make_folder, refuse_cache, whole_folder
 from shared.parsing import parse_json
-from shared.partial import locked, remove
+from shared.partial import is_at, locked, remove, unheld
 
 DIGEST = "digest.json"
 """File with the sha256 of every other file of its folder, by the file's path."""
@@ -29,6 +30,57 @@ def kept_folder(target: Path, fill: Callable[[Path], None]) -> Path:
         seal(partial)
 
     return keep(target, fill_and_seal, is_sealed)
+
+
+_HELD: dict[Path, int] = {}
+"""Descriptors of the folders that this process holds."""
+
+
+def held_folder(target: Path, fill: Callable[[Path], None]) -> Path:
+    """As `kept_folder`, and holds the folder until this process ends: no other removes it as long (`prune`, `discard`).
+    The time of the folder is that of its last use."""
+    kept_folder(target, fill)
+    while target not in _HELD or not is_at(_HELD[target], target):  # not yet, or removed as it was damaged
+        _release(target)
+        with suppress(FileNotFoundError):  # another process was quicker to remove it
+            _HELD[target] = os.open(target, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(_HELD[target], fcntl.LOCK_SH)
+        kept_folder(target, fill)
+    with suppress(OSError):  # a cache that can only be read
+        os.utime(target)
+    return target
+
+
+def _release(target: Path) -> None:
+    if target in _HELD:
+        os.close(_HELD.pop(target))
+
+
+def discard(target: Path) -> None:
+    """Removes a folder that is kept. Raises InputError if another process holds it."""
+    _release(target)
+    if not target.exists():
+        return
+    with unheld(target) as free:
+        if not free:
+            raise InputError(f"{target} is in use by another process; run the command again once that has ended")
+        remove(target)
+
+
+def prune(parent: Path, most: int) -> None:
+    """Removes the folders that were used longest ago until all in `parent` have at most so many bytes. Those that a
+    process holds stay."""
+    folders = [folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith(".")]
+    sizes = {folder: sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) for folder in folders}
+    size = sum(sizes.values())
+    for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime_ns):
+        if size <= most:
+            return
+        with unheld(folder) as free:
+            if free:
+                remove(folder)
+                size -= sizes[folder]
 
 
 def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:

@@ -19,6 +19,10 @@ TOML_LINE = 2**14
 HEADER = 2**25
 """Bytes of the header of a safetensors file; a tensor takes a hundred."""
 
+ROWS_FILE = 2**30
+"""Bytes of a file of rows that is read whole: those of GLUE's and texts to predict. The largest, MNLI's, has a third of
+that. Own data is read in pieces, and may be larger."""
+
 TEXT = 2**20
 """Characters of a text. A model reads the first few thousand, and a tokenizer takes hundreds of bytes for each word."""
 
@@ -61,6 +65,9 @@ PICTURED_LABELS = 30
 
 PICTURES = 12
 """Comparisons that a report draws, up to four pictures each, a second or two for each picture."""
+
+PRINTED_ROWS = 100
+"""Rows of a table of records on the terminal; its file has all."""
 
 COMPARED_LABELS = 200
 """Labels whose predictions by two variants are counted together: the cube of that many numbers."""

@@ -4,6 +4,7 @@ everything else that a worker needs before its framework."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +19,18 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def mcc(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Matthews correlation, from -1 to 1, for any number of labels (Gorodkin 2004). 0 if either side is constant."""
-    from sklearn.metrics import matthews_corrcoef
+    """Matthews correlation, from -1 to 1, for any number of labels (Gorodkin 2004). 0 if either side is constant. The
+    same number as scikit-learn's, which takes a millisecond for what a batch needs microseconds for."""
+    _, numbered = np.unique(np.concatenate([labels, predictions]), return_inverse=True)
+    counts = _confusion(numbered[: len(labels)], numbered[len(labels) :], numbered.max() + 1).astype(np.float64)
+    true, predicted, rows = counts.sum(axis=1), counts.sum(axis=0), float(len(labels))
+    spread = (rows**2 - predicted @ predicted) * (rows**2 - true @ true)
+    return float((counts.trace() * rows - true @ predicted) / np.sqrt(spread)) if spread else 0.0
 
-    if (labels == labels[0]).all():  # scikit-learn gives the same, with a warning
-        return 0.0
-    return float(matthews_corrcoef(labels, predictions))
+
+def _confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Counts of rows, int64 [label, prediction]; both are int64 [n], from 0 to `classes` - 1."""
+    return np.bincount(labels * classes + predictions, minlength=classes**2).reshape(classes, classes)
 
 
 def f1(labels: np.ndarray, predictions: np.ndarray) -> float:
@@ -100,26 +107,66 @@ def majority_score(labels: np.ndarray) -> float:
 def batch_accuracy(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> float:
     """Plain mean of the accuracies of batches of `batch_size` rows, which many tutorials print. It weighs the rows of a
     short last batch more. Labels and predictions are int64 [n], in the split's own order."""
-    return float(np.mean([np.mean(one == other) for one, other in _batches(labels, predictions, batch_size)]))
+    rows, hits, _ = _batches(labels, predictions, batch_size)
+    return float(np.mean(hits / rows))
+
+
+def batch_mcc(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> list[float]:
+    """`mcc` of each batch of `batch_size` rows, to the last bit. Labels and predictions are int64 [n], from 0."""
+    rows, hits, batches = _batches(labels, predictions, batch_size)
+    classes = int(max(labels.max(), predictions.max())) + 1
+
+    def counted(numbers: np.ndarray) -> np.ndarray:
+        counts = np.bincount(batches * classes + numbers, minlength=len(rows) * classes)
+        return counts.reshape(len(rows), classes).astype(np.float64)
+
+    true, predicted = counted(labels), counted(predictions)
+    spread = (rows**2 - (predicted**2).sum(axis=1)) * (rows**2 - (true**2).sum(axis=1))
+    shared = hits * rows - (true * predicted).sum(axis=1)
+    found: list[float] = np.divide(shared, np.sqrt(spread), out=np.zeros_like(spread), where=spread != 0).tolist()
+    return found
 
 
 def details(labels: np.ndarray, predictions: np.ndarray, names: tuple[str, ...], batch_size: int) -> Details:
     """Computes more scores of labels and predictions, both int64 [n] in the split's own order, under the labels'
     names."""
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    indices = range(len(names))
+    confusion = _confusion(labels, predictions, len(names))
     return Details(
-        confusion=confusion_matrix(labels, predictions, labels=indices).tolist(),
-        report=classification_report(
-            labels, predictions, labels=indices, target_names=names, output_dict=True, zero_division=0.0
-        ),
-        batch_mcc=[mcc(*batch) for batch in _batches(labels, predictions, batch_size)],
+        confusion=confusion.tolist(),
+        report=_report(confusion.astype(np.float64), names),
+        batch_mcc=batch_mcc(labels, predictions, batch_size),
         batch_accuracy=batch_accuracy(labels, predictions, batch_size),
         labels=labels.tolist(),
     )
 
 
-def _batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    cuts = range(batch_size, len(labels), batch_size)
-    return list(zip(np.split(labels, cuts), np.split(predictions, cuts), strict=True))
+def _report(confusion: np.ndarray, names: tuple[str, ...]) -> dict[str, Any]:
+    """scikit-learn's classification_report of a confusion matrix, with 0 for what is not defined, to the last bit. It
+    takes ten milliseconds for this, half of what a cell costs its command."""
+    hits, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+
+    def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+        return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
+
+    columns = [share(hits, predicted), share(hits, true), share(2 * hits, true + predicted)]
+    report: dict[str, Any] = {
+        name: _line([*(column[n] for column in columns), true[n]]) for n, name in enumerate(names)
+    }
+    report["accuracy"] = float(hits.sum() / confusion.sum())
+    report["macro avg"] = _line([*(np.average(column) for column in columns), true.sum()])
+    report["weighted avg"] = _line([*(np.average(column, weights=true) for column in columns), true.sum()])
+    return report
+
+
+def _line(values: list[Any]) -> dict[str, float]:
+    return dict(zip(("precision", "recall", "f1-score", "support"), map(float, values), strict=True))
+
+
+def _batches(labels: np.ndarray, predictions: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Each batch's number of rows and of hits, float64 [batches], and each row's batch, int64 [n]."""
+    batches = np.arange(len(labels)) // batch_size
+    return (
+        np.bincount(batches).astype(np.float64),
+        np.bincount(batches, weights=labels == predictions),
+        batches,
+    )

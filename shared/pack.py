@@ -27,6 +27,7 @@ from msgspec import Meta, Struct, field
 from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json
+from shared.parsing import small_text
 from shared.recipe import Recipe
 
 FORMAT = 1
@@ -177,8 +178,8 @@ class Pack:
         if not file.is_file():
             raise InputError(f"{folder} is no pack: it has no {CONTENTS}; make one: python -m benchmarks.port pack")
         try:
-            contents = from_json(file.read_bytes(), PackContents)
-            wanted = from_json((folder / WANTED).read_bytes(), Wanted)
+            contents = from_json(small_text(file), PackContents)
+            wanted = from_json(small_text(folder / WANTED), Wanted)
         except (ValueError, OSError) as error:
             raise InputError(f"{folder} is a damaged pack ({error}); make it again") from None
         if contents.format != FORMAT:

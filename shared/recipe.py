@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from typing import Any, Literal, get_type_hints
@@ -26,8 +27,10 @@ class Recipe:
     """
 
     max_len: int = _option(128, "tokens of a row, special tokens included; longer rows are cut, the longer text first")
-    padding: Literal["max_length", "longest", "bucket"] = _option(
-        "max_length", "pad to max_len, to the longest row of a random batch, or batch rows of similar length"
+    padding: Literal["max_length", "longest", "bucket", "none"] = _option(
+        "max_length",
+        "pad to max_len, to the longest row of a random batch, batch rows of similar length, or lay a random batch's "
+        "rows end to end",
     )
     batch_size: int = _option(32, "rows of a batch")
     shuffle: bool = _option(True, "draw a new order for each epoch, from the seed")
@@ -107,6 +110,11 @@ class Recipe:
         """Whether weight decay applies to the parameter of this HuggingFace name."""
         return self.decay > 0 and not any(part in parameter for part in self.decay_exempt)
 
+    def only(self, names: Sequence[str]) -> Recipe:
+        """Keeps these fields and sets all others to their defaults. Recipes that are equal then are alike to whatever
+        depends on these fields alone."""
+        return Recipe(**{name: getattr(self, name) for name in names})
+
     def label_names(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         """Names of the head's labels: the task's, and one for each label that the head has beyond them. Raises
         InputError if the head has fewer labels than the task."""
@@ -136,7 +144,7 @@ class Recipe:
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "padding": ("max_length", "longest", "bucket"),
+    "padding": ("max_length", "longest", "bucket", "none"),
     "last_batch": ("keep", "drop", "rollover"),
     "schedule": ("linear", "constant"),
     "optimizer": ("adamw", "adam"),

@@ -140,6 +140,12 @@ def pack_batch(pack: Pack, step: PackStep, recipe: Recipe, width_multiple: int =
     )
 
 
+def trained_ids_of(pack: Pack) -> np.ndarray:
+    """Ids of all words whose gradients a recording of the pack computes, int64, each once and ascending."""
+    steps = [step for name in ("eval", "train", "steep") for step in pack.run(name).steps]
+    return np.unique(np.concatenate([pack.batch(step)["input_ids"].ravel() for step in steps]))
+
+
 @dataclass
 class Watched:
     """A model that records the steps of one run."""

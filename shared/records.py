@@ -6,25 +6,28 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import stat
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 import numpy as np
 from msgspec import Struct
 
-from shared.answer import Count, Scores, Trained
+from shared.answer import Count, Scores, Some, Trained
 from shared.checkpoint.start import Start
 from shared.diverging import as_diverged
 from shared.errors import InputError, tell
 from shared.files import hash_file, to_json, whole_file, write_whole
-from shared.job import Every, Precision
+from shared.job import EmbeddingUpdate, Every, Precision
 from shared.notes import Note
+from shared.parsing import parse_json
 from shared.recipe import Recipe
 
 FORMAT = 1
@@ -61,6 +64,8 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     threads: int
     precision: Precision = "float32"
     compile: bool = False
+    embedding_update: EmbeddingUpdate = "dense"
+    """Whether every row of the word embedding was updated at every step, or only those that training can touch."""
     head: Literal["new", "kept"] = "new"
     """Whether the head is drawn, or is the checkpoint's own."""
     tokens: Literal[1, 2] = 1
@@ -73,7 +78,8 @@ class Asked(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 
     def __post_init__(self) -> None:
         # msgspec leaves a default out if it is the same object, which a word from a command line is not.
-        msgspec.structs.force_setattr(self, "precision", sys.intern(self.precision))
+        for name in ("precision", "embedding_update"):
+            msgspec.structs.force_setattr(self, name, sys.intern(getattr(self, name)))
 
     def without(self, *names: str) -> str:
         """JSON text without these fields of the question and of its recipe. Cells that differ only in these fields have
@@ -105,6 +111,23 @@ class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ", ".join([f"{self.cpu}, {self.cores} cores", *self.gpus])
 
 
+class Place(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The place of a cell's run in a cluster."""
+
+    node: str
+    """Ray's id of the node."""
+    host: str
+    """The machine's name and address."""
+    alone: bool
+    """Whether the cell had its GPU, or the node's cores, to itself. If not, its times mean nothing."""
+    attempts: Some
+    """How often the cell was started, as nodes were lost."""
+    started: str
+    """ISO 8601, UTC, with milliseconds: the cell had its place from here."""
+    ended: str
+    """As `started`: the cell's worker, and all that was measured around it, had ended."""
+
+
 class Circumstances(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Time and machine of a cell's run, and what else the machine did. None stands for what older records lack, and for
     what was not measured because the run was interrupted after its worker had answered."""
@@ -125,6 +148,8 @@ class Circumstances(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cores_busy_with_others: float | None
     matrix_product_flops_after: float | None
     memory_bandwidth_after: float | None = None
+    place: Place | None = None
+    """None for a cell that ran on the machine of its command."""
 
 
 class CellWork(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -166,6 +191,13 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     digest: str | None = None
     """sha256 of the record's canonical JSON without this field; None for older records."""
 
+    @property
+    def timed(self) -> bool:
+        """Whether its times mean something: the training did not diverge, and had its cores or its GPU to itself as far
+        as its engine could tell."""
+        place = self.circumstances.place
+        return self.answer.diverged is None and (place is None or place.alone)
+
     def scores(self, split: Split) -> Scores | None:
         """Loss and metrics of the split; on dev, of the epoch whose weights were kept. None if the split is missing or
         has no labels, and for a training that diverged."""
@@ -190,54 +222,98 @@ def record_path(out: Path, cell: str) -> Path:
 
 def write_record(out: Path, record: Record, arrays: dict[str, np.ndarray]) -> Record:
     """Writes `records/ID.json` under `out`, and the arrays as `ID.npz` beside it, each whole or not at all; the JSON
-    file comes last. It holds neither NaN nor infinity. Returns the record as it is kept: with the digests of its arrays
-    and of itself. A file of that name that is no record is kept as `ID.json.bad`. Raises InputError if it is a record
-    of a newer format."""
+    file comes last. It holds neither NaN nor infinity, and its digest stands at its end: what is before is the text
+    that it is the digest of. Returns the record as it is kept: with the digests of its arrays and of itself. A file of
+    that name that is no record is kept as `ID.json.bad`. Raises InputError if it is a record of a newer format."""
     path = record_path(out, record.id)
     if os.path.lexists(path) and isinstance(_read(path), _Unfit):
         path.replace(_free_name(path))
     with whole_file(path.with_suffix(".npz")) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     kept = msgspec.structs.replace(_without_nan(record), arrays=hash_file(path.with_suffix(".npz")), digest=None)
-    kept = msgspec.structs.replace(kept, digest=_digest(json.loads(to_json(kept, finite=True))))
-    write_whole(path, to_json(kept, finite=True))
-    return kept
+    text = _undigested(json.loads(to_json(kept, finite=True)))
+    digest = hashlib.sha256(text).hexdigest()
+    write_whole(path, (text[:-1] + _end(digest)).decode())
+    return msgspec.structs.replace(kept, digest=digest)
 
 
-def _digest(content: dict[str, Any]) -> str:
-    """sha256, hex, of a record's JSON without its digest, in the canonical form of `cell_id`."""
-    return hashlib.sha256(_canonical({name: part for name, part in content.items() if name != "digest"})).hexdigest()
+def _undigested(content: dict[str, Any]) -> bytes:
+    """A record's JSON without its digest, in the canonical form of `cell_id`. The digest is the sha256 of this text."""
+    return _canonical({name: part for name, part in content.items() if name != "digest"})
 
 
-def read_arrays(out: Path, record: Record) -> dict[str, np.ndarray]:
-    """Reads the arrays of a record: the logits of each split, [rows, labels]. Raises InputError if they are missing, or
-    are not those that were written with the record."""
-    path = record_path(out, record.id).with_suffix(".npz")
-    try:
-        if record.arrays not in (None, hash_file(path)):
-            raise InputError(f"{path} is not of the record beside it; run its cell again")
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-        if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-            raise ValueError("it holds something else than arrays")
-        return arrays
-    except InputError:
-        raise
-    except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
-        raise InputError(f"{path} cannot be read ({error}); run its cell again") from None
+def _end(digest: str) -> bytes:
+    """The end of a record's file."""
+    return f',"digest":"{digest}"}}'.encode()
 
 
 def read_records(out: Path) -> list[Record]:
     """Reads every record under `out`, in the order of their file names. A file that is no record, or is not as it was
     written, is named on standard error and left aside. Raises InputError naming a record of a newer format."""
-    records = []
-    for path in sorted((out / "records").glob("[!.]*.json")):
-        record = _read(path)
-        if isinstance(record, _Unfit):
-            _name_unfit(path, record)
-        elif record is not None:
-            records.append(record)
-    return records
+    return list(each_record(out))
+
+
+class Records(Sequence[Record]):
+    """The records under a folder, as `read_records` has them, each read when it is asked for: of thousands, memory has
+    one at a time. Raises InputError as `read_records` does, and if one is changed or removed meanwhile."""
+
+    def __init__(self, out: Path, cells: Iterable[str] | None = None) -> None:
+        """The records of these cells, which have some; without them, all under `out`."""
+        self.out = out
+        self.ids = [record.id for record in each_record(out)] if cells is None else list(cells)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(self.of, self.ids)
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Record]: ...
+    def __getitem__(self, place: int | slice) -> Record | list[Record]:
+        return list(map(self.of, self.ids[place])) if isinstance(place, slice) else self.of(self.ids[place])
+
+    def of(self, cell: str) -> Record:
+        """The record of a cell."""
+        found = read_record(self.out, cell)
+        if found is None:
+            path = record_path(self.out, cell)
+            raise InputError(f"{path} was changed or removed while it was read; give the command again")
+        return found
+
+
+def each_record(out: Path) -> Iterator[Record]:
+    """The records of `read_records`, one after another, each read when it is asked for."""
+    for path in record_files(out):
+        if record := _known(path):
+            yield record
+
+
+def record_files(out: Path) -> list[Path]:
+    """The files that may be records, in the order of their names."""
+    return sorted((out / "records").glob("[!.]*.json"))
+
+
+def read_record(out: Path, cell: str) -> Record | None:
+    """Reads the record of a cell; None if there is none. A file that is none, or is not as it was written, is named as
+    by `read_records`. Raises InputError if its format is newer than this code."""
+    return _known(record_path(out, cell))
+
+
+def check_formats(out: Path, but: Container[str]) -> None:
+    """Raises InputError naming a record under `out` of a newer format than this code, as `read_records` does. Looks
+    into the files without reading them as records, but for those of these cells, which are read anyway."""
+    for path in record_files(out):
+        if path.stem not in but:
+            with suppress(OSError):  # one that vanishes, or cannot be read, is no record
+                if path.stat().st_size <= LARGEST and any(int(n) > FORMAT for n in NUMBER.findall(path.read_bytes())):
+                    _read(path)
+
+
+NUMBER = re.compile(rb'"format"\s*:\s*(\d{1,9})')
+"""A format's number in a record's text."""
 
 
 @dataclass(frozen=True)
@@ -248,17 +324,19 @@ class _Unfit:
     remedy: str = "run its cell again"
 
 
+def _known(path: Path) -> Record | None:
+    """The record in a file. One that is none is named."""
+    found = _read(path)
+    if isinstance(found, _Unfit):
+        _name_unfit(path, found)
+        return None
+    return found
+
+
 @cache
 def _name_unfit(path: Path, unfit: _Unfit) -> None:
     """Names the file, once however often a command reads its folder."""
     tell(f"{path} {unfit.reason} and is left aside; {unfit.remedy}")
-
-
-def read_record(out: Path, cell: str) -> Record | None:
-    """Reads the record of a cell; None if there is none, or none that is as it was written. Raises InputError if its
-    format is newer than this code."""
-    found = _read(record_path(out, cell))
-    return found if isinstance(found, Record) else None
 
 
 def _without_nan(record: Record) -> Record:
@@ -276,43 +354,97 @@ def _free_name(path: Path) -> Path:
     return name
 
 
+NO_RECORD = _Unfit("is not a record of this project")
+
+
 def _read(path: Path) -> Record | _Unfit | None:
     """Reads a record; None if the file has vanished. Raises InputError if its format is newer than this code."""
-    no_record = _Unfit("is not a record of this project")
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-            return no_record
-        content = json.loads(path.read_bytes())
+            return NO_RECORD
+        content = path.read_bytes()
+        return _read_sealed(path, content) or _read_closely(path, content)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError):
-        return no_record
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-        return no_record
-    if content["format"] > FORMAT:
-        raise InputError(
-            f"{path} is a record of format {content['format']}, and this code reads formats up to {FORMAT}; update "
-            "this project, or move the file away"
-        )
-    if content["format"] < 1:
-        return no_record
+    except OSError:
+        return NO_RECORD
+    except MemoryError:
+        raise MemoryError(f"{path} has {about.st_size:,} bytes") from None
+
+
+def _read_sealed(path: Path, content: bytes) -> Record | _Unfit | None:
+    """Reads a record that lies there as `write_record` left it, whose digest is told without parsing; None if it does
+    not, or if another version of this project left it."""
+    digest = content[-DIGITS - 2 : -2].decode(errors="replace")
+    end = _end(digest)
+    if not content.endswith(end):
+        return None
+    text = hashlib.sha256(memoryview(content)[: -len(end)])
+    text.update(b"}")
+    if text.hexdigest() != digest:
+        return None
     try:
-        Recipe.from_json(content["recipe"])  # refuses a field that msgspec would pass over
-        record = _without_nan(msgspec.convert(content, Record))
-        told = None if record.digest is None else _digest(content)
-        asked = cell_id(content["asked"])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, InputError):
-        return no_record
-    return _misfit(path, record, asked, told) or record
+        record = DECODER.decode(content)
+    except (ValueError, RecursionError, InputError):
+        return None
+    return (_misfit(path, record, True) or record) if record.format == FORMAT else None
 
 
-def _misfit(path: Path, record: Record, asked: str, digest: str | None) -> _Unfit | None:
-    """The reason why the record is not the one of this name, as it was written; None if it is. `asked` is the hash of
-    the question in the file, `digest` that of the file; older records have none, and their id tells their question."""
-    if asked != record.id or record.recipe.asked() != record.asked.recipe:
+DIGITS = 64
+"""Digits of a sha256, hex."""
+
+DECODER = msgspec.json.Decoder(Record)
+
+
+class _Head(Struct, frozen=True):
+    """The fields of a record by which it is seen whether this code can read it."""
+
+    format: int
+    recipe: Any = None
+    """A newer format may have something else."""
+
+
+def _read_closely(path: Path, content: bytes) -> Record | _Unfit:
+    """Reads a record that may be anything. Raises InputError as `_read` does."""
+    try:
+        head = _parsed(content, _Head)
+    except (ValueError, OverflowError, RecursionError):
+        return NO_RECORD
+    if head.format > FORMAT:
+        raise InputError(
+            f"{path} is a record of format {head.format}, and this code reads formats up to {FORMAT}; update this "
+            "project, or move the file away"
+        )
+    if head.format < 1 or not isinstance(head.recipe, dict) or not head.recipe.keys() <= FIELDS:
+        return NO_RECORD  # msgspec would pass over another field of a recipe
+    try:
+        record = _without_nan(_parsed(content, Record))
+        whole = record.digest is None or record.digest == hashlib.sha256(_undigested(parse_json(content))).hexdigest()
+    except (ValueError, OverflowError, RecursionError, InputError):
+        return NO_RECORD
+    return _misfit(path, record, whole) or record
+
+
+FIELDS = {f.name for f in fields(Recipe)}
+
+K = TypeVar("K", _Head, Record)
+
+
+def _parsed(content: bytes, kind: type[K]) -> K:
+    """The content of a file as this type; takes no memory for anything else. Raises ValueError, and what `Recipe`
+    raises. Older records hold NaN, which msgspec's own reader refuses."""
+    if b"NaN" not in content and b"Infinity" not in content:
+        return msgspec.json.decode(content, type=kind)
+    return msgspec.convert(parse_json(content), kind)
+
+
+def _misfit(path: Path, record: Record, whole: bool) -> _Unfit | None:
+    """The reason why the record is not the one of this name, as it was written; None if it is. `whole` says that it has
+    the digest of its content, or is of before digests; then its id tells its question."""
+    if cell_id(record.asked) != record.id or record.recipe.asked() != record.asked.recipe:
         return _Unfit("does not answer the question of its id")
-    if record.digest != digest:
+    if not whole:
         return _Unfit("is not as it was written")
     if path.stem != record.id:
         return _Unfit(f"is the record of {record.id} under another name", "give it its own name, or remove it")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 
@@ -16,12 +16,6 @@ CHOOSING = (
     *("train_rows", "dev_rows", "rows_seed", "keep"),
 )
 """Fields of a recipe that `choose_splits` depends on."""
-
-
-def choosing(recipe: Recipe) -> Recipe:
-    """Keeps the fields in CHOOSING and sets all others to their defaults. Recipes that are equal then have the same
-    splits."""
-    return replace(Recipe(), **{name: getattr(recipe, name) for name in CHOOSING})
 
 
 def choose_splits(task: str, source: dict[str, Rows], recipe: Recipe, limit: int | None) -> dict[str, Rows]:

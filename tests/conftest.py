@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from benchmarks.port.pack import generated, make_pack
 from benchmarks.port.reference import Reference
@@ -16,6 +17,9 @@ from shared.pack import Pack
 from tests.processes import obey_signals
 
 obey_signals()
+# A busy machine is no fault of an example.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)

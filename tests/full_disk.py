@@ -2,10 +2,10 @@
 
     python -m tests.full_disk --out results/full_disk
 
-in the environment bench, as a user who may mount: the disk is a tmpfs. A tiny training on torch keeps checkpoints and
-saves its model. At each stage the disk is filled but for some pages. Then it is emptied and the same command is given
-again. No output may hold a traceback, the second run must end well, and losses, scores and logits must be those of a
-disk with room. `OUT/full_disk.md` has a line for each try.
+in the environment bench, as a user who may mount, or under `unshare -rm`: the disk is a tmpfs. A tiny training on torch
+keeps checkpoints and saves its model. At each stage the disk is filled but for some pages. Then it is emptied and the
+same command is given again. No output may hold a traceback, the second run must end well, and losses, scores and logits
+must be those of a disk with room. `OUT/full_disk.md` has a line for each try.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ import pandas as pd
 
 from benchmarks.workers.environments import CHECKOUT
 from shared.job import ANSWER, CHECKPOINT, EVENTS, JOB
-from shared.records import read_arrays, read_records
+from shared.records import read_records
+from tests.arrays import read_arrays
 
 CELL = ("--backend", "torch", "--task", "acceptability", "--model", "random:bert-tiny", "--max-len", "16", "--limit")
 COMMAND = (*CELL, "256", "--batch-size", "8", "--epochs", "4", "--threads", "1", "--checkpoint-every", "epoch")
@@ -144,9 +145,11 @@ def told(output: str) -> str:
 
 
 def main() -> int:
-    """Tries every stage with every number of pages. Returns 1 if something was lost."""
+    """Tries each stage with each number of pages. Returns 1 if something was lost."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--out", type=Path, default=Path("full_disk"), help="folder of the results (full_disk)")
+    made.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES), help="stages (all)")
+    made.add_argument("--pages", nargs="+", type=int, default=PAGES, help="free pages that are left (%(default)s)")
     options = made.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         with small_disk(Path(scratch, "roomy")) as disk:
@@ -154,7 +157,7 @@ def main() -> int:
                 assert command.wait() == 0
             expected = outcome(disk)
         tries = []
-        for stage, pages in itertools.product(STAGES, PAGES):
+        for stage, pages in itertools.product(options.stage, options.pages):
             tries.append(try_once(Path(scratch, "disk"), stage, pages, expected))
             print(tries[-1], flush=True)
     table = pd.DataFrame([asdict(one) for one in tries])

@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -162,8 +163,9 @@ class Killer:
         phase, answered = self.sweep.phase(worker), self.sweep.look()
         if victim in ("worker", "both"):
             sent = signal.SIGKILL
-            if worker is not None and not ended(worker):
-                worker.kill()
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                if worker is not None and not ended(worker):
+                    worker.kill()
         if victim in ("runner", "both"):
             runner.send_signal(sent)
             runner.wait()

@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batching import BUCKET_WINDOW, Batch, evaluation_order, make_batch, total_steps, training_order
+from shared.batching import (
+    BUCKET_WINDOW,
+    Batch,
+    computed_tokens,
+    evaluation_order,
+    make_batch,
+    total_steps,
+    training_order,
+)
 from shared.encoding import Encoded
 from shared.recipe import Recipe
 
@@ -24,7 +32,7 @@ RECIPES = st.builds(
     batch_size=st.integers(1, 40),
     epochs=st.integers(1, 4),
     shuffle=st.booleans(),
-    padding=st.sampled_from(["max_length", "longest", "bucket"]),
+    padding=st.sampled_from(["max_length", "longest", "bucket", "none"]),
     seed=st.integers(0, 2**32 - 1),
 )
 
@@ -151,6 +159,23 @@ def test_total_steps_counts_the_batches(recipe: Recipe, lengths: np.ndarray, las
     assert total_steps(recipe, len(lengths)) == sum(map(len, epochs(recipe, lengths)))
 
 
+@given(RECIPES, LENGTHS, st.sampled_from(["keep", "drop", "rollover"]), st.integers(1, 8))
+def test_no_padding_has_the_very_batches_of_the_longest(
+    recipe: Recipe, lengths: np.ndarray, last_batch: Any, multiple: int
+) -> None:
+    """Order, evaluation order, arrays and hashes. The tokens that are computed on are the real ones."""
+    longest, none = (replace(recipe, padding=padding, last_batch=last_batch) for padding in ("longest", "none"))
+    assert epochs(none, lengths) == epochs(longest, lengths)
+    data, order = encoded(lengths.tolist(), pad_id=99), evaluation_order(none, lengths)
+    for rows, others in zip(order, evaluation_order(longest, lengths), strict=True):
+        assert rows.tolist() == others.tolist()
+        batch, same = make_batch(data, rows, none, multiple), make_batch(data, rows, longest, multiple)
+        assert digest(batch) == digest(same)
+        assert batch.input_ids.tolist() == same.input_ids.tolist()
+        assert computed_tokens(batch, none) == lengths[rows].sum()
+        assert computed_tokens(same, longest) == same.input_ids.size
+
+
 # --- buckets
 
 
@@ -254,7 +279,7 @@ def test_a_batch_is_padded_to_its_longest_row() -> None:
     assert batch.labels.tolist() == [0, 0]
 
 
-@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.data())
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length", "none"]), st.data())
 def test_every_token_is_where_a_plain_loop_puts_it(lengths: np.ndarray, padding: Any, drawn: Any) -> None:
     data = encoded(lengths.tolist(), pad_id=drawn.draw(st.integers(0, 500)))
     rows = np.array(drawn.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=40)))
@@ -274,7 +299,7 @@ def test_rows_cut_at_a_larger_max_len_are_refused() -> None:
         make_batch(encoded([4, 9]), np.array([0, 1]), Recipe(max_len=8))
 
 
-@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]))
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length", "none"]))
 def test_arrays_have_the_contracts_types_and_widths(lengths: np.ndarray, padding: Any) -> None:
     data = encoded(lengths.tolist(), pad_id=0)
     rows = np.arange(len(lengths))[::2]
@@ -290,7 +315,7 @@ def test_arrays_have_the_contracts_types_and_widths(lengths: np.ndarray, padding
     assert (batch.token_type_ids <= batch.attention_mask).all()
 
 
-@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length"]), st.integers(1, 16), st.integers(40, 64))
+@given(LENGTHS, st.sampled_from(["longest", "bucket", "max_length", "none"]), st.integers(1, 16), st.integers(40, 64))
 def test_widths_are_rounded_up_but_not_above_max_len(
     lengths: np.ndarray, padding: Any, multiple: int, max_len: int
 ) -> None:

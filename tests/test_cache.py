@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import shared.encoding
 import shared.partial
-from benchmarks.workers.environments import worker_variables
+from benchmarks.workers.environments import CHECKOUT, worker_variables
+from shared.cache import cache_dir
 from shared.checkpoint.sources import resolve_model
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
-from shared.files import cache_dir
-from shared.kept import DIGEST
+from shared.kept import DIGEST, discard, held_folder, kept_folder, prune
 from shared.partial import remove
 from shared.tasks import Rows
 
@@ -71,6 +73,56 @@ def test_what_is_damaged_and_cannot_be_removed_is_named(folder: Path, monkeypatc
     monkeypatch.setattr(shared.partial.shutil, "rmtree", lambda *arguments, **others: None)
     with pytest.raises(InputError, match=f"{made} is damaged and cannot be removed; remove it"):
         encode(ROWS, folder, 8, pad_id=0)
+
+
+def some_kept(parent: Path, *names: str) -> list[Path]:
+    """Folders of 1,000 bytes and a digest, of which the first was used longest ago."""
+    folders = [kept_folder(parent / name, lambda partial: write(partial / "a", 1000)) for name in names]
+    for age, folder in enumerate(reversed(folders)):
+        os.utime(folder, (1e9 - age, 1e9 - age))
+    return folders
+
+
+def write(file: Path, size: int) -> None:
+    file.write_bytes(bytes(size))
+
+
+def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
+    old, used, new = some_kept(tmp_path, "b", "c", "a")
+    prune(tmp_path, 4000)
+    assert all(folder.is_dir() for folder in (old, used, new))
+    held_folder(old, lambda partial: pytest.fail("it is there"))  # the latest use
+    discard(used)
+    used, new = some_kept(tmp_path, "c", "a")
+    prune(tmp_path, 2500)
+    assert [folder.is_dir() for folder in (old, used, new)] == [True, False, True]
+
+
+def test_what_is_made_again_is_held_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder,) = some_kept(tmp_path, "a")
+    held_folder(folder, lambda partial: pytest.fail("it is there"))
+    write(folder / "a", 999)
+    held_folder(folder, lambda partial: write(partial / "a", 1000))
+    assert capsys.readouterr().err == f"{folder} is not as it was written: it is made again\n"
+    prune(tmp_path, 0)
+    assert (folder / "a").stat().st_size == 1000
+
+
+def test_what_a_process_uses_stays(tmp_path: Path) -> None:
+    old, new = some_kept(tmp_path, "a", "b")
+    code = "import sys; from pathlib import Path; from shared.kept import held_folder; "
+    code += "held_folder(Path(sys.argv[1]), print); print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(old)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+        assert user.stdout
+        assert user.stdout.readline() == b"held\n"
+        prune(tmp_path, 0)
+        assert (old.is_dir(), new.is_dir()) == (True, False)
+        with pytest.raises(InputError, match=f"{old} is in use by another process; run the command again once"):
+            discard(old)
+        user.communicate()
+    discard(old)
+    assert not old.exists()
 
 
 def test_a_cache_folder_that_is_missing_is_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -16,8 +17,10 @@ import pytest
 from msgspec.structs import replace
 
 import benchmarks.cells.running as running
+import benchmarks.workers.measured as measured
 from benchmarks import run as command
-from benchmarks.cells import plan
+from benchmarks.cells import comparison, engine
+from benchmarks.reporting import record_tables
 from benchmarks.workers.environments import find_environments
 from benchmarks.workers.launcher import Killed
 from shared.answer import Trained
@@ -58,10 +61,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
                 (folder / ANSWER).write_text(to_json(found))
             return found
 
-        monkeypatch.setattr(running, "run_worker", run_worker)
-        monkeypatch.setattr(plan, "find_environments", lambda *asked: environments())  # asking takes a second
-        monkeypatch.setattr(running, "matrix_product_rate", lambda threads: 1e9)
-        monkeypatch.setattr(running, "memory_bandwidth", lambda threads: 1e9)
+        monkeypatch.setattr(measured, "run_worker", run_worker)
+        monkeypatch.setattr(engine, "find_environments", lambda *asked: environments())  # asking takes a second
+        monkeypatch.setattr(measured, "matrix_product_rate", lambda threads: 1e9)
+        monkeypatch.setattr(measured, "memory_bandwidth", lambda threads: 1e9)
         with pytest.raises(SystemExit) as end:
             command.main([*map(str, arguments), "--out", str(tmp_path / "out")])
         code = end.value.code
@@ -184,6 +187,58 @@ def test_a_note_of_the_data_is_printed_once(run: Callable[..., Shown], tmp_path:
     assert [len(record.notes) for record in read_records(tmp_path / "out")] == [1, 1, 1]
 
 
+# --- tables
+
+
+def test_tables_of_the_same_records_are_not_written_again(run: Callable[..., Shown], tmp_path: Path) -> None:
+    """They are if anything about them or the records is other."""
+    out = tmp_path / "out"
+    seeds = ("--seed", "1", "2")
+    run(trained, *BUILT_IN, *seeds)
+    table, kept = out / "table.md", sorted((out / "records").glob("*.json"))
+    text = table.read_text()
+
+    def written_again() -> bool:
+        before = table.stat().st_ino if table.exists() else None
+        shown = run(unreachable, *BUILT_IN, "--seed", "2")
+        assert "Quality" in shown.out
+        return table.stat().st_ino != before
+
+    assert [written_again(), written_again()] == [False, False]
+    table.write_text("edited")
+    assert written_again()
+    assert table.read_text() == text
+    (out / "table.csv").unlink()
+    assert written_again()
+    date = kept[0].stat().st_mtime_ns
+    kept[0].write_bytes(kept[0].read_bytes())
+    os.utime(kept[0], ns=(date, date))
+    assert written_again()
+    (out / "pictures").mkdir()
+    (out / "pictures" / "a.png").touch()
+    assert written_again()
+    assert not written_again()
+    other = next(path for path in kept if '"seed":2' not in path.read_text())
+    other.unlink()
+    assert written_again()
+    assert table.read_text() != text
+    (out / "records" / "bad.json").write_text("{}")
+    assert [written_again(), written_again()] == [True, True]  # so that it is named each time
+
+
+def test_a_long_table_is_not_printed_again(run: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its file has it. What ran is shown, as many rows as can be read."""
+    monkeypatch.setattr(comparison, "PRINTED_ROWS", 2)
+    monkeypatch.setattr(record_tables, "PRINTED_ROWS", 2)
+    rates = ("--learning-rate", "1e-5", "2e-5", "3e-5")
+    first = run(trained, *BUILT_IN, *rates)
+    assert first.out.count("the first 2 of 3 rows; the file has all\n") == 2
+    again = run(unreachable, *BUILT_IN, *rates)
+    assert "Quality" not in again.out
+    assert "table.md and table.csv hold every record of" in again.out
+    assert "Quality" in run(unreachable, *BUILT_IN, *rates[:3]).out
+
+
 # --- disks
 
 
@@ -298,7 +353,8 @@ def test_an_answer_that_an_interruption_left_is_taken_up(
     (record,) = read_records(tmp_path / "out")
     assert record.circumstances.worker_seconds is not None
     assert record.circumstances.matrix_product_flops_after is None
-    assert sorted(path.name for path in (saved / record.id).iterdir()) == ["config.json", WEIGHTS, "vocab.txt"]
+    names = sorted(path.name for path in (saved / record.id).iterdir())
+    assert names == ["README.md", "config.json", WEIGHTS, "vocab.txt"]
     assert list((tmp_path / "out" / "jobs").iterdir()) == []
     assert (tmp_path / "out" / "table.md").is_file()
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from msgspec import to_builtins
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_padding, check_precision
 from backends.devices import check_capability
 from backends.parts import check_mode
+from benchmarks.cells import embedding_update
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.cli.options import add_computing_options
 from benchmarks.cli.parser import Parser
 from shared.architecture import Architecture, Dropout
 from shared.contract import Build
+from shared.encoding import read_encoded, trained_ids
 from shared.errors import InputError
-from shared.job import TRAINED, Job, Precision, stored
+from shared.job import TRAINED, EmbeddingUpdate, Job, Precision, stored
 from shared.recipe import Recipe
 from shared.records import cell_id
 
@@ -74,6 +78,25 @@ def test_a_precision_that_a_backend_lacks_is_refused(backend: str, device: str, 
         )
 
 
+def test_a_backend_without_packed_rows_refuses_by_name() -> None:
+    """MXNet has none."""
+    check_padding("gluon", Recipe(padding="longest"))
+    with pytest.raises(InputError) as refusal:
+        check_padding("gluon", Recipe(padding="none"))
+    assert str(refusal.value) == (
+        "gluon does not compute without padding; pass --padding longest or bucket, or leave gluon out"
+    )
+
+
+def test_compiled_keras_without_padding_is_refused() -> None:
+    check_padding("keras", Recipe(padding="none"))
+    with pytest.raises(InputError) as refusal:
+        check_padding("keras", Recipe(padding="none"), compile=True)
+    assert str(refusal.value) == (
+        "keras would compile for nearly every batch without padding; pass --compile no or --padding longest"
+    )
+
+
 def test_every_backend_has_float32_and_float64() -> None:
     for backend in BACKENDS.values():
         assert {"float32", "float64"} <= {*backend.cpu} & {*backend.gpu}
@@ -97,8 +120,10 @@ def test_a_frameworks_own_parts_run_plain_or_in_float64() -> None:
     build = Build(Architecture("bert", 8, 4, 1, 1, 4, 8, 2, "gelu", 1e-12, Dropout(), 2), {}, Recipe())
     check_mode(build)
     check_mode(replace(build, precision="float64"))
-    for other in (replace(build, precision="bfloat16"), replace(build, precision="tf32"), replace(build, compile=True)):
-        with pytest.raises(InputError, match="float32 and not compiled"):
+    others: list[dict[str, Any]] = [{"precision": "bfloat16"}, {"precision": "tf32"}, {"compile": True}]
+    others += [{"touched": np.arange(3)}, {"recipe": Recipe(padding="none")}]
+    for other in (replace(build, **fields) for fields in others):
+        with pytest.raises(InputError, match="float32, not compiled"):
             check_mode(other)
 
 
@@ -140,8 +165,8 @@ def test_cells_span_a_grid_whose_backends_run_close_together(grid: list[Cell]) -
 
 
 def test_precision_and_compile_leave_old_cells_as_they_were(grid: list[Cell]) -> None:
-    """A cell at both defaults is known as it was before there were any."""
-    cell = grid[0]
+    """A cell at both defaults is known as it was before there were any, if its update is dense."""
+    (cell,) = plan_cells(replace(REQUEST, backends=["torch"], embedding_updates=("dense",)))
     asked = {
         "kind": "train",
         "backend": "torch",
@@ -168,6 +193,46 @@ def test_precision_and_compile_are_part_of_a_cells_id(grid: list[Cell]) -> None:
         {"precision": "bfloat16"},
         {"precision": "bfloat16", "compile": True},
     ]
+
+
+def test_an_update_by_rows_is_part_of_a_cells_id_title_and_job(tmp_path: Path) -> None:
+    dense, rows = plan_cells(replace(REQUEST, backends=["torch"], embedding_updates=("dense", "rows")))
+    assert to_builtins(rows.asked) == to_builtins(dense.asked) | {"embedding_update": "rows"}
+    assert [cell.title.rsplit(maxsplit=1)[1] for cell in (dense, rows)] == ["dense", "rows"]
+    rows.job(save=None).write(tmp_path)
+    assert Job.read(tmp_path).embedding_update == "rows"
+
+
+@pytest.mark.parametrize("text", ["dense", "".join(["den", "se"])])
+def test_a_dense_update_leaves_a_cell_as_it_was(text: EmbeddingUpdate) -> None:
+    """A word of a command line is another object than the default."""
+    (cell,) = plan_cells(replace(REQUEST, backends=["torch"], embedding_updates=(text,)))
+    assert "embedding_update" not in to_builtins(cell.asked)
+
+
+def test_rows_are_refused_with_decay_in_the_gradient() -> None:
+    recipe = replace(REQUEST.recipes[0], optimizer="adam")
+    request = replace(REQUEST, backends=["torch"], embedding_updates=("rows",))
+    with pytest.raises(InputError, match=r"^--embedding-update rows: with optimizer adam, decay 0\.01 is a part of"):
+        plan_cells(replace(request, recipes=[recipe]))
+    for other in (replace(recipe, decay=0.0), replace(recipe, decay_exempt=("embeddings",))):
+        assert plan_cells(replace(request, recipes=[other]))
+
+
+def test_the_quicker_update_is_taken_if_none_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows, if they are few of the table, on a CPU, where that was measured."""
+    quicker, adam = replace(REQUEST, backends=["torch"]), replace(REQUEST.recipes[0], optimizer="adam")
+    (cell,) = plan_cells(quicker)
+    assert (cell.embedding_update, cell.asked.embedding_update) == ("rows", "rows")
+    assert not cell.title.endswith("rows")
+    (decayed,) = plan_cells(replace(quicker, recipes=[adam]))
+    assert decayed.embedding_update == "dense"
+    words = len(trained_ids(read_encoded(cell.question.data), cell.question.architecture.vocab_size))
+    monkeypatch.setattr(embedding_update, "_on_cpu", embedding_update._on_cpu.__wrapped__)
+    monkeypatch.setattr(embedding_update, "MOST_TOUCHED", (words - 0.5) / cell.question.architecture.vocab_size)
+    (most,) = plan_cells(quicker)
+    assert most.embedding_update == "dense"
+    assert embedding_update.quicker_update(cell.question, "cuda:0") == "dense"
 
 
 def test_a_cells_title_names_precision_and_compile(grid: list[Cell]) -> None:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from backends import BACKENDS, Backend
+from backends.devices import alone
 from benchmarks.workers import environments
 from benchmarks.workers.environments import (
     CHECKOUT,
@@ -208,3 +209,10 @@ def test_memory_that_a_step_frees_serves_the_next_one() -> None:
     run = subprocess.run([sys.executable, "-c", TAKE_AND_FREE], env=worker_variables(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) < 100  # of the 41,000 pages of 4 KiB that are taken
+
+
+def test_a_program_is_shown_one_of_the_gpus_that_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [alone(device) for device in ("cpu", "cuda:0", "cuda:2")] == ["", "0", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-b")
+    assert [alone(device) for device in ("cpu", "cuda:0", "cuda:1")] == ["", "5", "GPU-b"]

@@ -110,7 +110,10 @@ def checkpoint(tmp_path: Path) -> Path:
             "unknown model 'random:bert-huge'; pass random:NAME with NAME one of bert-tiny, minilm, distilbert, "
             "bert-base, bert-large",
         ),
-        ((*BUILT_IN, "--padding", "left"), "argument --padding: 'left' is not one of max_length, longest, bucket"),
+        (
+            (*BUILT_IN, "--padding", "left"),
+            "argument --padding: 'left' is not one of max_length, longest, bucket, none",
+        ),
         ((*BUILT_IN, "--epochs", "0"), "epochs is 0; pass 1 to 1,000,000,000"),
         ((*BUILT_IN, "--batch-size", "16", "few"), "argument --batch-size: 'few' is not a whole number"),
         ((*BUILT_IN, "--dropout", "1.5"), "dropout is 1.5; pass a rate from 0 to below 1, or none"),
@@ -126,6 +129,10 @@ def checkpoint(tmp_path: Path) -> Path:
         (
             ("--backend", "all", "--task", "acceptability", "--device", "cpu", "--precision", "bfloat16"),
             "gluon does not compute in bfloat16 on cpu; pass --precision float32, or leave gluon out",
+        ),
+        (
+            ("--backend", "gluon", "--task", "acceptability", "--padding", "longest", "none"),
+            "gluon does not compute without padding; pass --padding longest or bucket, or leave gluon out",
         ),
         ((*BUILT_IN, "--limit", "0"), "--limit 0: pass 1 or more rows"),
         ((*BUILT_IN, "--device", "tpu"), "--device 'tpu' is none of auto, cpu, cuda and cuda:N"),

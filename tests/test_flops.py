@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.workers.environments import CHECKOUT, find_python, worker_variables
 from shared.checkpoint.config import read_architecture
-from shared.flops import Work, floor_seconds, forward_flops, optimizer_bytes, training_flops
+from shared.flops import Work, floor_seconds, forward_flops, optimizer_bytes, training_flops, unread_flops
 from shared.recipe import Recipe
 from tests.checkpoints import BERT, DISTILBERT, TOY
 
@@ -73,6 +73,15 @@ def test_a_forward_pass_has_the_operations_counted_by_hand() -> None:
     assert training_flops(TOY, np.array([2])) == 3 * (linear + attention + head)
 
 
+def test_logits_need_only_keys_and_values_of_the_last_layers_other_tokens() -> None:
+    """TOY has one layer. Query and output are 2x2 maps, 8 operations each; up and down are 2x3, 12 each; a token's
+    scores and its weighted sum take 4 operations for every token of the row."""
+    lengths = np.array([1, 4])
+    assert unread_flops(TOY, lengths) == 3 * (2 * 8 + 2 * 12 + 2 * 4 * 4)
+    work = Work.of(TOY, lengths, [np.array([0, 1])], Recipe(max_len=8, padding="longest"))
+    assert work.needed_flops == work.real_flops - 3 * unread_flops(TOY, lengths)
+
+
 def test_rows_add_up_each_with_its_own_square() -> None:
     one, four = (forward_flops(TOY, np.array([n])) for n in (1, 4))
     assert forward_flops(TOY, np.array([1, 4])) == one + four
@@ -100,6 +109,19 @@ def test_padding_counts_in_all_operations_but_not_in_real_ones(padding: str, wid
     assert work.all_flops == training_flops(TOY, np.array(widths))
 
 
+def test_without_padding_attention_alone_is_as_wide_as_its_group() -> None:
+    """TOY's one layer has width 2: a token pair costs 4 * 2 operations forwards."""
+    lengths = np.array([50, 3, 4, 3, 49, 9])
+    batches, real = [np.array([0, 1, 2, 3]), np.array([4, 5])], np.array([50, 3, 4, 3, 49, 9])
+    recipe = Recipe(max_len=64, batch_size=4, padding="none")
+    one, two = (Work.of(TOY, lengths, batches, recipe, 8, groups) for groups in (1, 2))
+    assert one.padded_tokens == two.padded_tokens == one.tokens == 118
+    assert one.real_flops == two.real_flops == training_flops(TOY, real)
+    squares = int((real**2).sum())
+    assert one.all_flops - one.real_flops == 3 * 8 * (6 * 56**2 - squares)
+    assert two.all_flops - two.real_flops == 3 * 8 * (50**2 + 3 * 4**2 + 49**2 + 9**2 - squares)
+
+
 def test_the_optimizer_moves_seven_numbers_a_parameter() -> None:
     """Clipping moves one more."""
     embeddings = (10 + 8 + 2) * 2 + 4
@@ -110,7 +132,15 @@ def test_the_optimizer_moves_seven_numbers_a_parameter() -> None:
     assert optimizer_bytes(TOY, Recipe(), bytes_each=8) == 8 * 8 * parameters
 
 
+def test_rows_of_the_word_embedding_that_nothing_touches_need_not_move() -> None:
+    """TOY has 10 of width 2. Adam with decay in the gradient moves all."""
+    whole = optimizer_bytes(TOY, Recipe())
+    assert whole - optimizer_bytes(TOY, Recipe(), touched=3) == 8 * 4 * 7 * 2
+    assert optimizer_bytes(TOY, Recipe(), touched=10) == whole
+    l2 = Recipe(optimizer="adam")
+    assert optimizer_bytes(TOY, l2, touched=3) == whole
+    assert optimizer_bytes(TOY, replace(l2, decay=0.0), touched=3) < whole
+
+
 def test_the_floor_adds_arithmetic_and_the_optimizers_bytes() -> None:
-    """Arithmetic counts real tokens only."""
-    work = Work(steps=10, rows=40, tokens=1, padded_tokens=100, real_flops=6_000, all_flops=60_000)
-    assert floor_seconds(work, step_bytes=500, rate=1_000.0, bandwidth=100.0) == pytest.approx(6.0 + 50.0)
+    assert floor_seconds(6_000, 10, step_bytes=500, rate=1_000.0, bandwidth=100.0) == pytest.approx(6.0 + 50.0)

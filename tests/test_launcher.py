@@ -120,9 +120,26 @@ def test_a_crash_names_its_signal(tmp_path: Path, folder: Path) -> None:
 
 
 def test_an_exception_is_told_with_its_last_lines(tmp_path: Path, folder: Path) -> None:
-    failed = failure(tmp_path, folder, "print('so far')\nraise MemoryError('no room')\n")
+    failed = failure(tmp_path, folder, "print('so far')\nraise KeyError('no room')\n")
     assert (str(failed), failed.code) == ("the worker ended with exit code 1", 1)
-    assert failed.tail[-1] == "MemoryError: no room"
+    assert failed.tail[-1] == "KeyError: 'no room'"
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "raise MemoryError",
+        'raise RuntimeError("DefaultCPUAllocator: can\'t allocate memory: you tried to allocate 8 bytes")',
+        "raise ImportError('libtorch.so: failed to map segment from shared object: Cannot allocate memory')",
+        "raise RuntimeError('CUDA out of memory. Tried to allocate 2.00 GiB')",
+        "raise RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes')",
+        "print(\"terminate called after throwing an instance of 'std::bad_alloc'\", flush=True); os.abort()",
+    ],
+)
+def test_a_worker_without_memory_is_told_so(tmp_path: Path, folder: Path, end: str) -> None:
+    failed = failure(tmp_path, folder, f"{end}\n")
+    said = "the worker ran out of memory; free some, or pass a smaller --batch-size or --max-len"
+    assert (str(failed), isinstance(failed, Killed)) == (said, False)
 
 
 def test_a_worker_that_ends_without_an_answer_has_failed(tmp_path: Path, folder: Path) -> None:
@@ -193,8 +210,8 @@ def test_a_reason_is_shown_as_text_and_cut(tmp_path: Path, folder: Path) -> None
 def test_a_worker_is_ended_after_its_time(tmp_path: Path, folder: Path) -> None:
     body = "while True:\n    print('at work', flush=True)\n    time.sleep(0.01)\n"
     with pytest.raises(ProcessFailed) as failed:
-        run_worker(imitate(tmp_path, body), folder, 1, print, Toy, limits=Limits(timeout=1, patience=60))
-    assert str(failed.value) == "the worker ran longer than --timeout 1 s, and was ended"
+        run_worker(imitate(tmp_path, body), folder, 1, print, Toy, limits=Limits(timeout=3, patience=60))
+    assert str(failed.value) == "the worker ran longer than --timeout 3 s, and was ended"
     assert failed.value.tail[-1] == "at work"
 
 
@@ -209,6 +226,20 @@ def test_a_worker_that_is_silent_is_ended(tmp_path: Path, folder: Path) -> None:
             run_worker(silent, folder, 1, lambda event: None, Toy, limits=Limits(patience=2.5))
         assert str(failed.value) == "the worker gave no sign for --patience 2.5 s, and was ended"
         assert failed.value.tail[-1] == "silent"
+
+
+def test_a_worker_that_takes_too_much_memory_is_ended(tmp_path: Path, folder: Path) -> None:
+    """Processes that it started count too."""
+    took = "print('at work', flush=True)\ntaken = bytearray(600 * 2**20)\ntime.sleep(600)\n"
+    child = f"subprocess.run([sys.executable, '-c', 'import time\\n' + {took!r}])\n"
+    for body in (took, child):
+        with pytest.raises(ProcessFailed) as failed:
+            run_worker(imitate(tmp_path, body), folder, 1, print, Toy, limits=Limits(memory=300 * 2**20))
+        assert str(failed.value) == "the worker took more memory than --memory 300 MiB, and was ended"
+        assert not isinstance(failed.value, Killed)
+        assert failed.value.tail == ("at work",)
+    body = f"taken = bytearray(100 * 2**20)\ntime.sleep(1)\n(folder / {ANSWER!r}).write_text('{{}}')\n"
+    assert run_worker(imitate(tmp_path, body), folder, 1, print, Toy, limits=Limits(memory=300 * 2**20)) == Toy()
 
 
 def test_of_a_long_output_the_first_and_last_bytes_are_kept(tmp_path: Path, folder: Path) -> None:

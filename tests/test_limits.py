@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tracemalloc
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+import shared.tasks.reading
 from benchmarks.cells.plan import Request, plan_questions
 from benchmarks.statistics.over_rows import joint_counts
 from shared.answer import Details
@@ -26,6 +28,7 @@ from shared.errors import InputError
 from shared.limits import HEADER, LABELS, LINE, SMALL_FILE, STEPS, TEXT
 from shared.recipe import Recipe
 from shared.tasks import get_task
+from shared.tasks.reading import read_whole
 from tests.factories import answer, record
 
 MOST_BYTES = 200 * 2**20
@@ -178,3 +181,13 @@ def test_training_that_makes_no_step_is_refused_as_it_is_planned() -> None:
     said = refused(lambda: plan_questions(request(batch_size=4, epochs=STEPS + 1)))
     assert said == "10,000,001 epochs of 4 rows are 10,000,001 steps, and 10,000,000 are run at most; pass fewer epochs"
     check_steps(Recipe(batch_size=8), 4)
+
+
+def test_a_pipe_of_rows_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared.tasks.reading, "ROWS_FILE", 1000)
+    monkeypatch.setattr(shared.tasks.reading, "LINE", 100)
+    for length in (0, 99, 1000):
+        assert read_whole(io.BytesIO(b"x" * length), Path("a pipe")) == b"x" * length
+    endless = io.BytesIO(b"x" * 10_000)
+    assert refused(lambda: read_whole(endless, Path("a pipe"))) == "a pipe has more than 1,000 bytes; pass it in parts"
+    assert endless.tell() <= 1100

@@ -16,6 +16,7 @@ from shared.files import from_json, to_json
 from shared.metrics import (
     METRICS,
     batch_accuracy,
+    batch_mcc,
     cross_entropy,
     details,
     majority_score,
@@ -169,6 +170,14 @@ def test_batch_accuracy_weighs_short_batches_as_whole_ones() -> None:
     assert batch_accuracy(labels, predictions, 4) == (3 / 4 + 0) / 2
     assert batch_accuracy(labels, predictions, 5) == batch_accuracy(labels, predictions, 99) == 3 / 5
     assert batch_accuracy(labels, predictions, 1) == 3 / 5
+
+
+@given(SOME_LABELS, st.integers(1, 70))
+def test_mcc_of_each_batch_is_that_of_its_rows(columns: tuple[np.ndarray, np.ndarray], batch_size: int) -> None:
+    labels, predictions = columns
+    starts = range(0, len(labels), batch_size)
+    expected = [METRICS["mcc"](*(column[start : start + batch_size] for column in columns)) for start in starts]
+    assert batch_mcc(labels, predictions, batch_size) == expected
 
 
 def test_details_are_those_of_scikit_learn() -> None:

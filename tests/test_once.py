@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +17,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cells.locks import cell_lock, holder, lock_file
+from benchmarks.cells.job_folder import MODEL, remove_answered
+from benchmarks.cells.locks import cell_lock, holder, lock_file, remove_ended
 from benchmarks.workers.environments import CHECKOUT, find_python
+from shared.errors import InputError
 from shared.files import to_json
-from shared.job import ANSWER, ARRAYS
-from shared.records import read_records
+from shared.job import ANSWER, ARRAYS, CHECKPOINT
+from shared.partial import locked
+from shared.records import read_records, record_path
 from tests.factories import answer, epoch
 from tests.processes import wait_until
 
@@ -157,17 +163,19 @@ def test_what_is_asked_again_is_run_once_more_by_two(start: Start, tmp_path: Pat
 
 def test_a_cell_that_takes_too_long_is_kept_as_failed(start: Start, tmp_path: Path) -> None:
     for option, said in (("--timeout", "ran longer than"), ("--patience", "gave no sign for")):
-        runner = start(1, option, "1.5", "--retry" if runs(tmp_path) else "--max-failures=0")
+        runner = start(1, option, "3", "--retry" if runs(tmp_path) else "--max-failures=0")
         out, err = runner.communicate()
         assert (runner.returncode, err) == (1, "benchmarks.run: 1 of 1 cells failed\n")
-        assert f"    FAILED torch: the worker {said} {option} 1.5 s, and was ended\n" in out
+        assert f"    FAILED torch: the worker {said} {option} 3 s, and was ended\n" in out
         assert len(list((tmp_path / "out" / "failed").iterdir())) == 1
     assert len(runs(tmp_path)) == 2
 
 
 def test_two_runners_share_a_cold_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With torch's own workers."""
+    """With torch's own workers. A failure that an earlier runner was killed at keeping is removed."""
     monkeypatch.setenv("CONCORD_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "out" / "failed").mkdir(parents=True)
+    (tmp_path / "out" / "failed" / ".cell.json.0.partial").touch()
     command = [sys.executable, "-m", "benchmarks.run", *TOY, "1", "2", "3", "--out", str(tmp_path / "out")]
     with started(command) as one, started(command) as other:
         assert [one.wait(), other.wait()] == [0, 0]
@@ -175,6 +183,29 @@ def test_two_runners_share_a_cold_cache(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(record.recipe.seed for record in records) == [1, 2, 3]
     assert not [path for path in tmp_path.rglob(".*") if ".partial" in path.name]
     assert list((tmp_path / "out" / "jobs").iterdir()) == []
+
+
+def test_a_job_whose_answer_is_recorded_is_removed(tmp_path: Path) -> None:
+    """As a kill between the record and the removal leaves it, or one within the removal. A model that has no place yet
+    stays, and so does what is newer than the record: an answer, or a training that is not over."""
+    names = ("recorded", "half-removed", "empty", "with-model", "newer", "training", "unasked", "held")
+    for name in names:
+        (tmp_path / "jobs" / name / CHECKPOINT).mkdir(parents=True)
+        (tmp_path / "jobs" / name / ANSWER).touch()
+    (tmp_path / "jobs" / "with-model" / MODEL).mkdir()
+    for name in ("half-removed", "empty", "training"):
+        (tmp_path / "jobs" / name / ANSWER).rename(tmp_path / "jobs" / name / CHECKPOINT / "state")
+    shutil.rmtree(tmp_path / "jobs" / "empty" / CHECKPOINT)
+    (tmp_path / "records").mkdir()
+    for name in names:
+        record_path(tmp_path, name).touch()
+    (tmp_path / "jobs" / "half-removed" / CHECKPOINT / "removed").touch()
+    (tmp_path / "jobs" / "half-removed" / CHECKPOINT / "removed").unlink()
+    for name in ("newer", "training"):
+        os.utime(record_path(tmp_path, name), (0, 0))
+    with cell_lock(tmp_path, "held"):
+        remove_answered(tmp_path, set(names) - {"unasked"})
+    assert {path.name for path in (tmp_path / "jobs").iterdir()} == set(names) - {"recorded", "half-removed", "empty"}
 
 
 # --- the lock
@@ -188,11 +219,35 @@ def test_a_lock_says_who_has_it_and_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
+def test_a_disk_without_locks_takes_no_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes may make there what is else made once."""
+
+    def no_locks(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    file = lock_file(tmp_path, "cell")
+    with pytest.raises(InputError) as error, cell_lock(tmp_path, "cell"):
+        raise AssertionError
+    assert str(error.value) == f"{file} cannot be locked (No locks available); pass an --out on another disk"
+    with locked(tmp_path / "a"), locked(tmp_path / "a"):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["jobs"]
+
+
 def test_a_lock_that_was_left_is_free(tmp_path: Path) -> None:
     lock_file(tmp_path, "cell").parent.mkdir()
     lock_file(tmp_path, "cell").write_text("process 1 on nowhere")
     with cell_lock(tmp_path, "cell") as mine:
         assert mine
+
+
+def test_a_lock_that_was_left_is_removed_and_one_that_is_held_stays(tmp_path: Path) -> None:
+    with cell_lock(tmp_path, "held"):
+        lock_file(tmp_path, "left").write_text("process 1 on nowhere")
+        remove_ended(tmp_path)
+        assert list((tmp_path / "jobs").iterdir()) == [lock_file(tmp_path, "held")]
+    remove_ended(tmp_path / "new")
 
 
 def test_one_at_a_time_has_a_lock(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cli.options import duration
+from benchmarks.cli.options import duration, patience, size
 from benchmarks.cli.parser import Parser, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
 from benchmarks.workers.environments import CHECKOUT
@@ -37,6 +37,7 @@ def test_without_options_there_is_the_default_recipe() -> None:
         (["--learning-rate", "5e-5"], {"learning_rate": 5e-5}),
         (["--warm-up", "0"], {"warm_up": 0.0}),
         (["--padding", "bucket"], {"padding": "bucket"}),
+        (["--padding", "none"], {"padding": "none"}),
         (["--shuffle", "no"], {"shuffle": False}),
         (["--eval-before", "yes"], {"eval_before": True}),
         (["--clip", "none"], {"clip": None}),
@@ -70,7 +71,7 @@ def test_several_values_span_a_grid() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--padding", "left"], "argument --padding: 'left' is not one of max_length, longest, bucket"),
+        (["--padding", "left"], "argument --padding: 'left' is not one of max_length, longest, bucket, none"),
         (["--batch-size", "many"], "argument --batch-size: 'many' is not a whole number"),
         (["--batch-size", "2.5"], "argument --batch-size: '2.5' is not a whole number"),
         (["--train-rows", "1e3"], "argument --train-rows: '1e3' is not a whole number"),
@@ -96,6 +97,15 @@ def test_a_time_is_read_in_seconds_or_larger_units() -> None:
     for text in ("", "0", "h", "-1", "1d", "30m1h", "nan", "1e9999", "9" * 5000, "\N{ARABIC-INDIC DIGIT ONE}"):
         with pytest.raises(argparse.ArgumentTypeError, match=r"is no time like 5400, 90m or 1h30m$"):
             duration(text)
+    assert (patience("0"), patience("1h")) == (None, 3600)
+
+
+def test_a_size_is_read_in_bytes() -> None:
+    sizes = {"800M": 800 * 2**20, "6G": 6 * 2**30, "0.5G": 2**29}
+    assert {text: size(text) for text in sizes} == sizes
+    for text in ("", "0", "0G", "6", "-1G", "6g", "1T", "nanG", "9" * 5000 + "G", "\N{ARABIC-INDIC DIGIT ONE}G"):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"is no size like 800M or 6G$"):
+            size(text)
 
 
 def test_a_command_may_have_defaults_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

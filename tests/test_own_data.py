@@ -18,7 +18,7 @@ import pytest
 
 from shared.errors import InputError
 from shared.tasks import Reading, Rows, Task, get_task
-from shared.tasks.own import hold_out
+from shared.tasks.own import hold_out, is_own
 from tests.data import COMMIT, write
 
 TEXTS = ["A goose slept.", "It rained, it poured.", 'He said "no".', "Écoute!"]
@@ -229,6 +229,14 @@ def test_a_changed_file_is_read_again_and_a_damaged_copy(tmp_path: Path, cache: 
     after = train(tmp_path / "a.csv")
     assert after.first[0] == "A fox slept."
     assert after.hash != before.hash
+
+
+def test_a_folder_named_as_a_task_hides_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "paraphrase").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert not is_own("paraphrase")
+    assert is_own("./paraphrase")
+    assert not get_task("paraphrase").own
 
 
 def test_a_name_of_this_projects_tasks_is_not_taken(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from benchmarks.statistics.over_rows import Discordant, discordant, mcnemar_p, r
 from benchmarks.statistics.times import disturbed, epoch_ratios, quartiles
 from shared.metrics import METRICS, details
 from shared.recipe import Recipe
-from shared.records import Record
+from shared.records import Record, Records, write_record
 from tests.factories import answer, circumstances, epoch, record
 
 TORCH = [0.70, 0.74, 0.71, 0.69, 0.72]
@@ -33,7 +34,7 @@ def only(records: list[Record]) -> Pair:
     return pair
 
 
-def table(records: list[Record]) -> list[dict[str, str]]:
+def table(records: Sequence[Record]) -> list[dict[str, str]]:
     rows = Rows.of(records)
     return [dict(line) for _, line in pairs_frame(pairs_of(rows), rows).iterrows()]
 
@@ -194,6 +195,16 @@ def test_a_line_of_one_seed_is_of_rows() -> None:
     pairs = pairs_of(Rows.of(old))
     assert "McNemar's exact test" in "".join(pairs_legend(pairs, 1))
     assert pairs_legend(pairs, 250)[0] == "comparisons: the first 1 of 250 pairs"
+
+
+def test_records_of_a_folder_are_compared_as_those_in_memory(tmp_path: Path) -> None:
+    """They are read again for their predictions."""
+    labels = np.arange(400) % 2
+    made = [predicting(b, labels, labels ^ (np.arange(400) < n), kept=True) for b, n in (("torch", 60), ("gluon", 20))]
+    for one in made:
+        write_record(tmp_path, one, {})
+    assert table(Records(tmp_path)) == table(made)
+    assert table(made)[0]["test accuracy"] == "+0.10 [+0.07, +0.13] ≠"
 
 
 # --- times

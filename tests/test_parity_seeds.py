@@ -72,12 +72,20 @@ def seeds(*numbers: int) -> tuple[str, ...]:
             "--steps is for one seed; with several, whole trainings are compared: leave it out",
         ),
         (
+            (*seeds(1, 2, 3), "--embedding-update", "rows"),
+            "--embedding-update is for one seed; with several, whole trainings are compared: leave it out",
+        ),
+        (
             (*seeds(1, 2, 3), "--precision", "float32"),
             "--precision is for one seed; with several, whole trainings are compared: leave it out",
         ),
         (
             (*seeds(1, 2, 3), "--against", "stock"),
             "--against is for one seed; with several, whole trainings are compared: leave it out",
+        ),
+        (
+            (*seeds(1, 2, 3), "--rerun"),
+            "--rerun is for one seed; with several, whole trainings are compared: leave it out",
         ),
         ((*seeds(1, 2, 3), "--margin", "0"), "--margin 0: pass a number above 0"),
         ((*seeds(1, 2, 3), "--margin", "-0.01"), "--margin -0.01: pass a number above 0"),
@@ -157,7 +165,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
     """Notes what the command begins, and lets it do nothing."""
     noted: Begun = []
     monkeypatch.setattr(parity, "plan_ladder", lambda options: noted.append(("ladder", options)))
-    monkeypatch.setattr(parity, "plan_seeds", lambda options: noted.append(("seeds", options)))
+    monkeypatch.setattr(parity, "plan_seeds", lambda options, engine: noted.append(("seeds", options)))
     monkeypatch.setattr(one_seed, "climb_ladder", lambda *arguments: 0)
     monkeypatch.setattr(many_seeds, "compare_seeds", lambda *arguments: 0)
     return noted
@@ -416,7 +424,7 @@ def test_without_labels_there_is_nothing_to_compare(
     question = plans[0].question
     unlabelled = {name: replace(rows, labels=None) for name, rows in question.splits.items()}
     blind = [replace(cell, question=replace(question, splits=unlabelled)) for cell in plans]
-    monkeypatch.setattr(plan, "plan_cells", lambda request: blind)
+    monkeypatch.setattr(plan, "plan_cells", lambda request, engine: blind)
     assert code_of(*ASKED, *seeds(*SEEDS), "--out", tmp_path) == 2
     assert capsys.readouterr().err == (
         "benchmarks.parity: error: acceptability's dev and test have no labels; pass another --dev-split\n"

@@ -16,7 +16,7 @@ import benchmarks.cells.plan
 import shared.encoding
 from benchmarks.cells.plan import Cell, Request, plan_cells
 from benchmarks.workers.environments import Environment
-from shared.checkpoint.config import read_architecture
+from shared.checkpoint.config import OF_RECIPE, read_architecture
 from shared.checkpoint.saved import write_folder
 from shared.checkpoint.sources import Found, resolve_model
 from shared.checkpoint.start import Head, Start
@@ -24,7 +24,7 @@ from shared.checkpoint.weights import first_weights
 from shared.encoding import read_encoded
 from shared.job import Every
 from shared.recipe import Recipe
-from shared.splits import CHOOSING, choose_splits, choosing
+from shared.splits import CHOOSING, choose_splits
 from shared.tasks import Rows, Task
 
 ROWS = 40
@@ -64,10 +64,13 @@ def _counting(monkeypatch: pytest.MonkeyPatch) -> None:
     toy = Task("toy", ("no", "yes"), pair=False, metrics=("accuracy",), load=load)
     monkeypatch.setattr(benchmarks.cells.plan, "get_task", lambda name, reading: toy)
     here = Environment(Path(sys.executable), packages={}, versions={}, python_version="")
-    monkeypatch.setattr(benchmarks.cells.plan, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
+    monkeypatch.setattr(benchmarks.cells.engine, "find_environments", lambda names, pythons: dict.fromkeys(names, here))
     count(benchmarks.cells.plan, "choose_splits", "splits chosen")
     count(benchmarks.cells.plan, "checkpoint_hash", "checkpoints hashed")
     count(benchmarks.cells.plan, "read_encoded", "encoded splits looked through")
+    count(benchmarks.cells.plan, "check_weights", "weights checked")
+    count(benchmarks.cells.plan, "choose_start", "starts chosen")
+    count(benchmarks.cells.plan, "tokens_version", "versions of tokens told")
     count(shared.encoding, "read_tokenizer", "tokenizers made")
     count(shared.encoding, "_encode_split", "splits encoded")
 
@@ -92,6 +95,7 @@ def plan(
             pythons=dict.fromkeys(BACKENDS, Path(sys.executable)),
             head=head,
             checkpoint_every=every,
+            embedding_updates=("dense",),
         )
     )
 
@@ -109,6 +113,9 @@ def test_recipes_of_the_same_rows_share_what_is_made_of_them(limit: int | None) 
         "splits encoded": 2,
         "encoded splits looked through": 1,
         "checkpoints hashed": 1,
+        "weights checked": 1,
+        "starts chosen": 1,
+        "versions of tokens told": 1,
     }
     assert len({cell.question.data for cell in cells}) == 1
     assert len({id(cell.question.splits["train"]) for cell in cells}) == 1
@@ -173,29 +180,39 @@ def test_every_cell_has_the_data_that_it_has_alone() -> None:
     assert len({cell.question.data for cell in together}) == 6
 
 
+class Watched:
+    """A recipe that notes which of its fields are read."""
+
+    def __init__(self, recipe: Recipe, read: set[str]) -> None:
+        self.recipe, self.read = recipe, read
+
+    def __getattr__(self, name: str) -> Any:
+        self.read.add(name)
+        return getattr(self.recipe, name)
+
+
 def test_no_field_but_those_named_chooses_rows() -> None:
     read: set[str] = set()
-
-    class Watched:
-        def __init__(self, recipe: Recipe) -> None:
-            self.recipe = recipe
-
-        def __getattr__(self, name: str) -> Any:
-            read.add(name)
-            return getattr(self.recipe, name)
-
     source = {name: Rows([f"{name} {n}" for n in range(20)], None, [0, 1] * 10) for name in ("train", "dev", "test")}
     for recipe in (Recipe(), Recipe(held_out=0.5, held_out_test=0.5), Recipe(train_rows=4, dev_rows=3, rows_seed=1)):
-        watched: Any = Watched(recipe)
+        watched: Any = Watched(recipe, read)
         choose_splits("toy", source, watched, None)
     assert read == set(CHOOSING)
 
 
-def test_choosing_keeps_the_fields_that_choose_rows() -> None:
-    """The others are at their defaults."""
+def test_no_field_but_those_named_makes_a_network() -> None:
+    read: set[str] = set()
+    for kind in ("bert-tiny", "distilbert"):
+        watched: Any = Watched(Recipe(dropout=0.2, head_dropout=0.3), read)
+        read_architecture(resolve_model(f"random:{kind}"), watched, 2)
+    assert read == set(OF_RECIPE)
+
+
+def test_a_part_of_a_recipe_has_other_fields_at_their_defaults() -> None:
     recipe = replace(Recipe(), held_out=0.25, dev_split="train", seed=9, max_len=99)
-    assert choosing(recipe) == Recipe(held_out=0.25, dev_split="train")
-    assert {f.name for f in fields(Recipe)} >= set(CHOOSING)
+    assert recipe.only(CHOOSING) == Recipe(held_out=0.25, dev_split="train")
+    assert recipe.only(OF_RECIPE) == Recipe(max_len=99)
+    assert {f.name for f in fields(Recipe)} >= {*CHOOSING, *OF_RECIPE}
 
 
 def test_checkpoints_are_asked_for_where_they_change_the_stream() -> None:

@@ -172,7 +172,7 @@ BROKEN = {
     "rows": ("train_rows = [1]", "train_rows is [1]; pass a whole number, or none"),
     "exempt": ('decay_exempt = "bias"', "decay_exempt is 'bias'; pass a list of words"),
     "padding": ("padding = 3", "padding is 3; pass a word"),
-    "choice": ('padding = "left"', "padding is 'left'; pass one of max_length, longest, bucket"),
+    "choice": ('padding = "left"', "padding is 'left'; pass one of max_length, longest, bucket, none"),
     "unknown": ("epoch = 2", "unknown recipe field 'epoch'; known: "),
     "toml": ("epochs = = 2", "Invalid value"),
     "extra": ("[more]", "Object contains unknown field `more`"),

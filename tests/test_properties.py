@@ -41,7 +41,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text
 
 T = TypeVar("T")
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def tried(call: Callable[[], T]) -> tuple[T | None, str]:
@@ -155,7 +155,6 @@ EXTREME = st.sampled_from(
 
 
 @given(st.sampled_from(NUMERIC), EXTREME | st.floats().map(str) | st.integers().map(str) | ANY)
-@settings(deadline=None)
 def test_a_number_of_an_option_is_taken_or_refused_in_one_line(name: str, value: str) -> None:
     arguments = [f"--{name.replace('_', '-')}={value}", "--task", "acceptability"]
     found, refusal = tried(lambda: recipes(_quiet(arguments)))

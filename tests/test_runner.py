@@ -21,11 +21,13 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from huggingface_hub import ModelCard
 from rich.console import Console
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score, log_loss, matthews_corrcoef
 
 from backends import BACKENDS
+from benchmarks.cells.model_card import CARD
 from benchmarks.cells.plan import Request, plan_questions
 from benchmarks.parity.rungs import STEEP_STEPS
 from benchmarks.port.pack import make_pack
@@ -38,8 +40,9 @@ from benchmarks.workers.progress import RunProgress
 from shared.answer import Loaded, Predicted, Recorded, Stepped
 from shared.batching import total_steps
 from shared.checkpoint.config import read_architecture
+from shared.checkpoint.saved import is_saved
 from shared.checkpoint.sources import resolve_model
-from shared.checkpoint.weights import first_weights
+from shared.checkpoint.weights import checkpoint_hash, first_weights
 from shared.encoding import encode, read_encoded
 from shared.flops import optimizer_bytes, training_flops
 from shared.job import ARRAYS, ERROR, EVENTS, RECORDING, Job
@@ -140,7 +143,7 @@ def test_every_backend_answers(done: Done) -> None:
 def test_nothing_is_left_but_records_arrays_and_tables(done: Done) -> None:
     files = sorted(str(path.relative_to(done.out)) for path in done.out.rglob("*") if path.is_file())
     records = [f"records/{record.id}.{ending}" for record in done.records.values() for ending in ("json", "npz")]
-    assert files == sorted([*records, "table.csv", "table.md"])
+    assert files == sorted([*records, "report.html", "table.csv", "table.md"])
 
 
 def test_without_a_terminal_progress_is_plain_lines(done: Done) -> None:
@@ -375,6 +378,26 @@ def test_transformers_opens_what_any_backend_saved(done: Done, reopened: dict[st
     assert shape == [ROWS, 16]  # the tokenizer knows the length that was trained with
 
 
+def test_a_saved_model_has_a_card_of_its_record(done: Done) -> None:
+    """The hub's library reads its scores. The folder is the same checkpoint without it, as those of before were."""
+    for record in done.records.values():
+        folder = done.saved / record.id
+        card = ModelCard.load(folder / CARD)
+        (accuracy,) = (
+            one.metric_value
+            for one in card.data.eval_results
+            if (one.dataset_split, one.metric_type) == ("test", "accuracy")
+        )
+        assert accuracy == (record.scores("test") or {})["accuracy"]
+        assert record.id in card.text
+        assert is_saved(folder)
+        known = checkpoint_hash(folder)
+        text = (folder / CARD).read_text(encoding="utf-8")
+        (folder / CARD).unlink()
+        assert (is_saved(folder), checkpoint_hash(folder)) == (True, known)
+        (folder / CARD).write_text(text, encoding="utf-8")
+
+
 def worker(backend: str, folder: Path, answer: type[T], **job: Any) -> T:
     """Runs a job in the backend's own environment and gives its answer."""
     settled: dict[str, Any] = {
@@ -520,7 +543,8 @@ def test_a_failing_cell_is_reported_and_the_others_go_on(tmp_path: Path) -> None
     )
     assert finished.returncode == 1
     _, told = finished.stdout.split("[1/2] acceptability keras len 16 batch 8 seed 1\n")
-    assert "    FAILED keras: the worker ended with exit code 1\n" in told.partition("[2/2]")[0]
+    remedy = "free some, or pass a smaller --batch-size or --max-len"
+    assert f"    FAILED keras: the worker ran out of memory; {remedy}\n" in told.partition("[2/2]")[0]
     assert "      | MemoryError: no room for the weights\n" in finished.stdout
     assert finished.stderr == "benchmarks.run: 1 of 2 cells failed\n"
     assert records_of(out).keys() == {"torch"}
@@ -557,6 +581,24 @@ def test_precisions_are_cells_of_their_own_with_a_column(tmp_path: Path) -> None
     assert np.abs(np.subtract(plain, half)).max() < 0.02
     assert arrays_of(tmp_path, by_precision["bfloat16"])["dev"].dtype == np.float32
     assert set(pd.read_csv(tmp_path / "table.csv")["precision"]) == {"float32", "bfloat16"}
+
+
+def test_a_cell_without_padding_has_the_losses_of_one_with(tmp_path: Path) -> None:
+    """Its batches are the same, and only its attention computes on more than real tokens."""
+    still = ("--max-len", "32", "--dropout", "0", "--padding", "longest", "none")
+    finished = run("--backend", "torch", *SHORT, *still, "--out", tmp_path)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    records = {record.recipe.padding: record for record in read_records(tmp_path)}
+    longest, none = (records[name].answer for name in ("longest", "none"))
+    assert none.received == longest.received
+    assert np.abs(np.subtract(none.step_loss, longest.step_loss)).max() < LOSS_BOUND
+    assert none.epochs[0].padded_tokens == none.epochs[0].tokens == longest.epochs[0].tokens
+    padded, packed = (records[name].work for name in ("longest", "none"))
+    assert padded is not None
+    assert packed is not None
+    assert packed.real_flops == padded.real_flops <= packed.all_flops < padded.all_flops
+    shown = pd.read_csv(tmp_path / "table.csv").set_index("padding")["padding_share"]
+    assert shown["none"] == 0 < shown["longest"]
 
 
 def test_a_compiled_cell_has_the_same_losses(tmp_path: Path) -> None:

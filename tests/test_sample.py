@@ -11,8 +11,8 @@ import pytest
 from benchmarks.speed.sample import PASSES, choose_steps, make_sample
 from benchmarks.speed.variants import Padding
 from shared.batching import make_batch, training_order
-from shared.encoding import Encoded, read_encoded
-from shared.flops import Work, training_flops
+from shared.encoding import Encoded, read_encoded, trained_ids
+from shared.flops import training_flops
 from shared.recipe import Recipe
 from tests.checkpoints import TOY
 
@@ -30,7 +30,7 @@ def train() -> Encoded:
     return Encoded(ids, types, offsets, random.randint(0, 2, 350).astype(np.int64), pad_id=0)
 
 
-@pytest.mark.parametrize("padding", ["max_length", "longest", "bucket"])
+@pytest.mark.parametrize("padding", ["max_length", "longest", "bucket", "none"])
 def test_a_sample_has_the_epochs_own_batches_in_order(train: Encoded, tmp_path: Path, padding: Padding) -> None:
     recipe = replace(RECIPE, padding=padding)
     sample = make_sample(train, TOY, recipe, 10, tmp_path / "sample")
@@ -64,11 +64,21 @@ def test_a_sample_counts_the_tokens_that_are_computed_on(
         assert all(width % 8 == 0 for width in widths)
 
 
+def test_a_sample_without_padding_counts_real_tokens(train: Encoded, tmp_path: Path) -> None:
+    """Attention alone counts at the width of its group, which falls as there are more groups."""
+    recipe = replace(RECIPE, padding="none")
+    one, four = (make_sample(train, TOY, recipe, 10, tmp_path / str(n), attention_groups=n) for n in (1, 4))
+    for sample in (one, four):
+        assert sample.recipe.padding == "none"
+        assert (sample.work.padded_tokens, sample.epoch.padded_tokens) == (sample.work.tokens, len(train.ids))
+    assert one.epoch.real_flops == four.epoch.real_flops < four.epoch.all_flops <= one.epoch.all_flops
+
+
 def _same(one: object, other: object) -> bool:
     return all(np.array_equal(array, vars(other)[name]) for name, array in vars(one).items())
 
 
-@pytest.mark.parametrize("padding", ["longest", "bucket"])
+@pytest.mark.parametrize("padding", ["longest", "bucket", "none"])
 @pytest.mark.parametrize("steps", [8, 12, 30])
 def test_a_samples_mean_cost_is_the_epochs(train: Encoded, tmp_path: Path, padding: Padding, steps: int) -> None:
     """The costliest batch is in it."""
@@ -84,7 +94,7 @@ def test_seconds_are_scaled_by_operations(train: Encoded, tmp_path: Path) -> Non
     sample = make_sample(train, TOY, RECIPE, 5, tmp_path / "sample")
     assert sample.epoch.steps == 88, "87 whole batches of 4 and one of 2"
     row = training_flops(TOY, np.array([40]))
-    assert sample.work == Work(5, 20, sample.work.tokens, 800, sample.work.real_flops, 20 * row)
+    assert sample.work == replace(sample.work, steps=5, rows=20, padded_tokens=800, all_flops=20 * row)
     assert sample.epoch.all_flops == 350 * row
     assert sample.scale == 350 / 20
 
@@ -115,3 +125,14 @@ def test_time_that_is_affine_in_cost_keeps_its_mean() -> None:
 
 def test_no_more_steps_are_taken_than_there_are() -> None:
     np.testing.assert_array_equal(choose_steps(np.array([3.0, 1.0, 2.0]), 12), [0, 1, 2])
+
+
+def test_a_sample_counts_the_words_of_the_whole_split(train: Encoded, tmp_path: Path) -> None:
+    """An update by rows moves these; the sample's own batches have fewer."""
+    train.ids[train.ids == 7] = 6
+    train.ids[-1] = 7
+    sample = make_sample(train, TOY, RECIPE, 2, tmp_path / "sample")
+    data = read_encoded(sample.data)
+    assert 7 not in data["train"].ids
+    assert list(trained_ids(data, TOY.vocab_size)) == list(range(1, 10))
+    assert sample.touched == 9

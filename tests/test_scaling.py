@@ -46,6 +46,12 @@ def test_sizes_are_set_beside_the_fewest_rows() -> None:
     assert (small["µs a row"], large["µs a row"]) == ("10.0", "10.0")
 
 
+def test_another_allocator_is_another_question(tmp_path: Path) -> None:
+    loaded = structs.replace(ASKED, allocator="jemalloc")
+    assert loaded.file(tmp_path) != ASKED.file(tmp_path)
+    assert (ASKED.workers_shown, loaded.workers_shown) == ("2 threads", "2 threads, allocator jemalloc")
+
+
 def test_one_command_trains_on_each_size_once_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import to_builtins
 
 from backends import BACKENDS, rates
 from benchmarks.cells.plan import Question, Request, plan_questions
 from benchmarks.speed import rounds
-from benchmarks.speed.__main__ import main
+from benchmarks.speed.__main__ import _parser, _wanted, main
+from benchmarks.speed.prepare import prepare
 from benchmarks.speed.results import Results
 from benchmarks.speed.rounds import Conditions, measure_variants
 from benchmarks.speed.sample import Sample
@@ -35,15 +37,31 @@ from tests.speed_factories import ASKED
 
 def test_variants_are_every_combination_and_the_baselines() -> None:
     """A backend's baselines come after its combinations, whatever those are."""
-    variants = choose_variants(["gluon", "torch"], ["bucket", "longest"], ["float32", "bfloat16"], [False, True], True)
-    assert len(variants) == len(set(variants)) == 2 * 2 * 2 * 2 + 4
+    variants = choose_variants(
+        ["gluon", "torch"], ["bucket", "longest"], ["float32", "bfloat16"], [False, True], ["dense"], True
+    )
+    assert len(variants) == len(set(variants)) == 2 * 2 * 2 * 2 + 5
     assert [v.name for v in variants[:3]] == [
         "gluon bucket float32",
         "gluon longest float32",
         "gluon bucket float32 compiled",
     ]
     assert [v for v in variants if v.trainer] == [*baselines("gluon"), *baselines("torch")]
-    assert not any(v.trainer for v in choose_variants(["torch"], ["bucket"], ["float32"], [False], False))
+    assert not any(v.trainer for v in choose_variants(["torch"], ["bucket"], ["float32"], [False], ["dense"], False))
+
+
+def test_updates_by_rows_are_variants_beside_the_dense_ones() -> None:
+    """The library's own trainer has none."""
+    variants = choose_variants(["torch"], ["bucket", "longest"], ["float32"], [False], ["dense", "rows"], True)
+    assert [v.name for v in variants[:4]] == [
+        "torch bucket float32",
+        "torch bucket float32 rows",
+        "torch longest float32",
+        "torch longest float32 rows",
+    ]
+    assert [v.update for v in variants[:4]] == ["dense", "rows"] * 2
+    assert {v.update for v in variants if v.trainer} == {"dense"}
+    assert "embedding_update" not in to_builtins(variants[0]), "files of before have no such field"
 
 
 def test_every_backend_has_a_baseline_padded_to_max_len() -> None:
@@ -53,6 +71,7 @@ def test_every_backend_has_a_baseline_padded_to_max_len() -> None:
         "torch stock max_length float32",
         "torch stock longest float32",
         "torch stock longest bfloat16",
+        "torch stock bucket bfloat16 compiled",
     ]
 
 
@@ -123,10 +142,13 @@ def measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Measure:
 
 
 @pytest.mark.parametrize("backend", [name for name, one in BACKENDS.items() if "trainer" not in one.lacks])
-def test_a_trainer_trains_on_its_samples_batches(backend: str, ask: Ask, measure: Measure, tmp_path: Path) -> None:
-    variants = [variant for variant in baselines(backend) if variant.precision == "float32"]
+def test_a_trainer_trains_on_its_samples_batches(
+    backend: str, ask: Ask, measure: Measure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHDYNAMO_DISABLE", "1")  # compiles for a minute otherwise
+    variants = [variant for variant in baselines(backend) if variant.precision == "float32" or variant.compile]
     asked, architecture = ask(backend)
-    results = measure(variants, asked, make_samples(asked, architecture, variants, 2, tmp_path))
+    results = measure(variants, asked, make_samples(asked, architecture, variants, 2, tmp_path, "cpu"))
     assert not results.refused
     assert [m.variant for m in results.measured] == variants
     for found in results.measured:
@@ -144,7 +166,7 @@ def test_a_trainer_refuses_a_network_it_cannot_build(ask: Ask, measure: Measure,
     checkpoint = Path(shutil.copytree(asked.checkpoint, tmp_path / "checkpoint"))
     config = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
-    samples = make_samples(asked, architecture, [variant], 2, tmp_path)
+    samples = make_samples(asked, architecture, [variant], 2, tmp_path, "cpu")
     results = measure([variant], replace(asked, checkpoint=checkpoint), samples)
     assert "the bare scripts cannot build" in results.refused[variant.name]
 
@@ -153,7 +175,7 @@ def test_a_compiled_worker_rounds_the_widths_of_its_batches(ask: Ask, measure: M
     """It does the work of its own sample, which has more tokens than the one without rounding."""
     asked, architecture = ask("gluon")
     plain, compiled = (Variant("gluon", "bucket", compile=compile) for compile in (False, True))
-    samples = make_samples(asked, architecture, [plain, compiled], 2, tmp_path)
+    samples = make_samples(asked, architecture, [plain, compiled], 2, tmp_path, "cpu")
     assert samples[compiled.widths].work.padded_tokens > samples[plain.widths].work.padded_tokens
     results = measure([compiled], asked, samples)
     assert [m.variant for m in results.measured] == [compiled]
@@ -174,6 +196,29 @@ def speed(*arguments: str) -> int | str | None:
     with pytest.raises(SystemExit) as ended:
         main([*TINY, *arguments])
     return ended.value.code
+
+
+def test_a_sample_without_padding_is_trained_on_as_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "ATTEMPTS", 1)
+    assert speed("--padding", "none", "--out", str(tmp_path)) == 0
+    with (tmp_path / "speed.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["mode"], float(row["padding_share"])) == ("torch none float32", 0)
+    assert float(row["step_real_flops"]) <= float(row["step_all_flops"])
+    (sample,) = json.loads((tmp_path / "speed.json").read_text())["samples"].values()
+    assert sample["pass"]["padded_tokens"] == sample["pass"]["tokens"]
+
+
+def test_own_data_is_the_same_question_wherever_it_lies(tmp_path: Path) -> None:
+    asked = []
+    for place in ("here", "there"):
+        folder = tmp_path / place / "reviews"
+        folder.mkdir(parents=True)
+        for split in ("train", "dev"):
+            (folder / f"{split}.csv").write_text("text,label\n" + "A goose slept.,good\nIt rained.,bad\n" * 8)
+        asked.append(prepare(_wanted(_parser().parse_args([*TINY, "--task", str(folder)]))).asked)
+    assert asked[0] == asked[1]
+    assert asked[0].task == "reviews"
 
 
 def test_one_command_measures_prints_and_writes(
@@ -235,7 +280,7 @@ def test_without_any_probes_nothing_is_measured(
         (["--steps", "1"], "--steps 1: pass 2 or more"),
         (["--rounds", "0"], "--rounds 0: pass 1 or more"),
         (["--backend", "jax"], "unknown backend 'jax'"),
-        (["--padding", "none"], "invalid choice: 'none'"),
+        (["--padding", "left"], "invalid choice: 'left'"),
         (["--precision", "int8"], "invalid choice: 'int8'"),
         (["--compile", "maybe"], "'maybe' is neither yes nor no"),
         (["--max-len", "2"], "max_len is 2; pass 4 to 1,048,576"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,23 @@ def test_without_the_trainer_there_are_no_ratios_to_it(tmp_path: Path) -> None:
     assert table(found, [PADDED], tmp_path)["step_by_stock"].isna().all()
 
 
+def test_the_floor_counts_the_rows_that_training_touches(tmp_path: Path) -> None:
+    """The floor of dense updates stands beside it, and an update by rows beside the dense one of its round."""
+    found, rows = results(), Variant("torch", "bucket", embedding_update="rows")
+    for n, seconds in enumerate((0.5, 1.5, 0.9), 1):
+        found.measured.append(Measured(rows, n, 1, 0.0, took(seconds)))
+    counted = {name: replace(sample, touched=3) for name, sample in samples(tmp_path).items()}
+    summary = summarize(found, [BUCKETED, rows], counted, TOY)
+    for row in by_name(frame(summary)).values():
+        saved = (optimizer_bytes(TOY, Recipe()) - optimizer_bytes(TOY, Recipe(), touched=3)) / 800.0
+        assert row["dense_floor_step_seconds"] - row["floor_step_seconds"] == pytest.approx(saved)
+        assert row["times_floor"] > row["times_dense_floor"]
+    time, _ = tables(summary)
+    assert list(time["× dense"]) == ["–", "0.750"]
+    write_report(tmp_path, found, summary, counted, TOY)
+    assert "with 3 of the word embedding's 10 rows" in (tmp_path / "speed.md").read_text()
+
+
 def test_a_row_with_a_disturbed_round_is_marked(tmp_path: Path) -> None:
     rows = summarize(results(), [PADDED, BUCKETED, TRAINER], samples(tmp_path), TOY)
     time, around = tables(rows)
@@ -107,7 +125,7 @@ def test_committed_rounds_give_their_committed_files(folder: Path, tmp_path: Pat
     found = Results.read(file, whole.asked)
     assert found.measured
     assert to_json(found, indent=1) == file.read_text()
-    widths = {name: Sample(one.recipe, tmp_path, one.once, one.epoch) for name, one in whole.samples.items()}
+    widths = {name: Sample(s.recipe, tmp_path, s.once, s.epoch, s.touched) for name, s in whole.samples.items()}
     assert whole.asked.model == "minilm"
     recipe = Recipe.from_json(whole.asked.recipes[0])
     architecture = read_architecture(resolve_model("random:minilm"), recipe, num_labels=2)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import termios
+import textwrap
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +26,7 @@ from shared.errors import InputError, ProcessFailed
 from shared.limits import MESSAGE
 from shared.records import write_record
 from tests.factories import record
+from tests.processes import PATIENCE
 
 LONG = "x" * 300
 """A name that no file system takes."""
@@ -98,6 +105,62 @@ def test_output_that_nobody_takes_is_no_success(arguments: list[str], reader: st
     os.close(output)
     said = f"{arguments[0]}: the output: No space left on device; free some space, or pass a folder on another disk\n"
     assert (done.returncode, done.stderr) == ((READER_GONE, "") if reader == "gone" else (1, said))
+
+
+def test_a_terminal_that_closes_is_an_interruption() -> None:
+    """Though neither its output nor its errors can be told any more."""
+    script = "import time\nfrom benchmarks.cli.parser import one_line_errors\nwith one_line_errors('toy'):\n"
+    script += (
+        "    print('ready', flush=True)\n    while True:\n        time.sleep(0.01)\n        print('.', flush=True)\n"
+    )
+    for hangup in (signal.SIG_DFL, signal.SIG_IGN):  # a shell may keep the signal away
+        terminal, inside = os.openpty()
+        variables = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+        with subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=inside,
+            stdout=inside,
+            stderr=inside,
+            env=variables,
+            start_new_session=True,
+            preexec_fn=partial(_own, inside, hangup),
+        ) as process:
+            os.close(inside)
+            assert os.read(terminal, 5) == b"ready"
+            os.close(terminal)
+            assert process.wait(PATIENCE) == 130
+
+
+def _own(terminal: int, hangup: signal.Handlers) -> None:
+    """Makes this process's session the terminal's, whose end it is then told by SIGHUP."""
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGHUP, hangup)
+
+
+def test_a_full_disk_is_told_with_the_file() -> None:
+    """Though the system tells it of a descriptor, which has no name."""
+    code = textwrap.dedent(
+        """
+        import os
+        from pathlib import Path
+        from benchmarks.cli.parser import one_line_errors
+        from shared.files import whole_file, whole_folder
+        full = os.open("/dev/full", os.O_WRONLY)
+        with one_line_errors("toy"), {}(Path("{}")) as made:
+            os.write(full, b"x")
+        """
+    )
+    for make, target in (("whole_file", "table.md"), ("whole_folder", "saved")):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, target)
+            done = subprocess.run(
+                [sys.executable, "-c", code.format(make, path)],
+                capture_output=True,
+                text=True,
+                env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+            )
+        said = f"toy: {path}: No space left on device; free some space, or pass a folder on another disk\n"
+        assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_names_are_no_markup_and_move_no_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

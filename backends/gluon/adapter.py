@@ -15,10 +15,13 @@ import mxnet as mx
 import numpy as np
 from mxnet.gluon import HybridBlock, Parameter
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_padding, check_precision
 from backends.devices import gpu_number, peak_resident_memory
+from backends.gluon.layer_norm import for_cpu
 from backends.gluon.network import PlainAttention, build_network, named_parameters
 from backends.gluon.optimizer import Optimizer
+from backends.gluon.word_rows import NetworkWords
+from backends.word_rows import RestRows
 from shared.architecture import Architecture, Weights
 from shared.batching import Batch
 from shared.contract import Build, Gradients, HiddenStates, Lazy
@@ -35,21 +38,30 @@ def load(build: Build) -> GluonModel:
     architecture, recipe, precision = build.architecture, build.recipe, build.precision
     number = gpu_number(build.device, mx.context.num_gpus())
     check_precision("gluon", build.device, precision)
+    check_padding("gluon", recipe)
     context = mx.cpu() if number is None else mx.gpu(number)
     # MXNet draws dropout from one global stream. Initial weights are given and not drawn.
     mx.random.seed(recipe.seed)
-    network = build_network(architecture)
+    rest = RestRows.of(build)
+    small = architecture if rest is None else rest.rows.small(architecture)
+    network = build_network(small)
     if precision == "float64":
         for cell in network.bert.encoder.transformer_cells:
             cell.attention_cell.__class__ = PlainAttention
         network.cast(precision)
-    parameters = named_parameters(network, architecture)
+    elif number is None:
+        for_cpu(network)
+    parameters = named_parameters(network, small)
     for name, parameter in parameters.items():
-        parameter.shape = build.weights[name].shape
-        parameter.initialize(init=mx.init.Constant(build.weights[name]), ctx=context)
+        values = build.weights[name]
+        if rest is not None and name == rest.rows.name:
+            values = rest.rows.block(values)
+        parameter.shape = values.shape
+        parameter.initialize(init=mx.init.Constant(values), ctx=context)
+    words = None if rest is None else NetworkWords(rest, parameters[rest.rows.name], context)
     network.hybridize(static_alloc=True, static_shape=build.compile)
     optimizer = Optimizer(recipe, parameters, precision)
-    return GluonModel(architecture, context, network, parameters, optimizer, precision, build.compile)
+    return GluonModel(architecture, context, network, parameters, optimizer, precision, build.compile, words)
 
 
 @dataclass
@@ -64,12 +76,14 @@ class GluonModel:
     precision: Precision
     static_shape: bool = False
     """Whether memory and the order of operations are planned once for a shape, and again when the shape changes."""
+    words: NetworkWords | None = None
+    """The whole word embedding, if the network has a block of its rows."""
     predicting: HybridBlock = field(init=False)
     """The same layers in a second graph. With one graph, MXNet would plan memory again, beside the old memory, when
     training goes on after a prediction."""
 
     def __post_init__(self) -> None:
-        self.predicting = copy.copy(self.network)
+        self.predicting = copy.copy(self.network) if self.words is None else self.words.network(self.network)
 
     @property
     def width_multiple(self) -> int:
@@ -77,6 +91,8 @@ class GluonModel:
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
         """Enqueues one optimizer step. The result waits for it."""
+        if self.words is not None:
+            batch = self.words.step(batch, learning_rate)
         with mx.autograd.record():
             logits = self._logits(self.network, batch)
             labels = self._array(batch.labels, self.precision)
@@ -93,11 +109,14 @@ class GluonModel:
 
     def predict(self, batch: Batch) -> np.ndarray:
         """Returns the logits, [b, num_labels], dropout off."""
+        self._refresh()
         return self._logits(self.predicting, batch).asnumpy()
 
     def gradients(self, batch: Batch) -> Gradients:
         """Returns loss and gradients, dropout off. The gradients also stay in the parameters, until the next train step
         overwrites them."""
+        if self.words is not None:
+            batch = self.words.rest.rows.placed(batch)
         with mx.autograd.record(train_mode=False):
             loss = self._loss(self._logits(self.network, batch), self._array(batch.labels, self.precision))
         self._backward(loss, train_mode=False)
@@ -107,11 +126,16 @@ class GluonModel:
             name: mx.nd.broadcast_mul(parameter.grad(), factor.reshape([1] * parameter.grad().ndim)).asnumpy()
             for name, parameter in self.parameters.items()
         }
+        if self.words is not None:
+            rows = self.words.rest.rows
+            raw, clipped = (each | {rows.name: rows.spread(each[rows.name])} for each in (raw, clipped))
         return Gradients(float(loss.asscalar()), raw, float(norm.asscalar()), clipped)
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
         """Returns the states of one forward pass. It is not hybridized, as a hybridized block does not call hooks."""
-        bert, encoder = self.network.bert, self.network.bert.encoder
+        self._refresh()
+        network = self.network if self.words is None else self.predicting
+        bert, encoder = network.bert, network.bert.encoder
         seen: list[mx.nd.NDArray] = []
         blocks = [encoder.layer_norm, *encoder.transformer_cells, bert.pooler]
         # A layer returns its output, or its output and its attention weights.
@@ -121,28 +145,33 @@ class GluonModel:
             )
             for block in blocks
         ]
-        self.network.hybridize(False)
+        network.hybridize(False)
         with mx.autograd.train_mode() if dropout else mx.autograd.predict_mode():
-            logits = self._logits(self.network, batch).asnumpy()
+            logits = self._logits(network, batch).asnumpy()
         for hook in hooks:
             hook.detach()
-        self.network.hybridize(static_alloc=True, static_shape=self.static_shape)
+        network.hybridize(static_alloc=True, static_shape=self.static_shape)
         # GluonNLP's encoder computes on [s, b, width].
         embeddings, *layers = [output.asnumpy().transpose(1, 0, 2) for output in seen[:-1]]
         return HiddenStates(embeddings, layers, seen[-1].asnumpy(), logits)
 
     def weights(self) -> Weights:
         """Returns a copy of every parameter."""
-        return {name: parameter.data().asnumpy() for name, parameter in self.parameters.items()}
+        found = {name: parameter.data().asnumpy() for name, parameter in self.parameters.items()}
+        return found if self.words is None else found | {self.words.name: self.words.table()}
 
     def set_weights(self, weights: Weights) -> None:
         """Overwrites every parameter; the optimizer's moments stay."""
+        if self.words is not None:
+            weights = weights | {self.words.name: self.words.take(weights[self.words.name])}
         for name, parameter in self.parameters.items():
             parameter.data()[:] = weights[name]
 
     def state(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yields all that the next steps depend on. MXNet gives no access to dropout's stream: see `reseed`."""
         yield "steps", np.array(self.optimizer.steps)
+        if self.words is not None:
+            yield from self.words.rest.state()
         for name, parameter in self.parameters.items():
             first, second = self.optimizer.moments[name]
             yield f"weights/{name}", parameter.data().asnumpy()
@@ -152,6 +181,8 @@ class GluonModel:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes up a state that `state` gave."""
         self.optimizer.steps = int(state["steps"])
+        if self.words is not None:
+            self.words.restore(state)
         for name, parameter in self.parameters.items():
             first, second = self.optimizer.moments[name]
             parameter.data()[:] = state[f"weights/{name}"]
@@ -186,8 +217,12 @@ class GluonModel:
     def _backward(self, loss: mx.nd.NDArray, train_mode: bool = True) -> None:
         loss.backward(train_mode=train_mode)
         # transformers gives the pad token's embedding no gradient, even if a text holds that token.
-        word_embeddings = self.parameters[f"{self.architecture.model_type}.embeddings.word_embeddings.weight"]
-        word_embeddings.grad()[self.architecture.pad_id] = 0
+        pad = self.architecture.pad_id if self.words is None else self.words.rest.rows.pad
+        self.parameters[self.architecture.word_table].grad()[pad] = 0
+
+    def _refresh(self) -> None:
+        if self.words is not None:
+            self.words.refresh()
 
     def _array(self, values: np.ndarray, dtype: str) -> mx.nd.NDArray:
         return mx.nd.array(values, ctx=self.context, dtype=dtype)

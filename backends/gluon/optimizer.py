@@ -1,4 +1,4 @@
-"""torch's AdamW and Adam on MXNet's fused operator."""
+"""torch's AdamW and Adam on MXNet's fused operators."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.recipe import Recipe
 
 @dataclass
 class Optimizer:
-    """`torch.optim.AdamW` or `Adam`, with the recipe's switches, on MXNet's fused `adamw_update`."""
+    """`torch.optim.AdamW` or `Adam`, with the recipe's switches, on MXNet's fused `mp_adamw_update`."""
 
     recipe: Recipe
     parameters: dict[str, Parameter]
@@ -31,7 +31,7 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         """Clips the gradients in the parameters and updates the parameters.
 
-        `adamw_update` computes w -= eta * (lr * m / (sqrt(v) + epsilon) + wd * w) with the uncorrected m and v. So bias
+        The operator computes w -= eta * (lr * m / (sqrt(v) + epsilon) + wd * w) with the uncorrected m and v. So bias
         correction (Kingma and Ba 2015, end of section 2) goes into lr, and into epsilon too if epsilon is added after
         the correction.
         """
@@ -56,10 +56,15 @@ class Optimizer:
                 gradient = gradient + added * weight
             elif recipe.decays(name):
                 decay = recipe.decay
-            mx.nd.contrib.adamw_update(
+            # Both compute the same bits. The first takes one pass, with the weight as its own copy in float32; the
+            # other can do float64.
+            single = self.precision == "float32"
+            update = mx.nd.contrib.mp_adamw_update if single else mx.nd.contrib.adamw_update
+            update(
                 weight,
                 gradient,
                 *self.moments[name],
+                *([weight] if single else []),
                 factor,
                 lr=lr,
                 eta=learning_rate,
@@ -78,6 +83,7 @@ class Optimizer:
         if self.recipe.clip is None:
             return norm, mx.nd.ones_like(norm)
         factor = mx.nd.minimum(self.recipe.clip / (norm + 1e-6), 1.0)
-        # If the factor is not finite, `adamw_update` skips the step without an error. With 1 in its place, the
+        # If the factor is not finite, the operators skip the step without an error. With 1 in its place, the
         # gradients make the weights NaN, as they do in torch.
-        return norm, mx.nd.where(norm < math.inf, factor, mx.nd.ones_like(factor))
+        finite = norm - norm == 0  # MXNet reads no "inf" once a number of its thread has overflowed
+        return norm, mx.nd.where(finite, factor, mx.nd.ones_like(factor))

@@ -45,5 +45,6 @@ def operators(train: Callable[[], None]) -> Totals:
         profiler.set_state("run")
         train()
         profiler.set_state("stop")
-        found = json.loads(profiler.dumps(reset=True, format="json"))["Time"]["operator"]
+        times = json.loads(profiler.dumps(reset=True, format="json"))["Time"]
+    found = times["operator"] | times.get("Custom Operator", {})
     return {name: (entry["Count"], entry["Total"] / 1e3) for name, entry in found.items()}

@@ -8,7 +8,8 @@ the second moment's bias correction, the place of epsilon, and repeated tokens. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -20,10 +21,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_padding, check_precision
 from backends.devices import check_capability, gpu_number, peak_resident_memory
+from backends.keras.forward import Padded, Rows
+from backends.keras.laid import Laid
 from backends.keras.network import Parameter, build_network, parameters
 from backends.keras.optimizer import adam_scalars, clip_factor
+from backends.keras.packed import Packed
+from backends.keras.word_rows import LayerWords
+from backends.word_rows import RestRows
 from shared.architecture import Weights
 from shared.batching import Batch
 from shared.contract import Build, Gradients, HiddenStates, Lazy
@@ -45,6 +51,7 @@ def load(build: Build) -> KerasModel:
 def prepare(build: Build) -> None:
     """Sets up the process for the model. Raises errors as `load` does."""
     recipe, device, threads, precision = build.recipe, build.device, build.threads, build.precision
+    check_padding("keras", recipe, build.compile)
     dtype = stored(precision)
     for name, beta in (("beta1", recipe.beta1), ("beta2", recipe.beta2)):
         if np.dtype(dtype).type(beta) == 1:
@@ -74,23 +81,32 @@ def _use_device(device: str, precision: Precision) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
 
 
-ROWS = tf.TensorSpec([None, None], tf.int32)
+PADDED = (tf.TensorSpec([None, None], tf.int32),) * 3
 LABELS = tf.TensorSpec([None], tf.int64)
 """Shapes of a batch's arrays. With these a `tf.function` is built once, and takes every width and batch size."""
+
+Arrays = tuple[Any, ...]
+"""A batch's arrays in the order of `Padded` or `Packed`."""
 
 
 class KerasModel:
     """See `shared.contract.Model`. A keras-hub network with TensorFlow's fused Adam."""
 
     def __init__(self, build: Build) -> None:
-        architecture, recipe = build.architecture, build.recipe
-        self._network, layers = build_network(architecture)
+        architecture, recipe, rest = build.architecture, build.recipe, RestRows.of(build)
+        if rest is not None:
+            architecture = rest.rows.small(architecture)
+        self._network, self._stack, layers = build_network(architecture)
         self._parameters = parameters(architecture, layers)
         self._recipe = recipe
         self._pad_id = architecture.pad_id
         self._device = build.device
         self._dtype = stored(build.precision)
         self._steps = 0
+        self._words = None
+        if rest is not None:
+            (block,) = (p for p in self._parameters if p.name == rest.rows.name)
+            self._words = LayerWords(rest, block, layers[block.name.removesuffix(".weight")])
         self.width_multiple = BACKENDS["keras"].width_multiple(build.compile)
         self.set_weights(build.weights)
         self._moments = [
@@ -99,30 +115,40 @@ class KerasModel:
         # No branch in these depends on a tensor, so they need no autograph, which would double the time to build them.
         function = partial(tf.function, autograph=False)
         compiled = partial(function, jit_compile=True) if build.compile else function
-        batch = (ROWS, ROWS, ROWS)
+        self._rows_of: type[Padded] | type[Packed] = Packed if recipe.padding == "none" else Padded
+        rows = Packed.SIGNATURE if recipe.padding == "none" else PADDED
         scalars = [tf.TensorSpec([], self._dtype)] * 3
-        self._train = compiled(self._train_graph, input_signature=(*batch, LABELS, *scalars))
-        self._predict = compiled(lambda *rows: self._call(rows, False)["logits"], input_signature=batch)
-        self._gradients = compiled(self._gradients_graph, input_signature=(*batch, LABELS))
+        self._train = compiled(self._train_graph, input_signature=(rows, LABELS, *scalars))
+        self._predict = compiled(lambda rows: self._evaluate(rows, self._stack.logits, False), input_signature=(rows,))
+        self._gradients = compiled(self._gradients_graph, input_signature=(rows, LABELS))
         self._states = {
-            dropout: function(lambda *rows, dropout=dropout: self._call(rows, dropout), input_signature=batch)
+            dropout: function(
+                lambda rows, dropout=dropout: self._evaluate(rows, self._stack.states, dropout),
+                input_signature=(rows,),
+            )
             for dropout in (False, True)
         }
 
     def train_step(self, batch: Batch, learning_rate: float) -> Lazy:
+        if self._words is not None:
+            batch = self._words.step(batch, learning_rate)
         self._steps += 1
-        loss, correct = self._train(*_rows(batch), batch.labels, *self._scalars(learning_rate))
+        loss, correct = self._train(self._arrays(batch), batch.labels, *self._scalars(learning_rate))
         return lambda: (float(loss), int(correct))
 
     def predict(self, batch: Batch) -> np.ndarray:
-        return np.array(self._predict(*_rows(batch)))
+        self._refresh()
+        return np.array(self._predict(self._arrays(batch)))
 
     def gradients(self, batch: Batch) -> Gradients:
-        loss, raw, norm, clipped = self._gradients(*_rows(batch), batch.labels)
+        if self._words is not None:
+            batch = self._words.rest.rows.placed(batch)
+        loss, raw, norm, clipped = self._gradients(self._arrays(batch), batch.labels)
         return Gradients(float(loss), self._named(raw), float(norm), self._named(clipped))
 
     def hidden_states(self, batch: Batch, dropout: bool = False) -> HiddenStates:
-        states = self._states[dropout](*_rows(batch))
+        self._refresh()
+        states = self._states[dropout](self._arrays(batch))
         return HiddenStates(
             embeddings=self._array(states["embeddings"]),
             layers=[self._array(layer) for layer in states["layers"]],
@@ -131,19 +157,26 @@ class KerasModel:
         )
 
     def weights(self) -> Weights:
-        return {p.name: p.from_keras(p.variable.numpy()) for p in self._parameters}
+        found = {p.name: p.from_keras(p.variable.numpy()) for p in self._parameters}
+        return found if self._words is None else found | {self._words.name: self._words.table()}
 
     def set_weights(self, weights: Weights) -> None:
+        if self._words is not None:
+            weights = weights | {self._words.name: self._words.take(weights[self._words.name])}
         for p in self._parameters:
             p.variable.assign(p.to_keras(weights[p.name]))
 
     def state(self) -> Iterator[tuple[str, np.ndarray]]:
         yield "steps", np.array(self._steps)
+        if self._words is not None:
+            yield from self._words.rest.state()
         for name, variable in self._changing():
             yield name, variable.numpy()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._steps = int(state["steps"])
+        if self._words is not None:
+            self._words.restore(state)
         for name, variable in self._changing():
             variable.assign(state[name])
 
@@ -162,13 +195,22 @@ class KerasModel:
             return peak_resident_memory()
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])  # the one GPU that is visible
 
+    def _arrays(self, batch: Batch) -> Arrays:
+        arrays = batch.input_ids, batch.token_type_ids, batch.attention_mask
+        return tuple(Laid.of(*arrays)) if self._rows_of is Packed else arrays
+
     def _array(self, tensor: Any) -> np.ndarray:
         array: np.ndarray = tensor.numpy().astype(self._dtype)
         return array
 
-    def _call(self, rows: tuple[Any, ...], training: bool) -> dict[str, Any]:
-        inputs = dict(zip(("token_ids", "segment_ids", "padding_mask"), rows, strict=True))
-        return self._network({name: inputs[name] for name in self._network.input}, training=training)
+    def _evaluate(self, rows: Arrays, call: Callable[[Rows, bool], Any], training: bool) -> Any:
+        """Calls the network without gradients: any word may be looked up."""
+        with nullcontext() if self._words is None else self._words.looked_up():
+            return call(self._rows_of(*rows), training)
+
+    def _refresh(self) -> None:
+        if self._words is not None:
+            self._words.refresh()
 
     def _scalars(self, learning_rate: float) -> tuple[float, float, float]:
         """Rate, epsilon and decay factor of this step, for `_update`."""
@@ -176,11 +218,14 @@ class KerasModel:
         return rate, epsilon, 1 - learning_rate * self._recipe.decay
 
     def _named(self, gradients: list[Any]) -> Weights:
-        return {p.name: p.from_keras(g.numpy()) for p, g in zip(self._parameters, gradients, strict=True)}
+        found = {p.name: p.from_keras(g.numpy()) for p, g in zip(self._parameters, gradients, strict=True)}
+        if self._words is None:
+            return found
+        return found | {self._words.name: self._words.rest.rows.spread(found[self._words.name])}
 
-    def _loss_and_gradients(self, *rows: Any, labels: Any, training: bool) -> tuple[Any, list[Any], Any]:
+    def _loss_and_gradients(self, rows: Arrays, labels: Any, training: bool) -> tuple[Any, list[Any], Any]:
         with tf.GradientTape() as tape:
-            logits = self._call(rows, training)["logits"]
+            logits = self._stack.logits(self._rows_of(*rows), training)
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         gradients = tape.gradient(loss, [p.variable.value for p in self._parameters])
         return loss, [self._dense(g, p) for g, p in zip(gradients, self._parameters, strict=True)], logits
@@ -208,14 +253,12 @@ class KerasModel:
         factor = clip_factor(norm, self._recipe.clip)
         return norm, [factor * gradient for gradient in gradients]
 
-    def _gradients_graph(self, ids: Any, types: Any, mask: Any, labels: Any) -> tuple[Any, list[Any], Any, list[Any]]:
-        loss, gradients, _ = self._loss_and_gradients(ids, types, mask, labels=labels, training=False)
+    def _gradients_graph(self, rows: Arrays, labels: Any) -> tuple[Any, list[Any], Any, list[Any]]:
+        loss, gradients, _ = self._loss_and_gradients(rows, labels, training=False)
         return loss, gradients, *self._clip(gradients)
 
-    def _train_graph(
-        self, ids: Any, types: Any, mask: Any, labels: Any, rate: Any, epsilon: Any, shrink: Any
-    ) -> tuple[Any, Any]:
-        loss, gradients, logits = self._loss_and_gradients(ids, types, mask, labels=labels, training=True)
+    def _train_graph(self, rows: Arrays, labels: Any, rate: Any, epsilon: Any, shrink: Any) -> tuple[Any, Any]:
+        loss, gradients, logits = self._loss_and_gradients(rows, labels, training=True)
         _, gradients = self._clip(gradients)
         self._update(gradients, rate, epsilon, shrink)
         correct = tf.math.count_nonzero(tf.argmax(logits, axis=-1) == labels)
@@ -242,7 +285,3 @@ class KerasModel:
                 epsilon=epsilon,
                 grad=gradient,
             )
-
-
-def _rows(batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return batch.input_ids, batch.token_type_ids, batch.attention_mask

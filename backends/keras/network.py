@@ -5,6 +5,7 @@ Imports no engine: Keras runs on the one that an adapter has named in KERAS_BACK
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +14,26 @@ import keras
 import keras_hub
 import numpy as np
 
+from backends.keras.forward import Stack
 from shared.architecture import Architecture
 
+
+def exact_gelu(x: Any) -> Any:
+    """GELU by the error function, in float32 at least: TensorFlow computes that function of bfloat16 number by number.
+    Its own GELU in float64 has the root of 1/2 in float32."""
+    wide = keras.ops.cast(x, keras.config.floatx())
+    return keras.ops.cast(0.5 * wide * keras.ops.erfc(-wide * math.sqrt(0.5)), x.dtype)
+
+
+def exact_tanh(x: Any) -> Any:
+    """The hyperbolic tangent, which Keras on JAX computes in float32 if x is float64."""
+    if keras.backend.standardize_dtype(x.dtype) != "float64":
+        return keras.activations.tanh(x)
+    return 2 * keras.ops.sigmoid(2 * x) - 1
+
+
 ACTIVATIONS = {
-    "gelu": lambda x: keras.activations.gelu(x, approximate=False),
+    "gelu": exact_gelu,
     "gelu_new": lambda x: keras.activations.gelu(x, approximate=True),
     "relu": keras.activations.relu,
 }
@@ -47,17 +64,18 @@ DISTILBERT_BLOCK = (
 )
 
 
-def build_network(a: Architecture) -> tuple[Any, dict[str, Any]]:
-    """A functional model from token_ids, padding_mask and, for BERT, segment_ids to a dict of the tensors that
-    HiddenStates names; and its layers under HuggingFace's module names."""
+def build_network(a: Architecture) -> tuple[Any, Stack, dict[str, Any]]:
+    """A functional model of keras-hub's own, from token_ids, padding_mask and, for BERT, segment_ids to a dict of the
+    tensors that HiddenStates names; its layers as a Stack, by which adapters compute, and under HuggingFace's module
+    names."""
     encoder = _bert(a) if a.model_type == "bert" else _distilbert(a)
     backbone, layers = encoder.backbone, encoder.layers
     # In bfloat16 two logits would often round to one, and a whole table would be rounded to look up some rows.
     layers["classifier"] = keras.layers.Dense(a.num_labels, dtype=keras.config.floatx())
-    tables = [layer for name, layer in layers.items() if name.endswith("embeddings")]
-    for layer in (encoder.sum_of_embeddings, *tables):
-        layer.dtype_policy = keras.config.floatx()
-    logits = layers["classifier"](keras.layers.Dropout(a.dropout.classifier)(encoder.pooled))
+    for table in (layer for name, layer in layers.items() if name.endswith("embeddings")):
+        table.dtype_policy = keras.config.floatx()
+    head_dropout = keras.layers.Dropout(a.dropout.classifier)
+    logits = layers["classifier"](head_dropout(encoder.pooled))
     _repair(backbone, layers.values(), a)
     outputs = {
         "embeddings": backbone.embeddings_dropout.output,
@@ -65,7 +83,18 @@ def build_network(a: Architecture) -> tuple[Any, dict[str, Any]]:
         "pooled": encoder.pooled,
         "logits": logits,
     }
-    return keras.Model(backbone.input, outputs), layers
+    stack = Stack(
+        words=backbone.token_embedding,
+        positions=encoder.positions,
+        segments=layers.get("bert.embeddings.token_type_embeddings"),
+        norm=backbone.embeddings_layer_norm,
+        dropout=backbone.embeddings_dropout,
+        blocks=backbone.transformer_layers,
+        pooler=encoder.pooler,
+        head_dropout=head_dropout,
+        classifier=layers["classifier"],
+    )
+    return keras.Model(backbone.input, outputs), stack, layers
 
 
 @dataclass(frozen=True)
@@ -75,14 +104,17 @@ class _Encoder:
     backbone: Any
     pooled: Any
     """The tensor that the classifier reads."""
-    sum_of_embeddings: Any
-    """The layer that adds the embeddings."""
+    pooler: Any
+    """The layer that makes it of the first token's state."""
+    positions: Any
+    """The position embedding."""
     layers: dict[str, Any]
     """Under HuggingFace's module names."""
 
 
 def _bert(a: Architecture) -> _Encoder:
     backbone = keras_hub.models.BertBackbone(num_segments=a.type_vocab_size, **_options(a))
+    backbone.pooled_dense.activation = exact_tanh
     layers = {
         "bert.embeddings.word_embeddings": backbone.token_embedding,
         "bert.embeddings.position_embeddings": backbone.position_embedding,
@@ -91,7 +123,13 @@ def _bert(a: Architecture) -> _Encoder:
         "bert.pooler.dense": backbone.pooled_dense,
     }
     layers |= _transformer_layers(backbone, "bert.encoder.layer", BERT_BLOCK)
-    return _Encoder(backbone, backbone.output["pooled_output"], backbone.embeddings_add, layers)
+    return _Encoder(
+        backbone=backbone,
+        pooled=backbone.output["pooled_output"],
+        pooler=backbone.pooled_dense,
+        positions=backbone.position_embedding,
+        layers=layers,
+    )
 
 
 def _distilbert(a: Architecture) -> _Encoder:
@@ -104,7 +142,13 @@ def _distilbert(a: Architecture) -> _Encoder:
         "pre_classifier": pre_classifier,
     }
     layers |= _transformer_layers(backbone, "distilbert.transformer.layer", DISTILBERT_BLOCK)
-    return _Encoder(backbone, pre_classifier(backbone.output[:, 0]), backbone.embeddings, layers)
+    return _Encoder(
+        backbone=backbone,
+        pooled=pre_classifier(backbone.output[:, 0]),
+        pooler=pre_classifier,
+        positions=backbone.embeddings.position_embedding,
+        layers=layers,
+    )
 
 
 def _options(a: Architecture) -> dict[str, Any]:
@@ -146,7 +190,7 @@ def _block_layers(block: Any) -> tuple[Any, ...]:
 def _repair(backbone: Any, layers: Iterable[Any], a: Architecture) -> None:
     """Sets what keras-hub's constructors fix or take as one value: the activation (tanh-GELU in BERT whatever
     hidden_act says), LayerNorm's epsilon (1e-12), and a rate for each place of dropout. Layers read these attributes
-    whenever they are called, and the functional model calls them again in every program."""
+    whenever they are called."""
     for layer in layers:
         if isinstance(layer, keras.layers.LayerNormalization):
             layer.epsilon = a.layer_norm_eps

@@ -5,17 +5,55 @@ Keras' variables hold no values here: each program takes the parameters as argum
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
 
+from backends.keras.forward import Padded, Rows
 from backends.keras.network import build_network, parameters
 from backends.keras_jax.optimizer import Arrays, State, clip, update
 from shared.architecture import Architecture
 from shared.job import Precision
+
+
+@dataclass(frozen=True)
+class Packed:
+    """See `backends.keras.forward.Rows`. The arrays are those of `backends.keras.laid.Laid`, filled up."""
+
+    ids: Any
+    types: Any
+    mask: Any
+    numbers: Any
+    places: Any
+    tokens: Any
+    starts: Any
+    redraws = False
+
+    def positions(self, table: Any, words: Any) -> Any:
+        return _taken(table, self.numbers)
+
+    def apart(self, tokens: Any) -> Any:
+        return _taken(tokens, self.tokens)
+
+    def joined(self, rows: Any) -> Any:
+        return _taken(rows.reshape(-1, rows.shape[-1]), self.places)
+
+    def first(self, tokens: Any) -> Any:
+        return _taken(tokens, self.starts)
+
+
+def _taken(array: Any, places: Any) -> Any:
+    """Rows of the array. All places are in it."""
+    return array.at[places].get(mode="promise_in_bounds")
+
+
+for kind in (Padded, Packed):
+    jax.tree_util.register_dataclass(kind)
 
 
 class Network:
@@ -26,34 +64,33 @@ class Network:
     gradients(weights, rows, labels, bound) -> loss, gradients, their norm, and the gradients clipped at `bound`
     train(state, rows, labels, keys, bound, settings, decayed) -> the next state, loss, and the number of correct rows
 
-    `rows` are a batch's arrays under Keras' names, `labels` int32 [b] with -1 for rows of no weight, `keys` uint32
+    `rows` are a batch's arrays, `labels` int32 [b] with -1 for rows of no weight, `keys` uint32
     [layers of dropout, 2]. `train` reuses the memory of the state that it is given.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         with keras.StatelessScope(initialize_variables=False):  # variables without values
-            self.keras_network, layers = build_network(architecture)
+            self.keras_network, self._stack, layers = build_network(architecture)
         self.parameters = parameters(architecture, layers)
         self.streams = self.keras_network.non_trainable_variables  # one for each layer of dropout
         self._pad_id = architecture.pad_id
-        self.predict = jax.jit(lambda weights, rows: self._call(weights, rows)["logits"])
-        self.states = jax.jit(self._call)
+        self.predict = jax.jit(partial(self._call, self._stack.logits))
+        self.states = jax.jit(partial(self._call, self._stack.states))
         self.gradients = jax.jit(self._gradients)
         self.train = jax.jit(self._train, donate_argnums=0, static_argnames="decayed")
 
-    def _call(self, weights: Arrays, rows: Arrays, keys: Any = None) -> dict[str, Any]:
+    def _call(self, call: Callable[[Rows, bool], Any], weights: Arrays, rows: Rows, keys: Any = None) -> Any:
         values = [(p.variable, weights[p.name]) for p in self.parameters]
         if keys is not None:
             values += zip(self.streams, keys, strict=True)
         with keras.StatelessScope(values, initialize_variables=False):
-            states: dict[str, Any] = self.keras_network(rows, training=keys is not None)
-        return states
+            return call(rows, keys is not None)
 
-    def _loss_and_gradients(self, weights: Arrays, rows: Arrays, labels: Any, keys: Any) -> tuple[Any, Any, Arrays]:
+    def _loss_and_gradients(self, weights: Arrays, rows: Rows, labels: Any, keys: Any) -> tuple[Any, Any, Arrays]:
         real = labels >= 0
 
         def loss(weights: Arrays) -> tuple[Any, Any]:
-            logits = self._call(weights, rows, keys)["logits"]
+            logits = self._call(self._stack.logits, weights, rows, keys)
             of_label = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)[:, 0]
             return -jnp.sum(of_label, where=real) / jnp.sum(real), logits
 
@@ -71,12 +108,12 @@ class Network:
     def _update(self, state: State, gradients: Arrays, decayed: frozenset[str], settings: Any) -> State:
         return update(state, gradients, decayed, settings)
 
-    def _gradients(self, weights: Arrays, rows: Arrays, labels: Any, bound: Any) -> tuple[Any, Arrays, Any, Arrays]:
+    def _gradients(self, weights: Arrays, rows: Rows, labels: Any, bound: Any) -> tuple[Any, Arrays, Any, Arrays]:
         loss, _, gradients = self._loss_and_gradients(weights, rows, labels, keys=None)
         return loss, gradients, *self._clip(gradients, bound)
 
     def _train(
-        self, state: State, rows: Arrays, labels: Any, keys: Any, bound: Any, settings: Any, decayed: frozenset[str]
+        self, state: State, rows: Rows, labels: Any, keys: Any, bound: Any, settings: Any, decayed: frozenset[str]
     ) -> tuple[State, Any, Any]:
         loss, logits, gradients = self._loss_and_gradients(state.weights, rows, labels, keys)
         _, gradients = self._clip(gradients, bound)

@@ -13,17 +13,18 @@ from typing import Any
 import jax
 import keras
 
-from backends import check_compile, check_precision
+from backends import check_compile, check_padding, check_precision
 from backends.devices import check_capability, gpu_number
 from shared.answer import Programs
+from shared.cache import cache_dir
 from shared.contract import Build
-from shared.files import cache_dir
 from shared.job import Precision, stored
 
 
 def prepare(build: Build) -> Any:
     """Sets up the process for the model and gives JAX's device. Raises as `load` does."""
     check_compile("keras-jax", build.compile)
+    check_padding("keras-jax", build.recipe)
     COMPILER.start(build.threads)
     dtype = stored(build.precision)
     jax.config.update("jax_enable_x64", dtype == "float64")

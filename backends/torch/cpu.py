@@ -75,15 +75,39 @@ class _Drop(torch.autograd.Function):
         return (gradient * kept).mul_(ctx.factor), None, None
 
 
+def _drawn(shape: torch.Size, rate: float) -> tuple[torch.Tensor, float]:
+    """Draws what is kept, int8 of this shape: ones and zeros, because products with bool are not vectorized. Returns
+    the factor of kept numbers too."""
+    dropped, size = min(round(rate * 2**16), 2**16 - 1), shape.numel()
+    bits = torch.empty(-(-size // 4), dtype=torch.int64).random_(-(2**63), None)
+    kept = bits.view(torch.int16)[:size].view(shape) >= dropped - 2**15
+    return kept.view(torch.int8), 1 / (1 - dropped / 2**16)
+
+
 def drop(input: torch.Tensor, rate: float) -> torch.Tensor:
     """Applies dropout at the multiple of 2^-16 nearest to the rate, drawn from torch's own generator. Kept numbers are
     divided by their share, so that the mean stays."""
-    dropped = min(round(rate * 2**16), 2**16 - 1)
-    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = bits.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - 2**15
-    # Ones and zeros as int8, because products with bool are not vectorized.
-    output: torch.Tensor = _Drop.apply(input, kept.view(torch.int8), 1 / (1 - dropped / 2**16))
+    output: torch.Tensor = _Drop.apply(input, *_drawn(input.shape, rate))
     return output
+
+
+class _Context(torch.autograd.Function):
+    """softmax(scores), dropped, times the values. The dropped weights are computed again for the backward pass, as each
+    layer would else keep one more array of [b, heads, s, s] until then."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: torch.Tensor, value: torch.Tensor, kept: torch.Tensor, factor: float) -> torch.Tensor:
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(weights, value, kept)
+        ctx.factor = factor
+        return torch.matmul((weights * kept).mul_(factor), value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        weights, value, kept = ctx.saved_tensors
+        of_value = torch.matmul((weights * kept).mul_(ctx.factor).transpose(-1, -2), gradient)
+        of_weights = torch.matmul(gradient, value.transpose(-1, -2)).mul_(kept).mul_(ctx.factor)
+        return torch._softmax_backward_data(of_weights, weights, -1, weights.dtype), of_value, None, None
 
 
 class CoarseDropout(torch.nn.Dropout):
@@ -113,8 +137,8 @@ def attention(
     scores = torch.matmul(query * scaling, key.transpose(-1, -2))
     if attention_mask is not None:
         scores += torch.zeros_like(attention_mask, dtype=scores.dtype).masked_fill_(~attention_mask, -torch.inf)
-    weights = drop(scores.softmax(-1), dropout)
-    return torch.matmul(weights, value).transpose(1, 2), None
+    context: torch.Tensor = _Context.apply(scores, value, *_drawn(scores.shape, dropout))
+    return context.transpose(1, 2), None
 
 
 AttentionInterface.register(ATTENTION, attention)

@@ -180,7 +180,7 @@ class Mistaken(TorchModel):
         self.set_weights(updates.step(weights, clipped, apart))
         self.network.zero_grad(set_to_none=True)
 
-    def _forward(self, batch: Batch, dropout: bool, compiled: bool = True, **options: Any) -> Any:
+    def _forward(self, batch: Batch, dropout: bool, states: bool = False) -> Any:
         if "dropout-off" in self.mistakes:
             dropout = False
         if "dropout-on" in self.mistakes:
@@ -191,4 +191,4 @@ class Mistaken(TorchModel):
         inputs = {name: torch.from_numpy(array) for name, array in self.classifier.batch.items() if name != "labels"}
         if "bert.embeddings.token_type_embeddings.weight" not in self.parameters:
             del inputs["token_type_ids"]
-        return self.network(**inputs, **options)
+        return self.network(**inputs, output_hidden_states=states)

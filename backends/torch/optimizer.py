@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from backends.torch.word_rows import RowEmbedding
 from shared.recipe import Recipe
+
+KEPT = "/kept"
+"""Added to the name of the word embedding's table: the share of it that decay has left, if it is updated by rows."""
 
 PARTS = ("step", "exp_avg", "exp_avg_sq")
 """torch's state of each parameter."""
@@ -32,13 +36,20 @@ class Optimizer:
     recipe: Recipe
     scaler: torch.amp.GradScaler
     """Scales the loss in float16; does nothing in other precisions."""
+    words: RowEmbedding | None = None
+    """The word embedding if it is updated by rows. The share of its other rows that decay leaves is a parameter of one
+    entry, 1 at first, whose gradient is zero: its steps do nothing but decay it, and float16 skips them with the
+    others."""
     steps: int = 0
     optimizer: Any = field(init=False)
 
     def __post_init__(self) -> None:
         r = self.recipe
+        if self.words is not None:
+            self.parameters = self.parameters | {self.words.rows.name + KEPT: self.words.kept}
+        decayed = {name: r.decays(name.removesuffix(KEPT)) for name in self.parameters}
         groups = [
-            {"params": [p for name, p in self.parameters.items() if r.decays(name) == decays], "weight_decay": decay}
+            {"params": [p for name, p in self.parameters.items() if decayed[name] == decays], "weight_decay": decay}
             for decays, decay in ((True, r.decay), (False, 0.0))
         ]
         kind = torch.optim.AdamW if r.optimizer == "adamw" else torch.optim.Adam
@@ -57,6 +68,8 @@ class Optimizer:
             group["lr"], group["eps"] = learning_rate * factor, eps
             if r.optimizer == "adamw":
                 group["weight_decay"] = group["recipe_decay"] / factor
+        if self.words is not None:
+            self.words.kept.grad = torch.zeros_like(self.words.kept)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

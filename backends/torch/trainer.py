@@ -1,5 +1,5 @@
 """`transformers.Trainer` as its users run it: rows are padded to max_len beforehand, or by DataCollatorWithPadding to
-the longest row of each batch."""
+the longest row of each batch. Batches come in the job's order: buckets are what `group_by_length` makes."""
 
 # ruff: noqa: E402  the clock is read before anything slow is imported
 from __future__ import annotations
@@ -93,6 +93,8 @@ def train(job: Job) -> TrainerAnswer:
         "report_to": [],
         "use_cpu": not on_gpu,
         "bf16": job.precision == "bfloat16",
+        "optim": "adamw_torch_fused",
+        "torch_compile": job.compile,
     }
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(

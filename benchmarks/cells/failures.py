@@ -12,6 +12,7 @@ from msgspec import Struct
 from benchmarks.cells.plan import Cell
 from shared.errors import ProcessFailed
 from shared.files import from_json, to_json, write_whole
+from shared.partial import remove_left_over
 from shared.records import Asked
 
 LARGEST = 2**20
@@ -39,6 +40,12 @@ class Failure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def failure_path(out: Path, cell: str) -> Path:
     """The file of a cell's failure."""
     return out / "failed" / f"{cell}.json"
+
+
+def remove_half_kept(out: Path) -> None:
+    """Removes failures that a process was killed at keeping. A run without failures writes none, and else removes
+    none."""
+    remove_left_over(failure_path(out, "").parent)
 
 
 def keep_failure(out: Path, cell: Cell, failure: ProcessFailed) -> None:

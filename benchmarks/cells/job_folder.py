@@ -5,24 +5,24 @@ from __future__ import annotations
 import shutil
 import zipfile
 import zlib
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cells.locks import cell_lock
 from benchmarks.cells.plan import Cell
+from benchmarks.workers.kept_job import is_of, make_ready
 from benchmarks.workers.launcher import answered_folder, read_answer
+from benchmarks.workers.measured import CIRCUMSTANCES
 from shared.answer import Trained
 from shared.batching import total_steps
 from shared.errors import ProcessFailed
-from shared.files import to_json, write_whole
-from shared.job import ANSWER, ARRAYS, CHECKPOINT, Job, spare_folder
-from shared.records import Circumstances
+from shared.job import ANSWER, ARRAYS, Job, spare_folder
+from shared.records import Circumstances, record_path
 
 MODEL = "model"
 """The fine-tuned model, until it has its place."""
-
-CIRCUMSTANCES = "circumstances.json"
-"""Circumstances of the run, as far as they are known."""
 
 Answered = tuple[Trained, dict[str, np.ndarray]]
 """An answer, and the logits of each split, [rows, labels]."""
@@ -32,19 +32,12 @@ def take_up(folder: Path, cell: Cell, job: Job, need_model: bool) -> tuple[Answe
     """Makes the folder ready for the job. Returns the answer that an interrupted run left there, with the circumstances
     that it kept, if it answers this job; with `need_model` only if the model is there too. A checkpoint of this job
     stays, for a worker to go on from; all else is removed."""
-    same = _question(folder) == job.question()
-    if same and (find_model(folder) or not need_model):
+    if is_of(folder, job) and (find_model(folder) or not need_model):
         try:
             return read_trained(folder, cell), read_circumstances(folder)
         except ProcessFailed:
             pass
-    goes_on = same and job.checkpoint_every is not None
-    shutil.rmtree(spare_folder(folder), ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in folder.iterdir():
-        if not (goes_on and path.name == CHECKPOINT):
-            _remove(path)
-    job.write(folder)
+    make_ready(folder, job)
     return None
 
 
@@ -52,6 +45,27 @@ def remove_job(folder: Path) -> None:
     """Removes the folder, and what lies elsewhere of it."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.rmtree(spare_folder(folder), ignore_errors=True)
+
+
+def remove_answered(out: Path, answered: Container[str]) -> None:
+    """Removes what a run that was killed has left of cells whose record has the answer already. What holds a model
+    stays: `--save` gives it its place."""
+    for folder in (out / "jobs").glob("*"):
+        if folder.name in answered and _is_recorded(folder, record_path(out, folder.name)):
+            with cell_lock(out, folder.name) as mine:
+                if mine:
+                    remove_job(folder)
+
+
+def _is_recorded(folder: Path, record: Path) -> bool:
+    """Whether all files in the folder are from before the record, and no model is there. The answer may be gone
+    already, if the run was killed as it removed the folder."""
+    try:
+        times = (path.lstat().st_mtime_ns for path in folder.rglob("*") if not path.is_dir())
+        newest = max(times, default=0)
+        return folder.is_dir() and newest <= record.stat().st_mtime_ns and find_model(folder) is None
+    except OSError:
+        return False
 
 
 def read_trained(folder: Path, cell: Cell) -> Answered:
@@ -75,11 +89,6 @@ def answer_bytes(cell: Cell) -> int:
     return 2**20 + 64 * steps + 2**13 * cell.recipe.epochs + 16 * (sum(rows.values()) - rows["train"])
 
 
-def keep_circumstances(folder: Path, circumstances: Circumstances) -> None:
-    """Keeps what is known of the circumstances, for a process that takes the answer up."""
-    write_whole(folder / CIRCUMSTANCES, to_json(circumstances))
-
-
 def read_circumstances(folder: Path) -> Circumstances:
     """Reads what was kept. Raises ProcessFailed if there is nothing."""
     if not (folder / CIRCUMSTANCES).is_file():
@@ -87,25 +96,10 @@ def read_circumstances(folder: Path) -> Circumstances:
     return read_answer(folder / CIRCUMSTANCES, Circumstances)
 
 
-def _question(folder: Path) -> str | None:
-    """The question of the folder's job; None if there is none, or a broken one."""
-    try:
-        return Job.read(folder).question()
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def find_model(folder: Path) -> Path | None:
     """The place of the fine-tuned model: the folder, or the spare one if that could not take it."""
     places = (folder / MODEL, spare_folder(folder) / MODEL)
     return next((place for place in places if place.is_dir()), None)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 BROKEN = (OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile)

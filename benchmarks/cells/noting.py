@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.cells.plan import Question
-from shared.encoding import read_encoded
+from shared.encoding import read_sizes
 from shared.notes import Note, of_data, of_results
 from shared.records import SPLITS, Record
 
@@ -14,7 +14,7 @@ def data_notes(question: Question) -> list[Note]:
         {name: rows.labels for name, rows in question.splits.items()},
         question.task.labels,
         {name: len(rows) for name, rows in question.splits.items()},
-        {name: split.cut for name, split in read_encoded(question.data).items()},
+        read_sizes(question.data).cut,
     )
 
 

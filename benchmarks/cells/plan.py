@@ -5,27 +5,28 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
-from backends import BACKENDS, check_compile, check_precision
+from backends import BACKENDS, check_compile, check_embedding_update, check_padding, check_precision
+from benchmarks.cells.embedding_update import quicker_update
+from benchmarks.cells.engine import LOCAL, Engine
 from benchmarks.workers.conversion import converter, tokenizer_builder
-from benchmarks.workers.environments import Environment, find_environments, find_python
-from benchmarks.workers.machine import choose_device, choose_threads
+from benchmarks.workers.environments import Environment
 from shared.architecture import Architecture
 from shared.batching import check_steps
-from shared.checkpoint.config import read_architecture
+from shared.checkpoint.config import OF_RECIPE, read_architecture
 from shared.checkpoint.sources import find_model
 from shared.checkpoint.start import PLAIN, Head, Start, choose_start
 from shared.checkpoint.tokenizer import tokens_version
 from shared.checkpoint.weights import check_finite, check_weights, checkpoint_hash
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
-from shared.job import Every, Job, Precision
+from shared.job import EmbeddingUpdate, Every, Job, Precision
 from shared.presets import Preset, differing_fields
 from shared.recipe import Recipe
 from shared.records import Asked, PresetUse, cell_id
-from shared.splits import choose_splits, choosing, rows_of_steps, splits_hash
+from shared.splits import CHOOSING, choose_splits, rows_of_steps, splits_hash
 from shared.tasks import Reading, Rows, Task, get_task
 
 
@@ -50,6 +51,8 @@ class Request:
     """The published recipe that was asked for. What differs from it is overridden."""
     precisions: tuple[Precision, ...] = ("float32",)
     compile: tuple[bool, ...] = (False,)
+    embedding_updates: tuple[EmbeddingUpdate, ...] = ()
+    """None for the one that is quicker (`quicker_update`)."""
     head: Head = "new"
     reading: Reading | None = None
     """How own data among the tasks is read."""
@@ -74,6 +77,11 @@ class Question:
     """The head and the pooler that training starts from."""
     model_commit: str | None = None
     """The hub's commit of the checkpoint; None if it is not from the hub."""
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the checkpoint under this head."""
+        return read_architecture(self.checkpoint, self.recipe, len(self.labels))
 
     @property
     def commits(self) -> dict[str, str]:
@@ -115,8 +123,11 @@ class Cell:
     """Not part of what the cell is known by."""
     checkpoint_every: Every | None = None
     """Neither is this, but for a backend that starts dropout's stream again at each checkpoint."""
+    embedding_update: EmbeddingUpdate = "dense"
+    named_update: bool = False
+    """Whether the title names the update: it was asked for."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The name of the cell's record."""
         return cell_id(self.asked)
@@ -133,7 +144,8 @@ class Cell:
         words = f"{self.question.task.name} {self.backend} len {recipe.max_len} batch {recipe.batch_size}"
         words += f" seed {recipe.seed}"
         words += "" if self.precision == "float32" else f" {self.precision}"
-        return words + (" compiled" if self.compile else "")
+        words += " compiled" if self.compile else ""
+        return words + (f" {self.embedding_update}" if self.named_update else "")
 
     def job(self, save: Path | None) -> Job:
         """The job for the worker, which leaves the fine-tuned model in `save` if that is given."""
@@ -142,31 +154,42 @@ class Cell:
             job,
             precision=self.precision,
             compile=self.compile,
+            embedding_update=self.embedding_update,
             save=str(save) if save else None,
             checkpoint_every=self.checkpoint_every,
         )
 
 
-def plan_cells(request: Request) -> list[Cell]:
-    """The request's cells. Backends vary fastest, so that what is compared runs close together. Raises InputError."""
-    device = choose_device(request.device)
-    threads = choose_threads(request.threads)
+def plan_cells(request: Request, engine: Engine = LOCAL) -> list[Cell]:
+    """The request's cells, as the engine can run them. Backends vary fastest, so that what is compared runs close
+    together. Raises InputError."""
+    device = engine.choose_device(request.device)
+    threads = engine.choose_threads(request.threads, device)
     for backend, precision in itertools.product(request.backends, request.precisions):
         check_precision(backend, device, precision)
     for backend, compile in itertools.product(request.backends, request.compile):
         check_compile(backend, compile)
-    questions = plan_questions(request)
+    for backend, recipe, compile in itertools.product(request.backends, request.recipes, request.compile):
+        check_padding(backend, recipe, compile)
+    questions = plan_questions(request, engine)
+    if "rows" in request.embedding_updates:
+        for q in questions:
+            check_embedding_update("rows", q.recipe, q.architecture.word_table)
     # The slowest checks come last, when little else can be refused.
     hashes: dict[str, str] = {}
     for q in questions:
         if q.model not in hashes:
-            check_finite(q.checkpoint, read_architecture(q.checkpoint, q.recipe, len(q.labels)))
+            check_finite(q.checkpoint, q.architecture)
             hashes[q.model] = checkpoint_hash(q.checkpoint)
-    environments = find_environments(request.backends, request.pythons)
+    version_of = cache(tokens_version)
+    environments = engine.find_environments(request.backends, request.pythons)
     cells = []
     for q in questions:
-        data_hash = splits_hash(q.splits)
-        for precision, compile, backend in itertools.product(request.precisions, request.compile, request.backends):
+        data_hash, named = splits_hash(q.splits), bool(request.embedding_updates)
+        updates = request.embedding_updates or (quicker_update(q, device),)
+        for precision, compile, update, backend in itertools.product(
+            request.precisions, request.compile, updates, request.backends
+        ):
             environment = environments[backend]
             asked = Asked(
                 kind="train",
@@ -181,17 +204,20 @@ def plan_cells(request: Request) -> list[Cell]:
                 threads=threads,
                 precision=precision,
                 compile=compile,
+                embedding_update=update,
                 head=q.start.head,
-                tokens=tokens_version(q.checkpoint, q.task.pair),
+                tokens=version_of(q.checkpoint, q.task.pair),
                 labels=list(q.task.labels) if q.task.own else [],
                 reseeded=request.checkpoint_every if BACKENDS[backend].reseeded else None,
             )
             preset, every = _preset_use(request, q), request.checkpoint_every
-            cells.append(Cell(q, backend, device, threads, precision, compile, environment, asked, preset, every))
+            cells.append(
+                Cell(q, backend, device, threads, precision, compile, environment, asked, preset, every, update, named)
+            )
     return list({cell.id: cell for cell in cells}.values())
 
 
-def plan_questions(request: Request) -> list[Question]:
+def plan_questions(request: Request, engine: Engine = LOCAL) -> list[Question]:
     """Every task with every model and recipe of the request. Each is read, checked and encoded once, however many cells
     use it. Raises InputError."""
     tasks = [get_task(name, request.reading) for name in request.tasks]
@@ -199,8 +225,7 @@ def plan_questions(request: Request) -> list[Question]:
         raise InputError(f"two tasks are called {twice[0]}; give one another name by a task.toml")
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit {request.limit}: pass 1 or more rows")
-    for backend in request.backends:
-        find_python(backend, request.pythons)
+    engine.check_pythons(request.backends, request.pythons)
     convert, build = converter(request.pythons), tokenizer_builder(request.pythons)
     found = {name: find_model(name, convert, build) for name in request.models}
     checkpoints = {name: one.folder for name, one in found.items()}
@@ -210,15 +235,24 @@ def plan_questions(request: Request) -> list[Question]:
     def splits_of(task: str, recipe: Recipe) -> dict[str, Rows]:
         return choose_splits(task, rows[task], recipe, request.limit if request.steps is None else None)
 
+    @cache
+    def architecture_of(model: str, labels: int, recipe: Recipe) -> Architecture:
+        return read_architecture(checkpoints[model], recipe, labels)
+
+    @cache
+    def start_of(model: str, labels: tuple[str, ...], architecture: Architecture) -> Start:
+        check_weights(checkpoints[model], architecture)
+        return choose_start(checkpoints[model], architecture, labels, request.head)
+
     questions = []
     encoded: dict[tuple[str, str, int], Path] = {}
     for task, model, recipe in itertools.product(tasks, request.models, request.recipes):
         labels = recipe.label_names(task.labels)
-        architecture = read_architecture(checkpoints[model], recipe, len(labels))
+        architecture = architecture_of(model, len(labels), recipe.only(OF_RECIPE))
         if task.pair:
             check_pairs(architecture, model, task.name, "task")
-        check_weights(checkpoints[model], architecture)
-        splits = splits_of(task.name, choosing(recipe))
+        start = start_of(model, labels, architecture)
+        splits = splits_of(task.name, recipe.only(CHOOSING))
         if request.steps is not None:
             dev = splits["dev"] if request.limit is None else splits["dev"].head(request.limit)
             splits = {"train": _rows_of_steps(splits["train"], recipe, request.steps), "dev": dev}
@@ -227,7 +261,6 @@ def plan_questions(request: Request) -> list[Question]:
         if wanted not in encoded:
             encoded[wanted] = encode(splits, checkpoints[model], recipe.max_len, architecture.pad_id)
             check_token_ids(encoded[wanted], model, architecture)
-        start = choose_start(checkpoints[model], architecture, labels, request.head)
         data, commit = encoded[wanted], found[model].commit
         questions.append(Question(task, model, checkpoints[model], recipe, labels, splits, data, start, commit))
     return questions

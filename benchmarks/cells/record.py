@@ -15,7 +15,7 @@ from shared.architecture import Architecture
 from shared.batching import training_order
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.sources import shown_model
-from shared.encoding import read_encoded
+from shared.encoding import read_sizes
 from shared.flops import Work, floor_seconds, optimizer_bytes
 from shared.metrics import details, majority_score
 from shared.notes import Note
@@ -51,10 +51,11 @@ def make_record(cell: Cell, answer: Trained, circumstances: Circumstances, work:
 
 def work_of(cell: Cell) -> Work:
     """The work of all epochs of the cell's training."""
-    lengths = read_encoded(cell.question.data)["train"].lengths
+    lengths = read_sizes(cell.question.data).train
     batches = (rows for epoch in training_order(cell.recipe, lengths) for rows in epoch)
-    multiple = BACKENDS[cell.backend].width_multiple(cell.compile)
-    return Work.of(_architecture(cell), lengths, batches, cell.recipe, multiple)
+    backend = BACKENDS[cell.backend]
+    multiple, groups = backend.width_multiple(cell.compile), backend.groups(cell.device, cell.compile)
+    return Work.of(_architecture(cell), lengths, batches, cell.recipe, multiple, groups)
 
 
 def _epoch_work(cell: Cell, work: Work, answer: Trained, circumstances: Circumstances) -> CellWork:
@@ -65,7 +66,8 @@ def _epoch_work(cell: Cell, work: Work, answer: Trained, circumstances: Circumst
         return operations
     rate = max(circumstances.matrix_product_flops_before, circumstances.matrix_product_flops_after or 0.0)
     bandwidth = max(circumstances.memory_bandwidth_before or 0.0, circumstances.memory_bandwidth_after or 0.0)
-    floor = floor_seconds(work, optimizer_bytes(_architecture(cell), cell.recipe), rate, bandwidth) / epochs
+    moved = optimizer_bytes(_architecture(cell), cell.recipe)
+    floor = floor_seconds(work.real_flops, work.steps, moved, rate, bandwidth) / epochs
     times = statistics.median(answer.steady_epoch_seconds()) / floor
     return structs.replace(operations, floor_seconds=floor, times_floor=times)
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-import time
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import structs
 
+from benchmarks.cells.engine import CellLines, Slot
 from benchmarks.cells.failures import forget_failure, keep_failure
 from benchmarks.cells.job_folder import (
     MODEL,
     Answered,
     answer_bytes,
     find_model,
-    keep_circumstances,
     read_trained,
     remove_job,
     take_up,
@@ -26,15 +22,12 @@ from benchmarks.cells.job_folder import (
 from benchmarks.cells.noting import data_notes
 from benchmarks.cells.plan import Cell
 from benchmarks.cells.record import make_record, work_of
-from benchmarks.workers.environments import worker_settings
-from benchmarks.workers.launcher import LOG, Killed, Limits, read_reason, run_worker
-from benchmarks.workers.machine import BusyCores, describe_machine, matrix_product_rate, memory_bandwidth
-from benchmarks.workers.progress import RunProgress
+from benchmarks.workers.launcher import LOG, Killed, Limits, read_reason
 from shared.answer import Trained
 from shared.checkpoint.saved import is_saved
 from shared.diverging import shown
 from shared.errors import InputError, ProcessFailed
-from shared.files import whole_folder
+from shared.files import link_or_copy, whole_folder
 from shared.flops import Work
 from shared.job import ERROR
 from shared.notes import Note
@@ -52,17 +45,23 @@ class Outcome:
 
 
 def run_cell(
-    cell: Cell, out: Path, save: Path | None, progress: RunProgress, limits: Limits, recorded: Record | None
+    cell: Cell,
+    out: Path,
+    save: Path | None,
+    slot: Slot,
+    limits: Limits,
+    recorded: Record | None,
 ) -> Outcome:
-    """Runs one cell in a fresh process, or takes up the answer that an interrupted run left, and writes its record. The
-    model gets its place after that. `recorded` is the record of a cell whose model alone is missing."""
+    """Runs one cell in a fresh process of the slot, or takes up the answer that an interrupted run left, and writes its
+    record. The model gets its place after that. `recorded` is the record of a cell whose model alone is missing."""
+    progress = slot.lines
     progress.begin(cell.title)
     folder = job_folder(out, cell)
     try:
         noted, work = _known_before(cell)
         for note in noted:
             progress.note(note.line)
-        (answer, arrays), circumstances = _answered(cell, folder, save is not None, progress, limits, recorded)
+        (answer, arrays), circumstances = _answered(cell, folder, save is not None, slot, limits, recorded)
     except ProcessFailed as failure:
         return _failed(cell, out, folder, progress, failure)
     record = make_record(cell, answer, circumstances, work, noted)
@@ -78,7 +77,7 @@ def run_cell(
             return Outcome(1, why)
     forget_failure(out, cell.id)
     if save is not None and answer.diverged is None:
-        unsaved = _give_place(folder, save / cell.id)
+        unsaved = _give_place(folder, save / cell.id, record)
         if unsaved:
             progress.line(f"      the model could not be saved in {save}: {unsaved}")
             return Outcome(1, unsaved)
@@ -103,49 +102,24 @@ def _known_before(cell: Cell) -> tuple[list[Note], Work]:
 
 
 def _answered(
-    cell: Cell, folder: Path, saves: bool, progress: RunProgress, limits: Limits, recorded: Record | None
+    cell: Cell,
+    folder: Path,
+    saves: bool,
+    slot: Slot,
+    limits: Limits,
+    recorded: Record | None,
 ) -> tuple[Answered, Circumstances]:
     """The answer that was left in the folder, or a worker's. Raises ProcessFailed."""
     job = cell.job(folder / MODEL if saves else None)
     left = take_up(folder, cell, job, need_model=recorded is not None)
     if left:
-        progress.line("    answered by a run that was interrupted")
+        slot.lines.line("    answered by a run that was interrupted")
         return left
-    circumstances = _circumstances_before(cell)
-    keep_circumstances(folder, circumstances)
-    busy, start = BusyCores(), time.perf_counter()
-    python, longest = cell.environment.python, answer_bytes(cell)
-    run_worker(python, folder, cell.threads, progress.event, Trained, limits=limits, longest=longest)
-    circumstances = structs.replace(
-        circumstances, worker_seconds=time.perf_counter() - start, cores_busy_with_others=busy.by_others()
-    )
-    with suppress(OSError):  # the disk may be full now
-        keep_circumstances(folder, circumstances)
-    answered = read_trained(folder, cell)
-    return answered, structs.replace(
-        circumstances,
-        matrix_product_flops_after=matrix_product_rate(cell.threads),
-        memory_bandwidth_after=memory_bandwidth(cell.threads),
-    )
+    circumstances = slot.answer(cell, folder, limits, answer_bytes(cell))
+    return read_trained(folder, cell), circumstances
 
 
-def _circumstances_before(cell: Cell) -> Circumstances:
-    return Circumstances(
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        interpreter=cell.environment.shown,
-        python=cell.environment.python_version,
-        packages=cell.environment.packages,
-        settings=worker_settings(cell.threads),
-        machine=describe_machine(),
-        matrix_product_flops_before=matrix_product_rate(cell.threads),
-        memory_bandwidth_before=memory_bandwidth(cell.threads),
-        worker_seconds=None,
-        cores_busy_with_others=None,
-        matrix_product_flops_after=None,
-    )
-
-
-def _failed(cell: Cell, out: Path, folder: Path, progress: RunProgress, failure: ProcessFailed) -> Outcome:
+def _failed(cell: Cell, out: Path, folder: Path, progress: CellLines, failure: ProcessFailed) -> Outcome:
     """Tells of a failure, and keeps it unless it says nothing of the cell."""
     progress.failed(f"FAILED {cell.backend}", failure)
     if failure.refused:
@@ -157,8 +131,12 @@ def _failed(cell: Cell, out: Path, folder: Path, progress: RunProgress, failure:
     return Outcome(failure.code, str(failure))
 
 
-def _give_place(folder: Path, target: Path) -> str | None:
-    """Gives the model its place. Returns the reason if that failed: the job's folder then keeps what there is."""
+def _give_place(folder: Path, target: Path, record: Record) -> str | None:
+    """Gives the model its place, with its card. Returns the reason if that failed: the job's folder then keeps what
+    there is."""
+    # Imported here: it imports pandas, which most cells have no use for.
+    from benchmarks.cells.model_card import CARD, model_card
+
     model = find_model(folder)
     if model is None:
         error = folder / ERROR
@@ -166,19 +144,13 @@ def _give_place(folder: Path, target: Path) -> str | None:
     try:
         with whole_folder(target, replace=True) as partial:
             for file in model.iterdir():
-                _link_or_copy(file, partial / file.name)
+                link_or_copy(file, partial / file.name)
+            (partial / CARD).write_text(model_card(record), encoding="utf-8")
     except OSError as error:
         return f"{error.strerror}; make room, and the same command takes it from {folder}"
     except InputError as error:
         return str(error)
     return None
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk
-        shutil.copyfile(source, target)
 
 
 def check_place(option: str, target: Path) -> None:

@@ -12,7 +12,7 @@ from benchmarks.cli.parser import Parser
 from benchmarks.cli.values import every, one_of, yes_or_no
 from shared.batching import REPEATED_WIDTHS
 from shared.errors import InputError
-from shared.job import TRAINED
+from shared.job import EMBEDDING_UPDATES, TRAINED
 from shared.presets import Preset, get_preset, preset_names
 from shared.recipe import Recipe
 from shared.tasks import TASK_MODULES
@@ -98,7 +98,7 @@ def add_interpreter_options(group: argparse._ActionsContainer) -> None:
 
 
 def add_computing_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--precision` and `--compile`, each for one value or several."""
+    """Adds `--precision`, `--compile` and `--embedding-update`, each for one value or several."""
     group = parser.add_argument_group(
         "computing", "How a backend computes what the recipe says. Several values are compared, like the recipe's."
     )
@@ -121,20 +121,46 @@ def add_computing_options(parser: argparse.ArgumentParser) -> None:
         "first step costs a compilation, with torch also the first batch of another size, with the others every new "
         f"shape; those others pad batches to a multiple of {REPEATED_WIDTHS} tokens",
     )
+    add_embedding_update_option(group, None, "; without it the quicker one: rows if they are at most half of the table")
+
+
+def add_embedding_update_option(
+    group: argparse._ActionsContainer, default: list[str] | None, without: str = "; dense without it"
+) -> None:
+    """Adds `--embedding-update`, for one value or several. `without` says what holds without it."""
+    group.add_argument(
+        "--embedding-update",
+        nargs="+",
+        type=one_of(EMBEDDING_UPDATES),
+        default=default,
+        metavar="|".join(EMBEDDING_UPDATES),
+        help="update all of the word embedding at every step, or only the rows of the training split's words, while "
+        f"the others' decay waits until they are read: the same to rounding{without}",
+    )
 
 
 def add_limit_options(parser: argparse.ArgumentParser) -> None:
-    """Adds `--timeout`, `--patience` and `--max-failures`."""
-    group = parser.add_argument_group("limits", "A time is a number of seconds, or one like 90m and 1h30m.")
+    """Adds `--timeout`, `--patience`, `--memory` and `--max-failures`."""
+    group = parser.add_argument_group(
+        "limits", "A time is a number of seconds, or one like 90m and 1h30m; a size is one like 800M or 6G."
+    )
     group.add_argument(
         "--timeout", type=duration, metavar="TIME", help="longest time of a cell; it fails after that (no limit)"
     )
     group.add_argument(
         "--patience",
-        type=duration,
+        type=patience,
+        default="1h",
         metavar="TIME",
-        help="longest time in which a worker neither tells of a step nor prints; its cell fails after that. It tells "
-        "nothing while it loads, compiles, evaluates, or does its first nine steps (no limit)",
+        help="longest time in which a worker neither tells of a step or of a batch of an evaluation, nor prints; its "
+        "cell fails after that. It tells nothing while it loads and while it compiles; 0 for no limit",
+    )
+    group.add_argument(
+        "--memory",
+        type=size,
+        metavar="SIZE",
+        help="most memory of a worker, with all that it started, looked at ten times a second; its cell fails beyond "
+        "that (no limit)",
     )
     group.add_argument(
         "--max-failures",
@@ -156,6 +182,20 @@ def duration(text: str) -> float:
     return found
 
 
+def patience(text: str) -> float | None:
+    """Reads such a time, or 0 for no limit."""
+    return None if text == "0" else duration(text)
+
+
+def size(text: str) -> int:
+    """Reads a number of bytes with its unit: 800M or 6.5G, of 2**20 and 2**30 bytes."""
+    parts = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)([MG])", text, re.ASCII)
+    found = round(float(parts[1]) * {"M": 2**20, "G": 2**30}[parts[2]]) if parts else 0
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size like 800M or 6G")
+    return found
+
+
 def add_checkpoint_option(group: argparse._ActionsContainer) -> None:
     """Adds `--checkpoint-every`."""
     group.add_argument(
@@ -166,6 +206,16 @@ def add_checkpoint_option(group: argparse._ActionsContainer) -> None:
         "stream, and what was measured. The same command then goes on with a cell that was killed, to the same result. "
         "It has 3 times the size of the weights (4 with --keep best); its time is no part of an epoch's. gluon starts "
         "dropout's stream again at each, which is another question than without",
+    )
+
+
+def add_allocator_option(group: argparse._ActionsContainer) -> None:
+    """Adds `--allocator`, which `choose_allocator` (benchmarks.workers.allocator) reads."""
+    group.add_argument(
+        "--allocator",
+        metavar="jemalloc|PATH",
+        help="the allocator of every worker's memory, a library of the system that is loaded first. Results are the "
+        "same, memory differs; docs/performance.md has figures (glibc's)",
     )
 
 

@@ -7,15 +7,16 @@ import errno
 import os
 import signal
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from benchmarks.cli.encodable import make_encodable
 from benchmarks.cli.values import as_typed, typed_values
-from shared.errors import InputError, ProcessFailed, one_line, tell
-from shared.files import cache_dir
+from shared.cache import cache_dir
+from shared.errors import InputError, ProcessFailed, one_line
 
 
 class Help(argparse.RawDescriptionHelpFormatter):
@@ -54,6 +55,9 @@ class Parser(argparse.ArgumentParser):
 READER_GONE = 141
 """Exit code of a command whose output nobody reads any more, as of a program that SIGPIPE ends."""
 
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted: by Ctrl-C, SIGTERM, or a terminal that closed."""
+
 REMEDIES = {
     errno.ENOSPC: "free some space, or pass a folder on another disk",
     errno.EDQUOT: "free some space, or pass a folder on another disk",
@@ -80,9 +84,9 @@ MISNAMED = (errno.EISDIR, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMET
 @contextmanager
 def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> Iterator[None]:
     """Ends the command with one line on standard error: for InputError, and for an error of the operating system that
-    is of a name, with exit code 2; for any other of its errors with 1; for Ctrl-C, SIGTERM and a terminal that closes
-    with 130. ProcessFailed has the process's last lines too, and its own exit code. If nobody reads the output any
-    more, there is no line, and the exit code is READER_GONE. Every command runs within this."""
+    is of a name, with exit code 2; for any other of its errors with 1; for Ctrl-C and SIGTERM with 130.
+    ProcessFailed has the process's last lines too, and its own exit code. If nobody reads the output any more, there is
+    no line: the exit code is READER_GONE, or 130 if a terminal was closed. Every command runs within this."""
     for name in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(name) is not signal.SIG_IGN:  # as `nohup` has it
             signal.signal(name, signal.default_int_handler)
@@ -92,25 +96,25 @@ def one_line_errors(command: str, when_interrupted: str = "nothing is kept") -> 
         finally:
             print(end="", flush=True)  # here a full disk or a closed pipe is told, as Python ends it is not
     except InputError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(2, f"{command}: error: {error}")
     except ProcessFailed as failure:
-        print(f"{command}: {failure}", *failure.tail, sep="\n  | ", file=sys.stderr)
-        sys.exit(failure.code)
+        _end(failure.code, "\n  | ".join([f"{command}: {failure}", *failure.tail]))
     except BrokenPipeError:
-        _drop_output()
+        _drop(sys.stdout)
         sys.exit(READER_GONE)
     except OSError as error:
-        _drop_output()
+        if error.errno == errno.EIO and _terminal_closed():
+            _drop(sys.stdout)
+            _end(INTERRUPTED)
+        _drop(sys.stdout)
         named = "the output" if error.filename is None else os.fsdecode(error.filename)
-        tell(f"{command}: {named}: {error.strerror or error}; {_remedy(error)}")
-        sys.exit(2 if error.errno in MISNAMED else 1)
-    except MemoryError:
-        tell(f"{command}: there is not enough memory; free some, or ask for less")
-        sys.exit(1)
+        line = one_line(f"{command}: {named}: {error.strerror or error}; {_remedy(error)}")
+        _end(2 if error.errno in MISNAMED else 1, line)
+    except MemoryError as error:
+        said = f" ({error})" if str(error) else ""
+        _end(1, one_line(f"{command}: there is not enough memory{said}; free some, or ask for less"))
     except KeyboardInterrupt:
-        print(f"{command}: interrupted; {when_interrupted}", file=sys.stderr)
-        sys.exit(130)
+        _end(INTERRUPTED, f"{command}: interrupted; {when_interrupted}")
 
 
 def _remedy(error: OSError) -> str:
@@ -119,10 +123,32 @@ def _remedy(error: OSError) -> str:
     return REMEDIES.get(error.errno or 0, "mend that, or pass another path")
 
 
-def _drop_output() -> None:
-    """Lets what standard output still holds go nowhere, so that Python does not fail to write it again as it ends."""
+def _end(code: int, *lines: str) -> NoReturn:
+    """Prints lines on standard error, if it takes any, and exits."""
+    try:
+        print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr, flush=True)
+    except OSError:
+        _drop(sys.stderr)
+    sys.exit(code)
+
+
+def _terminal_closed() -> bool:
+    """Whether standard output or error is a terminal that is gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            termios.tcgetattr(stream.fileno())
+        except termios.error as error:
+            if error.args[0] == errno.EIO:
+                return True
+        except (OSError, ValueError):  # a test's output is no file
+            pass
+    return False
+
+
+def _drop(stream: TextIO) -> None:
+    """Lets what the stream still holds go nowhere, so that Python does not fail to write it again as it ends."""
     with suppress(OSError, ValueError):  # a test's output is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def check_writable(option: str, folder: Path | None) -> None:

@@ -13,6 +13,7 @@ from msgspec import structs
 from benchmarks.statistics.intervals import deviation
 from benchmarks.statistics.paired import NAN, Comparison, as_table, compare_differences
 from shared.diverging import shown
+from shared.metrics import METRICS
 from shared.records import SPLITS, Record, Split
 
 Variants = dict[str, list[Record]]
@@ -49,7 +50,7 @@ def compare(variants: Variants, margin: float | None = None) -> list[Comparison]
 
 
 def scores_by_seed(variants: Variants) -> SeedScores:
-    """The metrics, without the loss; NaN for a training that diverged. Raises ValueError if a variant does not have
+    """The metrics; NaN for a training that diverged. Raises ValueError if a variant does not have
     every seed once."""
     seeds = seeds_of(variants)
     finished = [record for records in variants.values() for record in records if record.answer.diverged is None]
@@ -62,8 +63,8 @@ def scores_by_seed(variants: Variants) -> SeedScores:
         found[name] = {
             (split, metric): np.array([_score(record, split, metric) for record in mine])
             for split in SPLITS
-            for metric in scored[split]
-            if metric != "loss"
+            for metric in METRICS
+            if metric in scored[split]
         }
     return found
 

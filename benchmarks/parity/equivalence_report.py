@@ -15,7 +15,8 @@ from backends import BACKENDS
 from benchmarks.cli.values import as_typed
 from benchmarks.parity.equivalence import Variants, compare, scores_by_seed, seeds_of
 from benchmarks.parity.ladder_report import Versions, shown_versions
-from benchmarks.parity.pictures import COLOURS, draw_equivalence
+from benchmarks.parity.pictures import draw_equivalence
+from benchmarks.reporting.colours import VERDICTS
 from benchmarks.reporting.comparisons import STYLES, comparison_cells, comparison_legend
 from benchmarks.reporting.page import Heading, Notes, Page, Picture, Table, Text
 from benchmarks.reporting.record_tables import QUALITY_LEGEND, quality
@@ -25,7 +26,7 @@ from benchmarks.statistics.paired import Comparison
 from benchmarks.statistics.power import MOST_SEEDS, POWER, seeds_to_decide
 from shared.files import from_json, to_json, write_whole
 from shared.recipe import Recipe
-from shared.records import Record
+from shared.records import SPLITS, Record
 
 EQUIVALENCE = "equivalence.json"
 WIDE = 110
@@ -74,7 +75,7 @@ class EquivalenceReport:
             task=first.asked.task,
             model=first.model,
             backends=in_order,
-            rows=first.rows,
+            rows={split: first.rows[split] for split in ("train", *SPLITS) if split in first.rows},
             recipe={name: value for name, value in first.recipe.asked().items() if name not in ("seed", *varied)},
             device=first.asked.device,
             threads=first.asked.threads,
@@ -134,7 +135,7 @@ class _ScoresFound(Struct, frozen=True):
     by_seed: list[float]
 
 
-class _SeedsFound(Struct, frozen=True):
+class SeedsFound(Struct, frozen=True):
     """equivalence.json."""
 
     asked: SeedsAsked
@@ -165,7 +166,7 @@ def print_report(console: Console, report: EquivalenceReport) -> None:
 def write_report(out: Path, report: EquivalenceReport) -> None:
     """`equivalence.json`, `equivalence.md` and `equivalence.png` under `out`."""
     asked = report.asked
-    found = _SeedsFound(
+    found = SeedsFound(
         asked=asked,
         versions=report.versions,
         seeds=report.seeds,
@@ -271,7 +272,7 @@ def _verdict(pair: tuple[str, str], report: EquivalenceReport) -> str:
     mine = [found for found in report.comparisons if found.pair == pair]
     if all(found.verdict == "equivalent" for found in mine):
         return f"{' and '.join(pair)}: equivalent in everything compared."
-    scores = {verdict: [found.score for found in mine if found.verdict == verdict] for verdict in COLOURS}
+    scores = {verdict: [found.score for found in mine if found.verdict == verdict] for verdict in VERDICTS}
     parts = [f"{verdict} in {', '.join(where)}" for verdict, where in scores.items() if where]
     return f"{' and '.join(pair)}: {'; '.join(parts)}."
 

@@ -81,13 +81,18 @@ class _ClimbFound(Struct, frozen=True):
     rungs: tuple[Finding, ...]
 
 
-class _LadderFound(Struct, frozen=True):
+class LadderFound(Struct, frozen=True):
     """parity.json."""
 
     asked: LadderAsked
     versions: Versions
     holds: bool
     variants: dict[str, _ClimbFound] = field(name="climbers")
+
+    def report(self) -> LadderReport:
+        """The report that the file was written of."""
+        climbs = {name: Climb(found.rungs, found.dev) for name, found in self.variants.items()}
+        return LadderReport(self.asked, self.versions, climbs)
 
 
 def write_report(out: Path, report: LadderReport) -> None:
@@ -96,7 +101,7 @@ def write_report(out: Path, report: LadderReport) -> None:
     for name, climb in report.climbs.items():
         first = climb.first_failure
         variants[name] = _ClimbFound(first is None, first.rung if first else None, climb.dev, climb.findings)
-    found = _LadderFound(report.asked, report.versions, report.holds, variants)
+    found = LadderFound(report.asked, report.versions, report.holds, variants)
     write_whole(out / "parity.json", to_json(found, indent=1, finite=True))
     ladder_page(report).write(out / "parity.md")
     asked = report.asked

@@ -12,12 +12,12 @@ from matplotlib.patches import Patch
 
 from benchmarks.parity.ladder import Climb
 from benchmarks.parity.rungs import RUNG
+from benchmarks.reporting.colours import VERDICTS
 from benchmarks.statistics.intervals import CONFIDENCE
-from benchmarks.statistics.paired import Comparison, Verdict
+from benchmarks.statistics.paired import Comparison
 
 NAN = float("nan")
 """Not drawn."""
-COLOURS: dict[Verdict, str] = {"equivalent": "tab:blue", "different": "tab:red", "undecided": "tab:orange"}
 
 
 def draw_ladder(path: Path, climbs: Mapping[str, Climb], title: str) -> None:
@@ -49,7 +49,7 @@ def draw_equivalence(path: Path, comparisons: Sequence[Comparison], title: str) 
         if math.isfinite(one.margin):
             axes.barh(row, 2 * one.margin, left=-one.margin, height=0.8, color="0.9", zorder=0)
         axes.plot(one.differences, [row] * len(one.differences), "o", color="0.5", alpha=0.4, markersize=3.5)
-        colour = COLOURS[one.verdict]
+        colour = VERDICTS[one.verdict]
         axes.plot([one.low, one.high], [row, row], color=colour, linewidth=2)
         axes.plot(one.mean, row, "D", color=colour, markersize=6)
         if row and one.pair != comparisons[row - 1].pair:
@@ -60,10 +60,10 @@ def draw_equivalence(path: Path, comparisons: Sequence[Comparison], title: str) 
     axes.set_xlabel("difference")
     axes.set_title(title, loc="left")
     interval = f"mean and {100 * CONFIDENCE:.0f} % interval: "
-    shown = [verdict for verdict in COLOURS if any(one.verdict == verdict for one in comparisons)]
+    shown = [verdict for verdict in VERDICTS if any(one.verdict == verdict for one in comparisons)]
     figure.legend(
         handles=[
-            *(Line2D([], [], color=COLOURS[v], marker="D", linewidth=2, label=interval + v) for v in shown),
+            *(Line2D([], [], color=VERDICTS[v], marker="D", linewidth=2, label=interval + v) for v in shown),
             Line2D([], [], color="0.5", alpha=0.4, marker="o", linestyle="", markersize=3.5, label="each seed"),
             Patch(color="0.9", label="margin"),
         ],

@@ -8,17 +8,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_embedding_update, check_padding, check_precision
 from backends.parts import Part, parts_of
+from benchmarks.cells.engine import Engine
 from benchmarks.cells.plan import Cell, Question, Request, plan_cells, plan_questions
 from benchmarks.cli.options import chosen_backends, chosen_pythons
 from benchmarks.cli.recipe_options import recipes
 from benchmarks.parity.variants import TRUTH, LadderVariant, noise_of
 from benchmarks.workers.environments import Environment, find_environments
 from benchmarks.workers.machine import choose_device, choose_threads
-from shared.checkpoint.config import read_architecture
 from shared.errors import InputError
-from shared.job import Precision
+from shared.job import EmbeddingUpdate, Precision
 from shared.recipe import Recipe
 from shared.records import SPLITS
 
@@ -43,6 +43,8 @@ class LadderPlan:
     """Columns of the ladder."""
     alone: dict[Part, LadderVariant]
     """Variants by one of the frameworks' own parts, which they have alone. Empty without `--against stock`."""
+    rerun: bool
+    """The reference computes again what the cache has."""
 
     @property
     def variants(self) -> list[LadderVariant]:
@@ -64,19 +66,28 @@ class LadderPlan:
 def plan_ladder(options: argparse.Namespace) -> LadderPlan:
     """The plan for one seed. Raises InputError."""
     backends, pythons = chosen_backends(options.backend), chosen_pythons(options.python)
-    recipe = _one_recipe(options)
+    recipe = check_one_seed(options)
     precisions: list[Precision] = options.precision or ["float32"]
+    updates: list[EmbeddingUpdate] = options.embedding_update or ["dense"]
     steps = STEPS if options.steps is None else options.steps
     if steps < 2:
         raise InputError(f"--steps {steps}: pass 2 or more")
-    if backends == ["torch"] and precisions == ["float64"]:
+    if backends == ["torch"] and precisions == ["float64"] and "rows" not in updates:
         raise InputError("torch in float64 is the truth that others are compared with; pass another backend or float32")
     if options.against:
-        _refuse_what_own_parts_lack(backends, recipe, precisions)
+        _refuse_what_own_parts_lack(backends, recipe, precisions, updates)
     elif options.document:
         raise InputError("--document is what --against stock writes; pass that too")
     device, threads = choose_device(options.device), choose_threads(options.threads)
-    for variant in _in_each(precisions, backends):
+    variants = [
+        LadderVariant(backend, precision, embedding_update=update)
+        for precision in precisions
+        for update in updates
+        for backend in backends
+    ]
+    for backend in backends:
+        check_padding(backend, recipe)
+    for variant in variants:
         check_precision(variant.backend, variant.place(device), variant.precision)
     request = Request(
         backends=list(dict.fromkeys(["torch", *backends])),
@@ -91,6 +102,8 @@ def plan_ladder(options: argparse.Namespace) -> LadderPlan:
         steps=steps,
     )
     (question,) = plan_questions(request)
+    for update in updates:
+        check_embedding_update(update, recipe, question.architecture.word_table)
     if question.splits["dev"].labels is None:
         raise InputError(f"{question.task.name}'s split {recipe.dev_split!r} has no labels; pass --dev-split")
     parts = _own_parts(backends, question) if options.against else []
@@ -100,14 +113,15 @@ def plan_ladder(options: argparse.Namespace) -> LadderPlan:
         device=device,
         threads=threads,
         environments=find_environments(request.backends, pythons),
-        together=_with_usual_parts(backends, parts) if parts else _in_each(precisions, backends),
+        together=_with_usual_parts(backends, parts) if parts else variants,
         alone={part: LadderVariant(part.backend, parts=(part.name,)) for part in parts},
+        rerun=bool(options.rerun),
     )
 
 
-def plan_seeds(options: argparse.Namespace) -> list[Cell]:
-    """The cells for several seeds: one for each seed and backend, or for each seed and value of an option. Raises
-    InputError."""
+def plan_seeds(options: argparse.Namespace, engine: Engine) -> list[Cell]:
+    """The cells for several seeds, as the engine can run them: one for each seed and backend, or for each seed and
+    value of an option. Raises InputError."""
     backends, pythons, grid = chosen_backends(options.backend), chosen_pythons(options.python), recipes(options)
     _refuse_what_seeds_cannot_compare(options, backends, grid)
     cells = plan_cells(
@@ -121,7 +135,8 @@ def plan_seeds(options: argparse.Namespace) -> list[Cell]:
             limit=options.limit,
             data_dir=options.data_dir,
             pythons=pythons,
-        )
+        ),
+        engine,
     )
     question = cells[0].question
     if all(name not in question.splits or question.splits[name].labels is None for name in SPLITS):
@@ -129,7 +144,8 @@ def plan_seeds(options: argparse.Namespace) -> list[Cell]:
     return cells
 
 
-def _one_recipe(options: argparse.Namespace) -> Recipe:
+def check_one_seed(options: argparse.Namespace) -> Recipe:
+    """The one recipe that the ladder follows. Raises InputError for options that only several seeds can have."""
     recipe, *others = recipes(options)
     if options.power:
         raise InputError("--power needs several seeds, such as --seed 1 2 3; with one, nothing is tested over seeds")
@@ -146,9 +162,15 @@ def _one_recipe(options: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def _refuse_what_own_parts_lack(backends: list[str], recipe: Recipe, precisions: list[Precision]) -> None:
+def _refuse_what_own_parts_lack(
+    backends: list[str], recipe: Recipe, precisions: list[Precision], updates: list[EmbeddingUpdate]
+) -> None:
     if precisions != ["float32"]:
         raise InputError("--against stock compares in float32; leave --precision out")
+    if updates != ["dense"]:
+        raise InputError("--against stock compares with each framework's own update; leave --embedding-update out")
+    if recipe.padding == "none":
+        raise InputError("--against stock compares with each framework's own padded network; pass --padding longest")
     for name, value in (("optimizer", "adamw"), ("eps_place", "after"), ("bias_correction", True)):
         if getattr(recipe, name) != value:
             option = f"--{name.replace('_', '-')}"
@@ -169,9 +191,10 @@ def _refuse_what_seeds_cannot_compare(options: argparse.Namespace, backends: lis
         raise InputError(
             f"{len(options.seed)} seeds show next to nothing; pass {FEWEST_SEEDS} or more, or one for the ladder"
         )
-    for name in ("steps", "precision", "against", "document"):
+    for name in ("steps", "precision", "embedding_update", "against", "document", "rerun"):
         if getattr(options, name) is not None:
-            raise InputError(f"--{name} is for one seed; with several, whole trainings are compared: leave it out")
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is for one seed; with several, whole trainings are compared: leave it out")
     if options.margin is not None and not 0 < options.margin < math.inf:
         raise InputError(f"--margin {options.margin:g}: pass a number above 0")
     if trainings * len(backends) < 2:
@@ -183,13 +206,8 @@ def _refuse_what_seeds_cannot_compare(options: argparse.Namespace, backends: lis
         raise InputError("the margin is torch's deviation over the seeds; add torch to --backend, or pass --margin")
 
 
-def _in_each(precisions: list[Precision], backends: list[str]) -> list[LadderVariant]:
-    return [LadderVariant(backend, precision) for precision in precisions for backend in backends]
-
-
 def _own_parts(backends: list[str], question: Question) -> list[Part]:
-    kind = read_architecture(question.checkpoint, question.recipe, len(question.labels)).model_type
-    return [part for backend in backends for part in parts_of(backend, kind)]
+    return [part for backend in backends for part in parts_of(backend, question.architecture.model_type)]
 
 
 def _with_usual_parts(backends: list[str], parts: list[Part]) -> list[LadderVariant]:

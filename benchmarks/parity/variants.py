@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.job import Precision
+from shared.job import EmbeddingUpdate, Precision
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class LadderVariant:
     precision: Precision = "float32"
     parts: tuple[str, ...] = ()
     """Names of the framework's own parts (`backends.parts`)."""
+    embedding_update: EmbeddingUpdate = "dense"
 
     @property
     def name(self) -> str:
@@ -23,7 +24,8 @@ class LadderVariant:
             return f"{self.backend} stock {self.parts[0]}"
         if self.parts:
             return f"{self.backend} stock"
-        return self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
+        words = self.backend if self.precision == "float32" else f"{self.backend} {self.precision}"
+        return f"{words} rows" if self.embedding_update == "rows" else words
 
     def place(self, device: str) -> str:
         """The device that it runs on where others run on `device`: float64 on the CPU, as the truth."""

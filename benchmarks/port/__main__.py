@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.cli.engine_options import add_engine_options, chosen_cluster
 from benchmarks.cli.options import add_interpreter_options, chosen_pythons
 from benchmarks.cli.parser import Parser, check_writable, one_line_errors
 from benchmarks.cli.recipe_options import add_recipe_options, recipes
-from benchmarks.port.check_options import DESCRIPTION, add_check_forms, form_of
+from benchmarks.port.check_options import DESCRIPTION, add_check_forms, form_of, report_folders
 from benchmarks.port.generated import STEPS
 from benchmarks.workers.machine import choose_threads
 from shared.errors import InputError
@@ -29,6 +30,7 @@ EXAMPLES = """examples:
   python -m benchmarks.port pack --out pack
   python -m benchmarks.port run --pack pack --out recording -- python my_train.py
   python -m benchmarks.port check recording --pack pack --cost
+  python -m benchmarks.port check one two three --pack pack --engine ray --address auto
   python -m benchmarks.port check losses.csv --pack pack
   python -m benchmarks.port check --scores mine.csv --records runs --task mrpc --model minilm
   python -m benchmarks.port gallery pytorch_transformers
@@ -64,26 +66,29 @@ def check(options: argparse.Namespace) -> int:
         from benchmarks.port.alone import by_losses
 
         pythons, threads = chosen_pythons(options.python), choose_threads(options.threads)
-        return 0 if by_losses(options.recording, options.pack, options.report, pythons, threads) else 1
+        return 0 if by_losses(options.recordings[0], options.pack, options.report, pythons, threads) else 1
     if form == "scores":
         from benchmarks.port.alone import by_scores
         from benchmarks.port.scores import Wanted
 
         wanted = Wanted(options.records or Path("runs"), options.split or "dev", options.task, options.model)
         return 0 if by_scores(options.scores, wanted, options.margin, options.report) else 1
-    from benchmarks.port.checking import check_recording
     from benchmarks.port.cost import CostAsked
-    from benchmarks.port.costing import add_cost
+    from benchmarks.port.many import check_each, check_there
 
     names = ("seeds", "task", "model", "data_dir", "rows", "epochs", "learning_rate")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     cost = CostAsked(**given)
     cost.check()
-    recording, out, asked, pythons, threads = _check_options(options)
-    checked = check_recording(options.pack, recording, out, asked, pythons, threads)
-    if options.cost:
-        checked = add_cost(checked, options.pack, cost, out, pythons, threads)
-    return 0 if checked.holds else 1
+    asked, pythons = _asked(options), chosen_pythons(options.python)
+    reports = report_folders(options.recordings, options.report)
+    for report in reports.values():
+        check_writable("--report", report)
+    with chosen_cluster(options, exclusive=False) as cluster:
+        if cluster is not None:
+            return check_there(options, reports, cluster)
+    threads = choose_threads(options.threads)
+    return check_each(options.pack, reports, asked, cost if options.cost else None, pythons, threads)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -102,17 +107,17 @@ def run(options: argparse.Namespace) -> int:
     check_writable("--out", options.recording)
     from benchmarks.port.running import run_and_check
 
-    return run_and_check(command, options.pack, *_check_options(options))
+    out, pythons = options.report or options.recording, chosen_pythons(options.python)
+    check_writable("--report", out)
+    threads = choose_threads(options.threads)
+    return run_and_check(command, options.pack, options.recording, out, _asked(options), pythons, threads)
 
 
-def _check_options(options: argparse.Namespace) -> tuple[Path, Path, Asked, dict[str, Path], int]:
-    """The recording, the report's folder, what the check is told, interpreters and threads."""
+def _asked(options: argparse.Namespace) -> Asked:
+    """The options that the check is told."""
     from benchmarks.port.check import Asked
 
-    out = options.report or options.recording
-    check_writable("--report", out)
-    asked = Asked(options.map, tuple(options.require), options.precision)
-    return options.recording, out, asked, chosen_pythons(options.python), choose_threads(options.threads)
+    return Asked(options.map, tuple(options.require), options.precision)
 
 
 def gallery(options: argparse.Namespace) -> int:
@@ -144,7 +149,8 @@ def _parser() -> Parser:
     )
     add_check_forms(checking)
     _add_check_options(checking)
-    checking.set_defaults(run=check)
+    add_engine_options(checking, exclusive="no")
+    checking.set_defaults(run=check, parser=checking)
     running = commands.add_parser("run", help="run a command, then check", description="Runs a command, then checks.")
     running.add_argument(
         "--out",

@@ -15,9 +15,10 @@ from benchmarks.port.own_values import OwnValues
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import Values, compared
 from benchmarks.workers.environments import CHECKOUT
-from shared.files import cache_dir, from_json, to_json, write_whole
-from shared.kept import kept_folder
-from shared.pack import Pack
+from shared.cache import cache_dir
+from shared.files import from_json, to_json, write_whole
+from shared.kept import discard, held_folder, prune
+from shared.pack import BY_PARAMETER, Pack
 from shared.reference import Done, Record
 
 CODE = (
@@ -30,11 +31,21 @@ CODE = (
     "backends/torch/optimizer.py",
     "backends/torch/rounding.py",
     "backends/torch/replaying.py",
+    "backends/torch/network_changes.py",
+    "shared/rules/loss.py",
+    "shared/rules/gradients.py",
+    "benchmarks/parity/ladder.py",
+    "benchmarks/parity/rungs.py",
+    "benchmarks/port/answers.py",
     "benchmarks/port/own.py",
     "benchmarks/port/own_values.py",
     "benchmarks/port/values.py",
 )
 """Files that decide the answers."""
+
+MOST = 8 * 2**30
+"""Bytes that all answers may have in the cache: of a larger truth nothing is kept, and what was used longest ago is
+removed. MiniLM's truth of a ladder has 2 GB."""
 
 Errors = dict[str, dict[str, float]]
 """The largest error of each array, by rung and name."""
@@ -65,24 +76,47 @@ class Answers:
         return self.exact.folder.parent
 
     @classmethod
-    def to(cls, pack: Pack, reference: Reference, folder: Path | None = None, whole: tuple[str, ...] = ()) -> Answers:
-        """The answers: from the cache, or computed now. With a folder they are computed there, and not kept in the
-        cache. If the pack wants sketches, `whole` names the parameters that are wanted whole beside them. Raises
-        ProcessFailed."""
+    def to(
+        cls,
+        pack: Pack,
+        reference: Reference,
+        folder: Path | None = None,
+        whole: tuple[str, ...] = (),
+        again: bool = False,
+    ) -> Answers:
+        """The answers: from the cache, or computed now, and in any case `again`. With a folder they are computed there,
+        and not kept in the cache. If the pack wants sketches, `whole` names the parameters that are wanted whole beside
+        them. Raises ProcessFailed, and InputError if another process uses what is to be computed again."""
         if folder is not None:
             _compute(pack, reference, folder, whole)
             return cls._read(folder, pack)
-        digest = hashlib.sha256(repr(sorted(reference.environment.versions.items())).encode())
-        for file in CODE:
-            digest.update((CHECKOUT / file).read_bytes())
+        digest = basis(reference)
         digest.update(repr(whole).encode() if whole else b"")
-        target = cache_dir() / "references" / f"{pack.contents.id}-{digest.hexdigest()[:12]}"
-        return cls._read(kept_folder(target, lambda partial: _compute(pack, reference, partial, whole)), pack)
+        target = place(f"{pack.contents.id}-{digest.hexdigest()[:12]}")
+        if again:
+            discard(target)
+        kept = held_folder(target, lambda partial: _compute(pack, reference, partial, whole))
+        prune(target.parent, MOST)
+        return cls._read(kept, pack)
 
     @classmethod
     def _read(cls, folder: Path, pack: Pack) -> Answers:
         noises = from_json((folder / "noises.json").read_bytes(), Noises)
         return cls(Values(folder / "float64", pack), noises)
+
+
+def place(name: str) -> Path:
+    """The folder of the cache that has what the reference computed."""
+    return cache_dir() / "references" / name
+
+
+def basis(reference: Reference) -> hashlib._Hash:
+    """A hash of all that the reference's answers follow from besides the question: torch, transformers, the threads,
+    the processor, and this project's code. More can be added to it."""
+    digest = hashlib.sha256(reference.basis().encode())
+    for file in CODE:
+        digest.update((CHECKOUT / file).read_bytes())
+    return digest
 
 
 def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, ...]) -> None:
@@ -97,11 +131,17 @@ def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, .
 
 
 def keep(exact: Values) -> None:
-    """Deletes the parts that no rung compares."""
-    kept = compared(exact.pack)
+    """Deletes the parts that no rung compares with the truth."""
+    kept = compared(exact.pack) - {("steep", "1", "gradients")}
     for file in exact.folder.glob("*/*/*.npz"):
         if (file.parts[-3], file.parts[-2], file.stem) not in kept:
             file.unlink()
+
+
+def truth_bytes(pack: Pack) -> int:
+    """Bytes of the parameters and gradients in the answers to a pack."""
+    size = sum(weight.size for weight in pack.weights.values())
+    return 8 * size * (sum(part in BY_PARAMETER for *_, part in compared(pack)) - 1)
 
 
 def noises_of(exact: Values, single: Values, replayed: Values) -> Noises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,8 @@ Form = Literal["recording", "losses", "scores"]
 
 DESCRIPTION = """Checks a recording of a pack, rung by rung; or the training losses alone, or the scores alone.
 
-  check RECORDING --pack PACK          a folder that your script recorded into
+  check RECORDING ... --pack PACK      a folder that your script recorded into, or several: each has a report of its
+                                       own, in its folder or under --report. With --engine ray each goes to a node
   check LOSSES.csv --pack PACK         columns step and loss, of the pack's run train (dropout off, its batches and
                                        rates); the names in the first line may be left out. With a column run, of train
                                        and steep. As many digits as you have: few tell few mistakes apart
@@ -34,11 +36,11 @@ OF_RECORDING = ("map", "require", "cost")
 def add_check_forms(parser: argparse.ArgumentParser) -> None:
     """Adds what `check` has beyond `run`."""
     parser.add_argument(
-        "recording",
+        "recordings",
         type=Path,
-        nargs="?",
+        nargs="*",
         metavar="RECORDING|LOSSES.csv",
-        help="folder that your script recorded into, or a CSV file of its training losses; not with --scores",
+        help="folders that scripts recorded into, or a CSV file of training losses; not with --scores",
     )
     cost = parser.add_argument_group("what differences cost")
     cost.add_argument(
@@ -77,14 +79,17 @@ def add_check_forms(parser: argparse.ArgumentParser) -> None:
 
 def form_of(options: argparse.Namespace) -> Form:
     """The form that the options ask for. Raises InputError for none or several, and for an option of another."""
+    files = [recording for recording in options.recordings if recording.is_file() or recording.suffix == ".csv"]
     if options.scores is not None:
-        if options.recording is not None:
-            raise InputError(f"pass {options.recording} or --scores, one at a time")
+        if options.recordings:
+            raise InputError(f"pass {options.recordings[0]} or --scores, one at a time")
         _refuse(options, "--scores", (*OF_RECORDING, *OF_COST))
         form: Form = "scores"
-    elif options.recording is None:
+    elif not options.recordings:
         raise InputError("nothing to check; pass a recording's folder, a CSV file of losses, or --scores FILE")
-    elif options.recording.is_file() or options.recording.suffix == ".csv":
+    elif files:
+        if len(options.recordings) > 1:
+            raise InputError(f"{files[0]} is a file of losses; pass it by itself")
         _refuse(options, "a file of losses", (*OF_RECORDING, *OF_COST, *OF_SCORES, *OF_BOTH))
         form = "losses"
     else:
@@ -93,8 +98,24 @@ def form_of(options: argparse.Namespace) -> Form:
         form = "recording"
     if form != "recording" and options.precision != "float32":
         raise InputError("--precision is for a recording")
+    if form != "recording" and options.engine != "local":
+        raise InputError("--engine ray is for recordings; leave it out")
     check_writable("--report", options.report)
     return form
+
+
+def report_folders(recordings: list[Path], report: Path | None) -> dict[Path, Path]:
+    """The folder of each recording's report: its own, or `report`, or of several one of its name there. Raises
+    InputError if two have the same."""
+    if report is None:
+        return {recording: recording for recording in recordings}
+    if len(recordings) == 1:
+        return {recordings[0]: report}
+    folders = {recording: report / recording.absolute().name for recording in recordings}
+    twice = [folder for folder, count in Counter(folders.values()).items() if count > 1]
+    if twice:
+        raise InputError(f"two recordings would have their report in {twice[0]}; rename one, or leave --report out")
+    return folders
 
 
 def _refuse(options: argparse.Namespace, form: str, names: tuple[str, ...]) -> None:

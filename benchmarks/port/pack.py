@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import structs
 from safetensors.numpy import save_file
 
+from benchmarks.port.described import describe
 from benchmarks.port.generated import CONFIG, PERTURB, STEPS, WARM_UP_STEPS, write_source
 from benchmarks.port.reference import Reference
 from benchmarks.port.values import compared
@@ -138,8 +139,9 @@ def _warming(recipe: Recipe) -> Recipe:
     return replace(recipe, warm_up=WARM_UP_STEPS / STEPS) if recipe.warm_up == USUAL.warm_up else recipe
 
 
-def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
-    """Makes the pack in `out`. Raises InputError if something else is there, and ProcessFailed."""
+def make_pack(source: Source, out: Path, reference: Reference, again: bool = False) -> Pack:
+    """Makes the pack in `out`. The reference is asked `again` though the cache has what it says of the network. Raises
+    InputError if something else is there, and ProcessFailed."""
     if out.exists() and not (out / CONTENTS).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"--out {out} holds something that is no pack; pass another folder")
     question = Describe(
@@ -149,7 +151,7 @@ def make_pack(source: Source, out: Path, reference: Reference) -> Pack:
         checkpoint=None if source.checkpoint is None else str(source.checkpoint),
         threads=reference.threads,
     )
-    described = reference.ask(question, Described)
+    described = describe(question, reference, again)
     with scratch_folder(out.absolute()) as scratch:
         made = scratch / "pack"
         with whole_folder(made) as folder:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shared.errors import InputError
 from shared.tasks import Rows
-from shared.tasks.reading import Row, numbered_lines
+from shared.tasks.reading import Row, numbered_lines, read_whole
 
 STANDARD_INPUT = Path("standard input")
 """Its name in messages."""
@@ -28,9 +28,10 @@ def read_texts(texts: list[str], file: str | None) -> Rows:
     if file is None and sys.stdin.isatty():
         raise InputError("no texts; pass one or two, or --file, or pipe them in")
     if file is None or file == "-":
-        return rows_of(sys.stdin.buffer.read(), STANDARD_INPUT)
+        return rows_of(read_whole(sys.stdin.buffer, STANDARD_INPUT), STANDARD_INPUT)
     try:
-        return rows_of(Path(file).read_bytes(), Path(file))
+        with open(file, "rb") as opened:
+            return rows_of(read_whole(opened, Path(file)), Path(file))
     except OSError as error:
         raise InputError(f"--file {file} cannot be read ({error.strerror}); pass another") from None
 

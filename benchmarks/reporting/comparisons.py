@@ -63,7 +63,7 @@ def pairs_frame(pairs: Sequence[Pair], rows: Rows) -> pd.DataFrame:
         if (found := pair.compare(split, metric))
     }
     tabled = dict(zip(compared, as_table(list(compared.values())), strict=True))
-    names = {id(row): cells for row, cells in zip(rows.rows, rows.names(), strict=True)}
+    names = {id(row): cells for row, cells in zip(rows.rows, rows.names, strict=True)}
     lines = []
     for n, pair in enumerate(pairs):
         line = {name: cell for name, cell in names[id(pair.first)].items() if name not in ("backend", pair.heading)}

@@ -14,9 +14,9 @@ from benchmarks.reporting.numbers import MISSING
 from benchmarks.reporting.page import Page, Table
 from benchmarks.workers.environments import find_environment
 from benchmarks.workers.progress import terminal
+from shared.cache import cache_dir
 from shared.checkpoint.untrained import RANDOM
 from shared.errors import InputError
-from shared.files import cache_dir
 from shared.metrics import majority_score
 from shared.presets import get_preset, preset_names
 from shared.tasks import TASK_MODULES, get_task

@@ -55,6 +55,8 @@ class Table:
     """The cells are Markdown. Else what would be taken for it is escaped."""
     names: int | None = None
     """How many of the first columns name a row: they stand in every part of a table that a narrow terminal splits."""
+    most: int | None = None
+    """The most rows that the terminal shows; None for all."""
 
     def markdown(self) -> str:
         frame = self.frame if self.marked else self.frame.map(as_markdown).rename(columns=as_markdown)
@@ -62,7 +64,11 @@ class Table:
         return f"## {self.title}\n\n{text}" if self.title and self.heading else text
 
     def print(self, console: Console) -> None:
-        print_table(console, self.title, self.frame, dict(self.styles), self.names)
+        shown = self.frame.head(len(self.frame) if self.most is None else self.most)
+        print_table(console, self.title, shown, dict(self.styles), self.names)
+        if len(shown) < len(self.frame):
+            line = f"the first {len(shown)} of {len(self.frame):,} rows; the file has all\n"
+            console.print(line, style="dim", highlight=False, markup=False)
 
 
 @dataclass(frozen=True)

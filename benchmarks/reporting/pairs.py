@@ -10,11 +10,12 @@ from functools import cached_property
 
 import numpy as np
 
+from benchmarks.reporting.briefs import Brief
 from benchmarks.reporting.rows import SHORT, Row, Rows
 from benchmarks.statistics.intervals import Interval, deviation
 from benchmarks.statistics.over_rows import discordant, joint_counts, mcnemar_p, row_intervals
 from benchmarks.statistics.paired import NAN, Comparison, compare_differences
-from benchmarks.statistics.times import disturbed, epoch_ratios
+from benchmarks.statistics.times import epoch_ratios
 from shared.records import SPLITS, Record, Split
 
 BACKEND = ("backend", "revision", "versions", "reseeded")
@@ -44,10 +45,10 @@ class Pair:
         return SHORT.get(self.varied, self.varied)
 
     @cached_property
-    def by_seed(self) -> dict[int, tuple[Record, Record]]:
+    def by_seed(self) -> dict[int, tuple[Brief, Brief]]:
         """Both records of each seed with which neither diverged, by rising seed."""
         ours, theirs = (
-            {record.recipe.seed: record for record in row.records if record.answer.diverged is None}
+            {record.recipe.seed: record for record in row.records if record.diverged is None}
             for row in (self.first, self.second)
         )
         return {seed: (ours[seed], theirs[seed]) for seed in sorted(ours.keys() & theirs.keys())}
@@ -75,16 +76,18 @@ class Pair:
     def _over_rows(self) -> dict[Split, dict[str, Comparison]]:
         """Comparisons of one seed, by split and metric."""
         ((first, second),) = self.by_seed.values()
-        return {split: compare_rows(first, second, split) for split in SPLITS}
+        ours, theirs = first.whole(), second.whole()
+        return {split: compare_rows(ours, theirs, split) for split in SPLITS}
 
     def epoch_ratios(self) -> np.ndarray:
         """Training time of the second's epochs by that of the first's, float [n], paired by seed and epoch."""
-        ours, theirs = ({seed: both[n].answer for seed, both in self.by_seed.items()} for n in (0, 1))
+        timed = {seed: both for seed, both in self.by_seed.items() if both[0].timed and both[1].timed}
+        ours, theirs = ({seed: both[n] for seed, both in timed.items()} for n in (0, 1))
         return epoch_ratios(ours, theirs)
 
     def disturbed(self) -> bool:
         """Tells whether a run of either was disturbed."""
-        return any(disturbed(record.circumstances) for both in self.by_seed.values() for record in both)
+        return any(record.disturbed for both in self.by_seed.values() for record in both)
 
 
 def pairs_of(rows: Rows) -> list[Pair]:
@@ -97,9 +100,9 @@ def pairs_of(rows: Rows) -> list[Pair]:
 
 
 def _pairs(rows: Sequence[Row], varied: str, names: tuple[str, ...]) -> list[Pair]:
-    groups: dict[str, list[Row]] = {}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault(row.first.asked.without("seed", *names), []).append(row)
+        groups.setdefault((row.first.asked.without("seed", *names), row.machine()), []).append(row)
     found = [Pair(*both, varied) for group in groups.values() for both in itertools.combinations(group, 2)]
     return [pair for pair in found if pair.by_seed]
 

@@ -15,16 +15,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from backends import BACKENDS
+from benchmarks.reporting.colours import COLOURS, colour_of
 from benchmarks.reporting.numbers import as_file_name, place_of
 from benchmarks.reporting.pairs import BACKEND
 from benchmarks.reporting.record_tables import FOLDER
 from shared.errors import one_line, visible
 from shared.limits import PICTURED_LABELS, PICTURES
 from shared.records import SPLITS, Record, Split
-
-COLOURS = dict(zip(BACKENDS, ("tab:red", "tab:blue", "tab:green", "tab:purple", "tab:brown"), strict=False))
-"""The colour of each backend."""
 
 matplotlib.rcParams["text.parse_math"] = False  # a dollar sign in a name is one
 
@@ -53,7 +50,7 @@ def draw_pictures(out: Path, records: Sequence[Record], most: int = PICTURES) ->
     chosen = sorted(comparisons, key=lambda name: -len(comparisons[name]))[:most]
     names, failed = [], []
     for name in sorted(chosen):
-        group = comparisons[name]
+        group = sorted((records[n] for n in comparisons[name]), key=_order)
         for kind, draw in KINDS.items():
             try:
                 if figure := draw(group):
@@ -64,11 +61,6 @@ def draw_pictures(out: Path, records: Sequence[Record], most: int = PICTURES) ->
             except Exception as error:  # a library's own, of whatever a record holds
                 failed.append(one_line(f"{name}-{kind} is not drawn ({type(error).__name__}: {error})"))
     return Drawn(names, len(comparisons), len(comparisons) - len(chosen), failed)
-
-
-def colour_of(backend: str) -> str:
-    """The backend's colour; grey for one that this project no longer has."""
-    return COLOURS.get(backend, "tab:gray")
 
 
 def draw_lengths(out: Path, task: str, model: str, lengths: np.ndarray, max_lens: list[int]) -> str:
@@ -135,19 +127,21 @@ def _save(figure: Figure, out: Path, name: str) -> str:
     return f"{FOLDER}/{path.name}"
 
 
-def _comparisons(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Records that differ in backend and seed alone, by a name for files, in the registry's order and by seed."""
-    groups: dict[str, list[Record]] = {}
-    for record in records:
+def _order(record: Record) -> tuple[int, int]:
+    """The registry's order, then by seed."""
+    return place_of(record.asked.backend), record.recipe.seed
+
+
+def _comparisons(records: Sequence[Record]) -> dict[str, list[int]]:
+    """Places of the records that differ in backend and seed alone, by a name for files."""
+    groups: dict[str, list[int]] = {}
+    for number, record in enumerate(records):
         alike = record.asked.without(*BACKEND, "seed")
         digest = hashlib.sha256(alike.encode()).hexdigest()[:6]
         recipe = record.recipe
         name = f"{record.asked.task}-len{recipe.max_len}-batch{recipe.batch_size}-{digest}"
-        groups.setdefault(name, []).append(record)
-    return {
-        name: sorted(group, key=lambda record: (place_of(record.asked.backend), record.recipe.seed))
-        for name, group in sorted(groups.items())
-    }
+        groups.setdefault(name, []).append(number)
+    return dict(sorted(groups.items()))
 
 
 def _title(record: Record) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from benchmarks.reporting.comparisons import pairs_frame, pairs_legend
 from benchmarks.reporting.numbers import MISSING, around_median, decimals, number
 from benchmarks.reporting.page import Block, Notes, Page, Picture, Table, write_csv
 from benchmarks.reporting.pairs import pairs_of
-from benchmarks.reporting.rows import METRICS, SHOWN, Row, Rows, Speed, Spread
+from benchmarks.reporting.rows import METRICS, PACKED, SHOWN, Row, Rows, Speed, Spread
 from benchmarks.statistics.times import DRIFT
 from benchmarks.workers.attempts import DISTURBED
+from shared.limits import PRINTED_ROWS
 from shared.records import SPLITS, Record, Split
 
 MARK = "*"
@@ -36,6 +38,11 @@ QUALITY_LEGEND = (
     "no interval if all seeds score the same; digits as the interval supports them",
 )
 
+MIXED_LEGEND = (
+    "different machines answered one question (column `machine`): nothing is averaged over them, and only what was "
+    "answered on the same kind is compared"
+)
+
 DIVERGED_LEGEND = "diverged: a loss, a logit or a weight became NaN or infinite; it has no score and is in no mean"
 
 CIRCUMSTANCES: dict[str, Callable[[Row], Hashable]] = {
@@ -44,21 +51,57 @@ CIRCUMSTANCES: dict[str, Callable[[Row], Hashable]] = {
     "threads": lambda row: row.first.asked.threads,
     "versions": Row.versions,
     "revision": lambda row: row.first.asked.revision,
+    "machine": Row.machine,
 }
 """Columns that the quality table shows only if rows of one task and backend differ in them."""
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a set of records."""
+
+    rows: Rows
+    blocks: Sequence[Block]
+    """The tables for people, and their legend."""
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Tables:
+        """The tables of records, which are read once if they are a folder's (`Records`)."""
+        rows = Rows.of(records)
+        return cls(rows, _blocks(rows))
+
+    @cached_property
+    def raw(self) -> pd.DataFrame:
+        """The table with everything, a line a row; see `frame`."""
+        return _frame(self.rows)
+
+    def write(self, out: Path) -> None:
+        """Writes `table.csv` and `table.md` under `out`. The latter shows the pictures that are there."""
+        write_csv(out / "table.csv", self.raw)
+        self.write_page(out)
+
+    def write_page(self, out: Path) -> None:
+        """Writes `table.md` alone, as once there are other pictures."""
+        pictures = [Picture(path.stem, str(path.relative_to(out))) for path in sorted((out / FOLDER).glob("*.png"))]
+        Page([*self.blocks, *pictures]).write(out / "table.md")
+
+    def published(self) -> list[Record]:
+        """The records of published recipes."""
+        return [record.whole() for row in self.rows.rows for record in row.records if record.preset]
+
+    def print(self, console: Console) -> None:
+        """Shows the tables for people on the terminal, PRINTED_ROWS rows of each at most."""
+        Page(self.blocks).print(console)
+
+
 def write_tables(out: Path, records: Sequence[Record]) -> None:
-    """Writes `table.csv` and `table.md` under `out`. The latter shows the pictures that are there."""
-    rows = Rows.of(records)
-    write_csv(out / "table.csv", _frame(rows))
-    pictures = [Picture(path.stem, str(path.relative_to(out))) for path in sorted((out / FOLDER).glob("*.png"))]
-    _page(records, rows, pictures).write(out / "table.md")
+    """Writes the tables of records under `out`."""
+    Tables.of(records).write(out)
 
 
 def print_tables(console: Console, records: Sequence[Record]) -> None:
-    """Shows the same two tables on the terminal."""
-    _page(records, Rows.of(records)).print(console)
+    """Shows the tables of records on the terminal."""
+    Tables.of(records).print(console)
 
 
 def quality(records: Sequence[Record]) -> pd.DataFrame:
@@ -73,7 +116,8 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _frame(rows: Rows) -> pd.DataFrame:
-    return pd.DataFrame([_values(row, rows.settings) for row in rows.rows])
+    found = pd.DataFrame([_values(row, rows.settings) for row in rows.rows])
+    return found if rows.told_apart(Row.machine) else found.drop(columns="machine")
 
 
 def _values(row: Row, settings: Sequence[str]) -> dict[str, Any]:
@@ -99,15 +143,15 @@ def _spread_values(name: str, spread: Spread | None) -> dict[str, float | None]:
     return {name: spread.mean, f"{name}_sd": spread.deviation, f"{name}_low": spread.low, f"{name}_high": spread.high}
 
 
-def _page(records: Sequence[Record], rows: Rows, pictures: Sequence[Picture] = ()) -> Page:
+def _blocks(rows: Rows) -> list[Block]:
     names = len(_names(rows))
-    blocks: list[Block] = [Table(_quality(rows), "Quality", names=names)]
+    blocks: list[Block] = [Table(_quality(rows), "Quality", names=names, most=PRINTED_ROWS)]
     found = pairs_of(rows)
     pairs = found[:MOST_PAIRS]
     if pairs:
         blocks.append(Table(pairs_frame(pairs, rows), "Comparisons", names=names))
-    blocks.append(Table(_speed(rows), "Speed", names=names))
-    return Page([*blocks, Notes(_legend(records, rows) + pairs_legend(pairs, len(found))), *pictures])
+    blocks.append(Table(_speed(rows), "Speed", names=names, most=PRINTED_ROWS))
+    return [*blocks, Notes(_legend(rows) + pairs_legend(pairs, len(found)))]
 
 
 def _quality(rows: Rows) -> pd.DataFrame:
@@ -151,8 +195,7 @@ def _epoch_seconds(speed: Speed) -> str:
 
 def _names(rows: Rows) -> dict[str, list[str]]:
     """The columns that name a row of either table."""
-    names = rows.names()
-    return {name: [one[name] for one in names] for name in names[0]}
+    return {name: [one[name] for one in rows.names] for name in rows.names[0]}
 
 
 def _scored(row: Row, metric: str) -> bool:
@@ -161,14 +204,17 @@ def _scored(row: Row, metric: str) -> bool:
     return any(spread is not None and not np.isnan(spread.mean) for spread in spreads)
 
 
-def _legend(records: Sequence[Record], rows: Rows) -> list[str]:
-    machines = sorted({record.circumstances.machine.shown for record in records})
+def _legend(rows: Rows) -> list[str]:
+    records = [record for row in rows.rows for record in row.records]
+    machines = sorted({record.machine.shown for record in records})
     threads = sorted({record.asked.threads for record in records})
     titles = zip(*_names(rows).values(), strict=True)
     diverged = [f"{' '.join(t)}: {row.diverged()}" for t, row in zip(titles, rows.rows, strict=True) if row.diverged()]
     return [
         *QUALITY_LEGEND,
         *([DIVERGED_LEGEND, *diverged] if diverged else []),
+        *([MIXED_LEGEND] if rows.mixed else []),
+        *([f"no times: {PACKED}"] if any(PACKED in row.note() for row in rows.rows) else []),
         "`epoch s`: median (quartiles) of the training time of an epoch, evaluation apart, tracing and compilation "
         "taken out, of every shape of a batch (`first step s` has the first's)",
         "`floor s`: the least time of an epoch: operations on its real tokens by the rate of matrix products, the "

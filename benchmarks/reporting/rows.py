@@ -1,21 +1,24 @@
-"""Rows of the tables: records that differ in nothing but their seed, taken together."""
+"""Rows of the tables: records that differ in nothing but their seed, taken together. Records of different hardware are
+never in one row."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from backends import BACKENDS
 from benchmarks.cli.values import as_typed
+from benchmarks.reporting.briefs import Brief, in_brief
 from benchmarks.statistics.intervals import Bounds, bounds_of, deviation, score_interval
-from benchmarks.statistics.times import disturbed, quartiles
+from benchmarks.statistics.times import quartiles
 from shared.diverging import shown
 from shared.recipe import Recipe
-from shared.records import SPLITS, Record, Split
+from shared.records import SPLITS, Asked, Record, Split
 
 METRICS = ("accuracy", "mcc", "f1", "macro_f1")
 """Metrics that have columns, in their order."""
@@ -29,13 +32,15 @@ SHORT = {"batch_size": "batch"}
 ALWAYS = ("max_len", "batch_size")
 """Settings with a column of their own; others get one if records differ in them."""
 
-COMPUTING = ("precision", "compile", "reseeded")
+COMPUTING = ("precision", "compile", "embedding_update", "reseeded")
 """Settings that say how the backend computed."""
 
 STARTING = ("head", "tokens")
 """Settings that follow from the checkpoint."""
 
 SETTINGS = (*(f.name for f in fields(Recipe) if f.name != "seed"), *COMPUTING, *STARTING)
+
+PACKED = "made with --exclusive no: its times mean nothing"
 
 COUNTED = {"train_rows": "train", "dev_rows": "dev"}
 """Settings that ask for a number of rows, and their splits."""
@@ -93,41 +98,39 @@ class Speed:
     """Whether others disturbed the run of a seed."""
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> Speed:
+    def of(cls, records: Sequence[Brief]) -> Speed:
         """The speed of a row."""
-        answers = [record.answer for record in records]
-        epochs = [epoch for answer in answers for epoch in answer.epochs]
-        seconds = [second for answer in answers for second in answer.steady_epoch_seconds()]
-        tokens = sum(epoch.tokens for epoch in epochs)
+        seconds = [second for record in records for second in record.epoch_seconds]
+        tokens = sum(record.tokens for record in records)
         works = [record.work for record in records if record.work]
         low, median, high = quartiles(np.array(seconds))
         return cls(
             epoch_seconds=median,
             epoch_seconds_q1=low,
             epoch_seconds_q3=high,
-            examples_per_second=sum(epoch.rows for epoch in epochs) / sum(seconds),
+            examples_per_second=sum(record.trained_rows for record in records) / sum(seconds),
             tokens_per_second=tokens / sum(seconds),
             floor_seconds=_median(work.floor_seconds for work in works),
             times_floor=_median(work.times_floor for work in works),
-            padding_share=1 - tokens / sum(epoch.padded_tokens for epoch in epochs),
-            first_step_seconds=statistics.median(answer.first_step_seconds for answer in answers),
-            start_seconds=statistics.median(answer.start_seconds for answer in answers),
-            peak_memory_bytes=max(answer.peak_memory_bytes for answer in answers),
+            padding_share=1 - tokens / sum(record.padded_tokens for record in records),
+            first_step_seconds=statistics.median(record.first_step_seconds for record in records),
+            start_seconds=statistics.median(record.start_seconds for record in records),
+            peak_memory_bytes=max(record.peak_memory_bytes for record in records),
             cores_busy_with_others=max(
-                (busy for r in records if (busy := r.circumstances.cores_busy_with_others) is not None), default=None
+                (busy for record in records if (busy := record.cores_busy_with_others) is not None), default=None
             ),
-            disturbed=any(disturbed(record.circumstances) for record in records),
+            disturbed=any(record.disturbed for record in records),
         )
 
 
 @dataclass(frozen=True)
 class Row:
-    """Records that differ in nothing but their seed."""
+    """Records that differ in nothing but their seed, made on one kind of machine."""
 
-    records: Sequence[Record]
+    records: Sequence[Brief]
 
     @property
-    def first(self) -> Record:
+    def first(self) -> Brief:
         """A record that shows what they have in common."""
         return self.records[0]
 
@@ -151,13 +154,13 @@ class Row:
         return accuracy is None or majority is None or not accuracy.mean <= majority
 
     def speed(self) -> Speed | None:
-        """Times, rates and memory of the seeds that did not diverge; None if all did."""
-        finished = [record for record in self.records if record.answer.diverged is None]
-        return Speed.of(finished) if finished else None
+        """Times, rates and memory of the seeds whose times mean something; None if there is none."""
+        timed = [record for record in self.records if record.timed]
+        return Speed.of(timed) if timed else None
 
     def diverged(self) -> str:
         """Names the seeds that diverged, each with its step; empty if none did."""
-        found = {r.recipe.seed: shown(r.answer.diverged) for r in self.records if r.answer.diverged is not None}
+        found = {r.recipe.seed: shown(r.diverged) for r in self.records if r.diverged is not None}
         if len(self.records) == 1:
             return "".join(found.values())
         return ", ".join(f"seed {seed} {words}" for seed, words in sorted(found.items()))
@@ -165,20 +168,26 @@ class Row:
     def device(self) -> str:
         """The device, a GPU with its name."""
         device = self.first.asked.device
-        gpus = dict(enumerate(self.first.circumstances.machine.gpus))
+        gpus = dict(enumerate(self.first.machine.gpus))
         number = device.removeprefix("cuda:")
         gpu = gpus.get(int(number)) if number.isdecimal() else None
         return device if gpu is None else f"{device} ({gpu})"
 
+    def machine(self) -> str:
+        """Processor, cores and GPUs that it was made on."""
+        return self.first.machine.shown
+
     def versions(self) -> str:
         """The modules that the adapter imports, each with its version."""
-        return ", ".join(f"{module} {version}" for module, version in self.first.asked.versions.items())
+        return shown_versions(self.first.asked)
 
     def note(self) -> str:
         """Names the seeds that diverged, the splits that were not scored, and those whose accuracy says nothing."""
         notes = [self.diverged()] if self.diverged() else []
-        if self.speed() is None:
+        if all(record.diverged is not None for record in self.records):
             return notes[0]
+        if self.speed() is None:
+            notes.append(PACKED)
         for split in SPLITS:
             if self.scores(split, "accuracy") is None:
                 notes.append(f"{split} not scored: {'no labels' if self.first.rows.get(split) else 'no such split'}")
@@ -198,32 +207,42 @@ class Rows:
     @classmethod
     def of(cls, records: Sequence[Record]) -> Rows:
         """The rows of records."""
-        varied = (name for name in SETTINGS if name not in ALWAYS and _differ(records, name))
+        briefs = list(in_brief(records))
+        varied = (name for name in SETTINGS if name not in ALWAYS and _differ(briefs, name))
         settings = [*ALWAYS, *varied]
-        groups: dict[str, list[Record]] = {}
-        for record in records:
-            groups.setdefault(record.asked.without("seed"), []).append(record)
+        groups: dict[tuple[str, str], list[Brief]] = {}
+        for record in briefs:
+            groups.setdefault((record.asked.without("seed"), record.machine.shown), []).append(record)
 
         def order(row: Row) -> list[tuple[int, Any]]:
             values = (row.setting(name) for name in settings)
-            return [_sortable(v) for v in (row.first.asked.task, row.first.model, *values, row.first.asked.backend)]
+            asked = row.first.asked
+            return [_sortable(v) for v in (asked.task, row.first.model, *values, asked.backend, row.machine())]
 
         return cls(sorted((Row(group) for group in groups.values()), key=order), settings)
 
+    @cached_property
     def names(self) -> list[dict[str, str]]:
         """The cells that name each row, by their headings."""
         several = len({row.first.model for row in self.rows}) > 1
+        machines = len({row.machine() for row in self.rows}) > 1
         return [
             {"task": row.first.asked.task}
             | ({"model": row.first.model} if several else {})
             | {SHORT.get(name, name): str(row.setting(name)) for name in self.settings}
             | {"backend": row.first.asked.backend}
+            | ({"machine": row.machine()} if machines else {})
             for row in self.rows
         ]
 
     def differ(self, name: str) -> bool:
         """Tells whether rows differ in a setting."""
         return len({str(row.setting(name)) for row in self.rows}) > 1
+
+    @property
+    def mixed(self) -> bool:
+        """Tells whether one question was answered on different hardware."""
+        return len({row.first.asked.without("seed") for row in self.rows}) < len(self.rows)
 
     def told_apart(self, value: Callable[[Row], Hashable]) -> bool:
         """Tells whether rows of one task and backend differ in the value."""
@@ -233,11 +252,16 @@ class Rows:
         return any(len(values) > 1 for values in found.values())
 
 
-def _setting(record: Record, name: str) -> Any:
+def shown_versions(asked: Asked) -> str:
+    """The modules that the adapter imports, each with its version."""
+    return ", ".join(f"{module} {version}" for module, version in asked.versions.items())
+
+
+def _setting(record: Brief, name: str) -> Any:
     return getattr(record.asked if name in (*COMPUTING, *STARTING) else record.recipe, name)
 
 
-def _differ(records: Sequence[Record], name: str) -> bool:
+def _differ(records: Sequence[Brief], name: str) -> bool:
     first = _setting(records[0], name)
     return any(_setting(record, name) != first for record in records)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from msgspec import Struct, to_builtins
+from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from benchmarks.speed.variants import Variant
 from shared.job import Precision
@@ -49,6 +49,13 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device: str
     threads: int
     machine: Processors
+    allocator: str | UnsetType = UNSET
+    """Name or file of the workers' allocator, if it is not glibc's."""
+
+    @property
+    def workers_shown(self) -> str:
+        """A worker's threads, and its allocator if it is not glibc's."""
+        return f"{self.threads} threads" + ("" if self.allocator is UNSET else f", allocator {self.allocator}")
 
     def file(self, out: Path) -> Path:
         """The file under `out` that keeps the results."""
@@ -68,6 +75,7 @@ class Computing(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_un
 
     precision: Precision
     compile: bool = False
+    embedding_update: Literal["rows"] | UnsetType = UNSET
 
 
 class ScalingAsked(Asked, frozen=True, tag_field="kind", tag="scaling", rename={"computing": "mode"}):

@@ -6,11 +6,12 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from msgspec import structs
 
-from backends import BACKENDS, check_precision
+from backends import BACKENDS, check_padding, check_precision
 from backends.operators import Profile
 from benchmarks.reporting.page import Table, write_csv
 from benchmarks.workers.conversion import converter
@@ -35,6 +36,13 @@ class Step:
     tokens: int
     """Real tokens of a row."""
     precision: Precision
+    padding: Literal["max_length", "none"] = "max_length"
+    """As `Recipe.padding`: `none` computes on the real tokens alone."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of such steps."""
+        return Recipe(max_len=self.width, batch_size=self.batch_size, padding=self.padding)
 
 
 def profile_step(
@@ -52,10 +60,11 @@ def profile_step(
     for backend in backends:
         BACKENDS[backend].module("probes")  # refuses a backend without a profiler
         check_precision(backend, "cpu", step.precision)
+        check_padding(backend, step.recipe)
     threads = choose_threads(threads)
     environments = find_environments(backends, pythons)
     checkpoint = resolve_model(model, converter(pythons))
-    read_architecture(checkpoint, Recipe(max_len=step.width, batch_size=step.batch_size), 2)
+    read_architecture(checkpoint, step.recipe, 2)
     console, found, code = terminal(), [], 0
     for backend in backends:
         try:
@@ -76,7 +85,7 @@ def profile_step(
 def _profile(backend: str, python: Path, checkpoint: Path, step: Step, repeats: int, threads: int) -> Profile:
     """Raises ProcessFailed."""
     command = [python, "-m", "backends.operators", backend, checkpoint]
-    command += [step.batch_size, step.width, step.tokens, repeats, threads, step.precision]
+    command += [step.batch_size, step.width, step.tokens, repeats, threads, step.precision, step.padding]
     with tempfile.TemporaryDirectory() as scratch:
         return run_script(command, Path(scratch) / "answer.json", threads, Profile, {"CUDA_VISIBLE_DEVICES": ""})
 
@@ -97,8 +106,9 @@ def operators_table(backend: str, step: Step, step_seconds: float, operators: pd
             "share": operators["share"].map("{:.1%}".format),
         }
     )
+    padded = "not padded" if step.padding == "none" else f"padded to {step.width}"
     title = (
-        f"{backend}: a step of {step.batch_size} rows of {step.tokens} tokens, padded to {step.width}, takes "
+        f"{backend}: a step of {step.batch_size} rows of {step.tokens} tokens, {padded}, takes "
         f"{step_seconds:.3f} s, and its operators {operators['seconds'].sum():.3f} s under the profiler"
     )
     return Table(shown.head(top), title)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from benchmarks.cells.plan import Question, Request, plan_questions
 from benchmarks.speed.asked import Asked, Processors
 from benchmarks.speed.wanted import Wanted
+from benchmarks.workers.allocator import shown_allocator
 from benchmarks.workers.attempts import code_hash
 from benchmarks.workers.environments import Environment, find_environments
 from benchmarks.workers.machine import choose_device, choose_threads, describe_machine
@@ -44,7 +47,7 @@ def prepare(wanted: Wanted) -> Prepared:
     )
     environments = find_environments(wanted.backends, wanted.pythons)
     asked = Asked(
-        task=wanted.task,
+        task=questions[0].task.name,
         model=shown_model(wanted.model),
         data=[splits_hash(question.splits) for question in questions],
         checkpoint=checkpoint_hash(questions[0].checkpoint),
@@ -54,5 +57,6 @@ def prepare(wanted: Wanted) -> Prepared:
         device=device,
         threads=threads,
         machine=Processors.of(describe_machine()),
+        allocator=shown_allocator() or UNSET,
     )
     return Prepared(questions, environments, asked)

@@ -49,6 +49,18 @@ TIME: Columns = (
     ("× best stock", ".3f", lambda row: row.step_by_best_trainer),
 )
 
+BY_ROWS: Columns = (
+    ("× dense floor", ".2f", lambda row: row.times_dense_floor),
+    ("× dense", ".3f", lambda row: row.step_by_dense),
+)
+"""Columns that are shown if a row has a value."""
+
+OF_ROWS = (
+    "`× floor` counts the rows of the word embedding that the training split touches, and of the last layer what the "
+    "classifier reads; `× dense floor` counts all of both; "
+    "`× dense`: an update by rows by the same mode with dense updates, within a round"
+)
+
 AROUND: Columns = (
     ("GFLOP real", ".2f", lambda row: row.epoch.real_flops / row.epoch.steps / 1e9),
     ("GFLOP all", ".2f", lambda row: row.epoch.all_flops / row.epoch.steps / 1e9),
@@ -63,13 +75,15 @@ AROUND: Columns = (
 )
 
 
-class Sampled(Struct, frozen=True, rename={"once": "pass"}):
+class Sampled(Struct, frozen=True, omit_defaults=True, rename={"once": "pass"}):
     """A sample, as speed.json has it."""
 
     recipe: Recipe
     once: Work
     """One pass over it."""
     epoch: Work
+    touched: int | None = None
+    """As the sample's."""
 
 
 class Whole(Struct, frozen=True, rename={"rows": "modes"}):
@@ -107,7 +121,10 @@ def write_report(
     page.write(out / "speed.md")
     whole = Whole(
         asked=results.asked,
-        samples={widths: Sampled(sample.recipe, sample.work, sample.epoch) for widths, sample in samples.items()},
+        samples={
+            widths: Sampled(sample.recipe, sample.work, sample.epoch, sample.touched)
+            for widths, sample in samples.items()
+        },
         rates=results.rates,
         arguments=results.arguments,
         refused=results.refused,
@@ -144,7 +161,8 @@ def tables(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
         "step s": [quartiles(row.seconds / row.epoch.steps, ".3f") for row in rows],
         "epoch s": [quartiles(row.seconds, ".1f") for row in rows],
     }
-    return pd.DataFrame(time | _shown(rows, TIME)), pd.DataFrame({"mode": names} | _shown(rows, AROUND))
+    by_rows = tuple(column for column in BY_ROWS if any(column[2](row) is not None for row in rows))
+    return pd.DataFrame(time | _shown(rows, TIME + by_rows)), pd.DataFrame({"mode": names} | _shown(rows, AROUND))
 
 
 def _shown(rows: list[Row], columns: Columns) -> dict[str, list[str]]:
@@ -154,16 +172,19 @@ def _shown(rows: list[Row], columns: Columns) -> dict[str, list[str]]:
 def notes(results: Results, samples: dict[str, Sample], recipe: Recipe, architecture: Architecture) -> list[str]:
     """The ground of the tables: machine, samples, rates, the trainers' arguments, and what was refused."""
     asked = results.asked
+    touched = next(iter(samples.values())).touched
     return [
+        *([] if touched is None else [OF_ROWS]),
         f"{asked.model} on {asked.task}, batch {recipe.batch_size}, max_len {recipe.max_len}, seed "
         f"{recipe.seed}; {', '.join([asked.machine.shown, *asked.machine.gpus])}; device {asked.device}, "
-        f"{asked.threads} threads",
+        f"{asked.workers_shown}",
+        *([f"measured on {', '.join(results.nodes)}"] if results.nodes else []),
         *(
             f"{widths}: {sample.work.steps} of {sample.epoch.steps} steps, {sample.work.all_flops / 1e9:.1f} of "
             f"{sample.epoch.all_flops / 1e9:.1f} GFLOP"
             for widths, sample in samples.items()
         ),
-        *_rate_notes(results, optimizer_bytes(architecture, recipe)),
+        *_rate_notes(results, _moved(touched, architecture, recipe)),
         *(
             f"{name}: " + ", ".join(f"{key}={value}" for key, value in arguments.items())
             for name, arguments in results.arguments.items()
@@ -172,7 +193,7 @@ def notes(results: Results, samples: dict[str, Sample], recipe: Recipe, architec
     ]
 
 
-def _rate_notes(results: Results, step_bytes: int) -> list[str]:
+def _rate_notes(results: Results, moved: str) -> list[str]:
     lines = []
     for precision in sorted({precision for rated in results.rates for precision in rated.product}):
         able = [rated for rated in results.rates if precision in rated.product]
@@ -183,11 +204,18 @@ def _rate_notes(results: Results, step_bytes: int) -> list[str]:
             f"of the run {least / 1e9:.1f}"
         )
     fastest = max(results.rates, key=lambda rated: rated.bandwidth)
-    lines.append(
-        f"memory: {fastest.bandwidth / 1e9:.1f} GB/s, by {fastest.backend}; the optimizer moves "
-        f"{step_bytes / 1e6:.0f} MB a step"
-    )
+    lines.append(f"memory: {fastest.bandwidth / 1e9:.1f} GB/s, by {fastest.backend}; {moved}")
     for backend in results.asked.versions:
         if reason := BACKENDS[backend].lacks.get("probes"):
             lines.append(f"{backend}: its rates were not measured: {reason}")
     return lines
+
+
+def _moved(touched: int | None, architecture: Architecture, recipe: Recipe) -> str:
+    dense = f"{optimizer_bytes(architecture, recipe) / 1e6:.0f} MB"
+    if touched is None:
+        return f"the optimizer moves {dense} a step"
+    return (
+        f"the optimizer must move {optimizer_bytes(architecture, recipe, touched=touched) / 1e6:.0f} MB a step, with "
+        f"{touched:,} of the word embedding's {architecture.vocab_size:,} rows, and with all of them {dense}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from benchmarks.speed.asked import SpeedAsked
 from benchmarks.speed.variants import Variant
@@ -80,6 +80,8 @@ class Results(Struct, forbid_unknown_fields=True):
     """Reasons why variants cannot be measured, by their names."""
     arguments: dict[str, dict[str, Any]] = field(default_factory=dict)
     """All arguments of a library's own trainer, by the variant's name."""
+    nodes: list[str] | UnsetType = UNSET
+    """The nodes of a cluster that measured."""
 
     @classmethod
     def read(cls, file: Path, asked: SpeedAsked) -> Results:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backends import BACKENDS
+from backends.devices import alone
 from backends.rates import Rates
 from benchmarks.cells.plan import Question
 from benchmarks.speed.results import Measured, Rated, Results, Took
@@ -16,6 +17,7 @@ from benchmarks.speed.variants import Variant
 from benchmarks.workers.attempts import attempts
 from benchmarks.workers.environments import Environment
 from benchmarks.workers.launcher import check_finished, run_script, run_worker
+from benchmarks.workers.machine import with_node
 from benchmarks.workers.progress import RunProgress
 from shared.answer import Event, Stepped, Trained, TrainerAnswer
 from shared.errors import InputError, ProcessFailed
@@ -37,7 +39,7 @@ class Conditions:
     @property
     def gpu_variables(self) -> dict[str, str]:
         """Show a program that takes every GPU it sees the one asked for, or none."""
-        return {"CUDA_VISIBLE_DEVICES": self.device.removeprefix("cuda:").removeprefix("cpu")}
+        return {"CUDA_VISIBLE_DEVICES": alone(self.device)}
 
 
 def measure_variants(
@@ -54,6 +56,7 @@ def measure_variants(
     A variant that fails does not keep the others from being measured: returns the reasons by its name. Raises
     ProcessFailed if a framework's rates cannot be measured."""
     failed: dict[str, str] = {}
+    results.nodes = with_node(results.nodes)
     precisions = sorted({variant.precision for variant in variants})
     for number in range(1, rounds + 1):
         _measure_rates(conditions, number, precisions, results, file)
@@ -99,6 +102,7 @@ def _run(conditions: Conditions, variant: Variant, on_event: Callable[[Event], N
         recipe=sample.recipe,
         precision=variant.precision,
         compile=variant.compile,
+        embedding_update=variant.update,
     )
     python = conditions.environments[variant.backend].python
     with tempfile.TemporaryDirectory() as folder:

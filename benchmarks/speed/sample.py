@@ -17,7 +17,7 @@ import numpy as np
 
 from shared.architecture import Architecture
 from shared.batching import training_order
-from shared.encoding import Encoded, take_rows, write_rows
+from shared.encoding import VOCABULARY, Encoded, take_rows, trained_ids, write_rows
 from shared.flops import Work
 from shared.recipe import Recipe
 
@@ -37,6 +37,8 @@ class Sample:
     """One pass over the sample."""
     epoch: Work
     """The whole epoch."""
+    touched: int | None = None
+    """Rows of the word embedding that the whole training split touches; None for a sample of before they counted."""
 
     @property
     def scale(self) -> float:
@@ -45,24 +47,45 @@ class Sample:
 
 
 def make_sample(
-    train: Encoded, architecture: Architecture, recipe: Recipe, steps: int, folder: Path, width_multiple: int = 1
+    train: Encoded,
+    architecture: Architecture,
+    recipe: Recipe,
+    steps: int,
+    folder: Path,
+    width_multiple: int = 1,
+    attention_groups: int = 1,
 ) -> Sample:
     """Writes the rows of `steps` batches of the recipe's first epoch into the new folder, in the epoch's order. Work is
-    counted with widths rounded up to `width_multiple`, as `shared.batching.batch_width` does."""
+    counted as `Work.of` does with `width_multiple` and `attention_groups`."""
 
     def work(of: Iterable[np.ndarray]) -> Work:
-        return Work.of(architecture, train.lengths, of, recipe, width_multiple)
+        return Work.of(architecture, train.lengths, of, recipe, width_multiple, attention_groups)
 
     batches = next(training_order(recipe, train.lengths))
     full = [rows for rows in batches if len(rows) == recipe.batch_size] or batches
     costs = np.array([work([rows]).all_flops for rows in full], float)
     chosen = [full[i] for i in choose_steps(costs, steps)]
-    write_rows(folder, {"train": take_rows(train, np.concatenate(chosen)), "dev": take_rows(train, chosen[0][:1])})
+    words = trained_ids({"train": train}, architecture.vocab_size)
+    whole = Encoded(
+        words.astype(np.int32),
+        np.zeros(len(words), np.uint8),
+        np.array([0, len(words)]),
+        np.full(1, -1),
+        train.pad_id,
+    )
+    write_rows(
+        folder,
+        {
+            "train": take_rows(train, np.concatenate(chosen)),
+            "dev": take_rows(train, chosen[0][:1]),
+            VOCABULARY: whole,  # an update by rows moves those of the whole split
+        },
+    )
     return Sample(
         # The rows lie batch by batch. `bucket` would sort them again; it pads as `longest` does.
         recipe=replace(
             recipe,
-            padding="max_length" if recipe.padding == "max_length" else "longest",
+            padding="longest" if recipe.padding == "bucket" else recipe.padding,
             shuffle=False,
             epochs=PASSES,
             keep="last",
@@ -70,6 +93,7 @@ def make_sample(
         data=folder,
         work=work(chosen),
         epoch=work(batches),
+        touched=len(words),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-from msgspec import Struct, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from benchmarks.cells.plan import Question
 from benchmarks.reporting.page import Notes, Page, Table, write_csv
@@ -19,6 +19,7 @@ from benchmarks.speed.variants import Variant
 from benchmarks.speed.wanted import Wanted
 from benchmarks.workers.attempts import DISTURBED, attempts
 from benchmarks.workers.launcher import check_finished, run_worker
+from benchmarks.workers.machine import with_node
 from benchmarks.workers.progress import RunProgress, terminal
 from shared.answer import Trained
 from shared.checkpoint.config import read_architecture
@@ -62,6 +63,8 @@ class Sizes(Struct, forbid_unknown_fields=True):
 
     asked: ScalingAsked
     sizes: list[Size]
+    nodes: list[str] | UnsetType = UNSET
+    """The nodes of a cluster that measured."""
 
     @classmethod
     def read(cls, file: Path, asked: ScalingAsked) -> Sizes:
@@ -85,7 +88,9 @@ def measure_scaling(wanted: Wanted) -> int:
     Raises InputError, also if a backend refuses."""
     prepared = prepare(wanted)
     variant = wanted.variants[0]
-    computing = Computing(precision=variant.precision, compile=variant.compile)
+    computing = Computing(
+        precision=variant.precision, compile=variant.compile, embedding_update=variant.embedding_update
+    )
     asked = ScalingAsked(computing, **structs.asdict(prepared.asked))
     file = asked.file(wanted.out)
     if wanted.rerun:
@@ -97,6 +102,8 @@ def measure_scaling(wanted: Wanted) -> int:
         for variant in wanted.variants
         if not found.has(variant.backend, len(question.splits["train"]))
     ]
+    if left:
+        found.nodes = with_node(found.nodes)
     console, failed = terminal(), False
     with RunProgress(console, len(left)) as progress:
         for variant, question in left:
@@ -121,7 +128,7 @@ def measure_scaling(wanted: Wanted) -> int:
 
 def _job(variant: Variant, question: Question, asked: ScalingAsked) -> Job:
     job = question.job(variant.backend, asked.device, asked.threads)
-    return replace(job, precision=variant.precision, compile=variant.compile)
+    return replace(job, precision=variant.precision, compile=variant.compile, embedding_update=variant.update)
 
 
 def _measure(job: Job, question: Question, python: Path, progress: RunProgress) -> Size:
@@ -163,9 +170,10 @@ def write_report(out: Path, found: Sizes) -> Page:
     recipe = Recipe.from_json(asked.recipes[0])
     note = (
         f"{asked.model} on {asked.task}, {recipe.padding}, {asked.computing.precision}, batch {recipe.batch_size}, "
-        f"max_len {recipe.max_len}; {asked.machine.shown}, {asked.threads} threads, {asked.device}"
+        f"max_len {recipe.max_len}; {asked.machine.shown}, {asked.workers_shown}, {asked.device}"
     )
-    page = Page([Table(scaling_table(found.sizes), "Growing work", heading=False), Notes([*LEGEND, note])])
+    nodes = [f"measured on {', '.join(found.nodes)}"] if found.nodes else []
+    page = Page([Table(scaling_table(found.sizes), "Growing work", heading=False), Notes([*LEGEND, note, *nodes])])
     write_csv(out / "scaling.csv", pd.DataFrame([structs.asdict(size) for size in found.sizes]))
     page.write(out / "scaling.md")
     return page

@@ -48,7 +48,7 @@ def measure_side_by_side(wanted: Wanted) -> int:
         soft_wrap=True,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        samples = make_samples(question, architecture, wanted.variants, wanted.steps, Path(scratch))
+        samples = make_samples(question, architecture, wanted.variants, wanted.steps, Path(scratch), asked.device)
         conditions = Conditions(question, samples, prepared.environments, asked.device, asked.threads)
         with RunProgress(console, left) as progress:
             failed = measure_variants(conditions, wanted.variants, wanted.rounds, results, file, progress)
@@ -65,7 +65,7 @@ def measure_side_by_side(wanted: Wanted) -> int:
 
 
 def make_samples(
-    question: Question, architecture: Architecture, variants: list[Variant], steps: int, folder: Path
+    question: Question, architecture: Architecture, variants: list[Variant], steps: int, folder: Path, device: str
 ) -> dict[str, Sample]:
     """The samples of the variants by their widths, each in a folder of its own below `folder`."""
     train = read_encoded(question.data)["train"]
@@ -75,8 +75,9 @@ def make_samples(
             architecture,
             replace(question.recipe, padding=variant.padding),
             steps,
-            folder / f"{variant.padding}-{variant.width_multiple}",
+            folder / f"{variant.padding}-{variant.width_multiple}-{variant.attention_groups}",
             variant.width_multiple,
+            variant.attention_groups if device == "cpu" else 1,
         )
         for widths, variant in {variant.widths: variant for variant in variants}.items()
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from msgspec import to_builtins
+from msgspec import UNSET, structs, to_builtins
 
 from benchmarks.speed.results import Measured, Results, Took
 from benchmarks.speed.sample import Sample
@@ -30,6 +30,10 @@ class Row:
     """Seconds of the whole epoch, one a round: float [n]."""
     floor: float | None
     """The least seconds of a step, on average over the epoch; None if no framework multiplies in this precision."""
+    dense_floor: float | None
+    """The same if every row of the word embedding moves at every step; None if that is what `floor` says."""
+    step_by_dense: float | None
+    """A step's time by that of the same variant with dense updates; None for those."""
     step_by_trainer: float | None
     """A step's time by that of the library's own trainer padded to max_len."""
     step_by_best_trainer: float | None
@@ -68,6 +72,11 @@ class Row:
         return None if self.floor is None else self.step / self.floor
 
     @property
+    def times_dense_floor(self) -> float | None:
+        """A step by the floor of dense updates."""
+        return None if self.dense_floor is None else self.step / self.dense_floor
+
+    @property
     def padding_share(self) -> float:
         """Padding's share of the tokens computed on."""
         return 1 - self.epoch.tokens / self.epoch.padded_tokens
@@ -89,6 +98,7 @@ def summarize(
 def _row(results: Results, variant: Variant, samples: dict[str, Sample], architecture: Architecture) -> Row:
     counted, sample = results.counted(variant), samples[variant.widths]
     padded = Variant(variant.backend, "max_length", trainer=True)
+    dense = structs.replace(variant, embedding_update=UNSET)
     best = fastest_trainer(results, variant.backend, samples) or padded
 
     def seconds(made: Measured) -> float:
@@ -101,7 +111,9 @@ def _row(results: Results, variant: Variant, samples: dict[str, Sample], archite
         variant=variant,
         epoch=sample.epoch,
         seconds=epoch_seconds(counted, sample),
-        floor=floor(results, variant, sample, architecture),
+        floor=floor(results, variant, sample, architecture, sample.touched),
+        dense_floor=dense_floor(results, variant, sample, architecture) if sample.touched is not None else None,
+        step_by_dense=ratio(counted, results.counted(dense), seconds) if variant != dense else None,
         step_by_trainer=ratio(counted, results.counted(padded), seconds),
         step_by_best_trainer=ratio(counted, results.counted(best), seconds),
         peak_by_trainer=ratio(counted, results.counted(padded), lambda made: float(made.took.peak_memory_bytes)),
@@ -129,13 +141,35 @@ def fastest_trainer(results: Results, backend: str, samples: dict[str, Sample]) 
     )
 
 
-def floor(results: Results, variant: Variant, sample: Sample, architecture: Architecture) -> float | None:
-    """The least seconds of a step, on average over the epoch; None if no framework multiplies in this precision."""
+def floor(
+    results: Results, variant: Variant, sample: Sample, architecture: Architecture, touched: int | None
+) -> float | None:
+    """The least seconds of a step, on average over the epoch, if so many rows of the word embedding move (None for all
+    of them); None if no framework multiplies in this precision."""
+    epoch = sample.epoch
+    operations = epoch.real_flops if epoch.needed_flops is None else epoch.needed_flops
+    return _least(results, variant, sample, architecture, operations, touched)
+
+
+def dense_floor(results: Results, variant: Variant, sample: Sample, architecture: Architecture) -> float | None:
+    """The same for whole layers, and an optimizer that moves every row."""
+    return _least(results, variant, sample, architecture, sample.epoch.real_flops, None)
+
+
+def _least(
+    results: Results,
+    variant: Variant,
+    sample: Sample,
+    architecture: Architecture,
+    operations: int,
+    touched: int | None,
+) -> float | None:
     rate = results.best_rate(variant.precision)
     if rate is None:
         return None
-    moved = optimizer_bytes(architecture, sample.recipe, 8 if variant.precision == "float64" else 4)
-    return floor_seconds(sample.epoch, moved, rate, results.best_bandwidth()) / sample.epoch.steps
+    moved = optimizer_bytes(architecture, sample.recipe, 8 if variant.precision == "float64" else 4, touched)
+    steps = sample.epoch.steps
+    return floor_seconds(operations, steps, moved, rate, results.best_bandwidth()) / steps
 
 
 def ratio(counted: list[Measured], others: list[Measured], value: Callable[[Measured], float]) -> float | None:
@@ -156,7 +190,7 @@ def _flat(row: Row) -> dict[str, Any]:
     for name, seconds in (("step_seconds", row.steps), ("epoch_seconds", row.seconds)):
         low, median, high = np.percentile(seconds, (25, 50, 75))
         flat |= {name: median, f"{name}_q1": low, f"{name}_q3": high}
-    return flat | {
+    flat |= {
         "examples_per_second": epoch.rows / row.whole,
         "tokens_per_second": epoch.tokens / row.whole,
         "padding_share": row.padding_share,
@@ -174,3 +208,9 @@ def _flat(row: Row) -> dict[str, Any]:
         "busy_cores": row.busy_cores,
         "attempts": row.attempts,
     }
+    by_rows = {
+        "dense_floor_step_seconds": row.dense_floor,
+        "times_dense_floor": row.times_dense_floor,
+        "step_by_dense": row.step_by_dense,
+    }
+    return flat | {name: value for name, value in by_rows.items() if value is not None}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
 from benchmarks.workers.attempts import DISTURBED
-from shared.answer import Trained
 from shared.records import Circumstances
 
 DRIFT = 0.1
@@ -28,7 +28,14 @@ def quartiles(values: np.ndarray) -> tuple[float, float, float]:
     return float(low), float(median), float(high)
 
 
-def epoch_ratios(first: Mapping[int, Trained], second: Mapping[int, Trained]) -> np.ndarray:
+class Timed(Protocol):
+    """A training whose epochs were timed."""
+
+    def steady_epoch_seconds(self) -> list[float]:
+        """See `Fit`."""
+
+
+def epoch_ratios(first: Mapping[int, Timed], second: Mapping[int, Timed]) -> np.ndarray:
     """Training time of the second's epochs by that of the first's, float [n]: each epoch of each seed that both have,
     without compilation. Trainings are known by their seeds."""
     pairs = [

@@ -14,9 +14,11 @@ from subprocess import Popen
 from msgspec import Struct
 
 from backends import BACKENDS
+from benchmarks.workers.allocator import allocator_settings
 from benchmarks.workers.processes import running, wait_for
+from shared.cache import cache_dir
 from shared.errors import InputError
-from shared.files import cache_dir, from_json
+from shared.files import from_json
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -103,8 +105,14 @@ def _environment(backend: str, python: Path, process: Popen) -> Environment:
     if code:
         raise InputError(f"{python} does not run ({(output.lines() or ['no output'])[-1]})")
     told = [line for line in output.recent.decode(errors="replace").splitlines() if line.startswith("{")]
+    return environment_told(backend, python, told[-1] if told else "")
+
+
+def environment_told(backend: str, python: Path, text: str) -> Environment:
+    """The environment of an interpreter that has told this JSON text (`Told`). Raises InputError if it lacks a module
+    of the backend."""
     try:
-        found = from_json(told[-1] if told else "", Told)
+        found = from_json(text, Told)
     except (ValueError, RecursionError):
         raise InputError(f"{python} does not tell its packages; pass another with --python") from None
     missing = [m for m in BACKENDS[backend].modules if m not in found.versions]
@@ -118,22 +126,12 @@ def _environment(backend: str, python: Path, process: Popen) -> Environment:
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
-SETTINGS = {
-    # glibc gives the memory of every large array back as it is freed, and the kernel zeroes each page again when the
-    # next step takes as much: an embedding's gradient alone is 47 MB in MiniLM. These make one heap that keeps what it
-    # has.
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_ARENA_MAX": "1",
-}
-"""How a worker's memory is managed, the same for every backend; libc reads it as the process starts. A variable that
-the user has set takes the place of the one here."""
-
 
 def worker_settings(threads: int) -> dict[str, str]:
     """The environment variables that say how a worker computes: its threads, which OpenMP and the BLAS libraries read
-    as they are loaded; SETTINGS; and how OpenMP's threads wait, if the user says so."""
-    chosen = {name: os.environ.get(name, default) for name, default in SETTINGS.items()}
+    as they are loaded; its allocator; and how OpenMP's threads wait, if the user says so. Raises InputError if the
+    allocator's library cannot be loaded."""
+    chosen = allocator_settings()
     chosen |= {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
     return chosen | dict.fromkeys(THREADS, str(threads))
 

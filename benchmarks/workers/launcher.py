@@ -3,15 +3,17 @@ that knows how a job reaches a worker. What comes back is believed only once it 
 
 from __future__ import annotations
 
+import re
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.workers.environments import CHECKOUT, worker_variables
-from benchmarks.workers.processes import POLL_SECONDS, Output, running, wait_for
+from benchmarks.workers.processes import POLL_SECONDS, Output, memory_of, running, wait_for
 from shared.answer import Event, Trained, TrainerAnswer
 from shared.diverging import shown
 from shared.errors import ProcessFailed, one_line
@@ -35,17 +37,28 @@ ERROR_BYTES = 2**12
 KILLERS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals that a process gets from outside."""
 
+NO_MEMORY = re.compile(
+    r"MemoryError|out ?of ?memory|can(?:no|')t allocate memory|memory allocation failed|resource_?exhausted|bad_alloc",
+    re.I,
+)
+"""Words of Python, of the frameworks and of their C++ for memory that there is not."""
+
+MEMORY_LINES = 50
+"""Last lines of a worker that failed in which they are looked for."""
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of a worker, in seconds. None is none."""
+    """Limits of a worker. None is none."""
 
     timeout: float | None = None
-    """Longest time that it may run."""
+    """Longest time that it may run, in seconds."""
     patience: float | None = None
-    """Longest time without an event or output."""
+    """Longest time without an event or output, in seconds."""
+    memory: int | None = None
+    """Most bytes of memory that it may take, with all that it started."""
 
 
 NO_LIMITS = Limits()
@@ -64,7 +77,11 @@ def ask(name: str, job: Job, python: Path, folder: Path, answer: type[T], progre
     try:
         return run_worker(python, folder, job.threads, progress.event, answer)
     except ProcessFailed as failure:
-        raise ProcessFailed(f"{name}: {failure}", failure.tail, failure.refused) from None
+        raise failure.of(name) from None
+
+
+Turns = Generator[None, None, T]
+"""A worker that runs: each turn looks at it once, and the last gives its answer. Closing it ends the worker."""
 
 
 def run_worker(
@@ -80,10 +97,33 @@ def run_worker(
     """Runs the job in the folder and gives its answer, of the type that `answer` names and of `longest` bytes at most.
     However this function is left, the worker has ended. A worker that has answered may then end as it likes. `module`
     is another program that answers jobs (a room's `trainer.py`). Raises ProcessFailed."""
+    with closing(working(python, folder, threads, on_event, answer, module, limits, longest)) as worker:
+        while True:
+            try:
+                next(worker)
+            except StopIteration as end:
+                answered: T = end.value
+                return answered
+
+
+def working(
+    python: Path,
+    folder: Path,
+    threads: int,
+    on_event: Callable[[Event], None],
+    answer: type[T],
+    module: str = "backends.worker",
+    limits: Limits = NO_LIMITS,
+    longest: int = ANSWER_BYTES,
+    variables: dict[str, str] | None = None,
+) -> Turns[T]:
+    """The worker of `run_worker`, with more environment variables. It starts at the first turn, and a turn takes
+    POLL_SECONDS at most."""
     output = Output(folder / LOG)
     try:
-        with running([python, "-m", module, folder], worker_variables(threads), CHECKOUT) as process:
-            events, watch = _follow(folder / EVENTS), _Watch(limits)
+        settings = worker_variables(threads) | (variables or {})
+        with running([python, "-m", module, folder], settings, CHECKOUT) as process:
+            events, watch = _follow(folder / EVENTS), _Watch(limits, process.pid)
             while process.poll() is None:
                 output.take(process, POLL_SECONDS)
                 if found := next(events):
@@ -91,6 +131,7 @@ def run_worker(
                 for event in found:
                     on_event(event)
                 watch.look(output.size)
+                yield
             output.take(process, 0)
             while found := next(events):
                 for event in found:
@@ -98,7 +139,7 @@ def run_worker(
         place = answered_folder(folder)
         if (place / ANSWER).is_file():
             return read_answer(place / ANSWER, answer, longest)
-        raise _failure(process.returncode, folder)
+        raise _failure(process.returncode, folder, output.lines())
     except ProcessFailed as failure:
         failure.tail = () if failure.refused else output.tail
         raise
@@ -111,6 +152,8 @@ class _Watch:
     """Watches that a worker keeps its limits."""
 
     limits: Limits
+    process: int
+    """Its number."""
     printed: int = 0
 
     def __post_init__(self) -> None:
@@ -121,7 +164,7 @@ class _Watch:
         self.last = time.monotonic()
 
     def look(self, printed: int) -> None:
-        """Looks at the clock; `printed` is the size of the output. Raises ProcessFailed."""
+        """Looks at the clock and at the memory; `printed` is the size of the output. Raises ProcessFailed."""
         if printed != self.printed:
             self.printed = printed
             self.heard()
@@ -130,6 +173,9 @@ class _Watch:
             raise ProcessFailed(f"the worker ran longer than --timeout {limits.timeout:g} s, and was ended")
         if limits.patience is not None and now - self.last > limits.patience:
             raise ProcessFailed(f"the worker gave no sign for --patience {limits.patience:g} s, and was ended")
+        if limits.memory is not None and memory_of(self.process) > limits.memory:
+            most = f"{limits.memory / 2**20:,.0f} MiB"
+            raise ProcessFailed(f"the worker took more memory than --memory {most}, and was ended")
 
 
 def answered_folder(folder: Path) -> Path:
@@ -189,13 +235,17 @@ def _follow(file: Path) -> Iterator[list[Event]]:
             raise ProcessFailed(f"the worker's {file.name} is broken ({error})") from None
 
 
-def _failure(code: int, folder: Path) -> ProcessFailed:
+def _failure(code: int, folder: Path, printed: list[str]) -> ProcessFailed:
+    """The failure of a worker that left no answer; `printed` are the last lines of its output."""
     if code == 2 and (folder / ERROR).is_file():
         return ProcessFailed(read_reason(folder / ERROR), refused=True)
     if code == 0:
         return ProcessFailed("the worker ended without an answer")
-    kind = Killed if -code in KILLERS else ProcessFailed
-    return kind(f"the worker {_ended(code)}")
+    if -code in KILLERS:
+        return Killed(f"the worker {_ended(code)}")
+    if any(map(NO_MEMORY.search, printed[-MEMORY_LINES:])):
+        return ProcessFailed("the worker ran out of memory; free some, or pass a smaller --batch-size or --max-len")
+    return ProcessFailed(f"the worker {_ended(code)}")
 
 
 def read_reason(file: Path) -> str:

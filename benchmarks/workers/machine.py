@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from msgspec import UnsetType
 
 from shared.errors import InputError
 from shared.records import Machine
@@ -30,12 +31,18 @@ TOOL_SECONDS = 60
 def describe_machine() -> Machine:
     """The machine that this process runs on."""
     return Machine(
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         cores=os.cpu_count(),
         memory_bytes=psutil.virtual_memory().total,
         system=f"{platform.system()} {platform.release()}",
         gpus=gpus(),
     )
+
+
+def with_node(nodes: list[str] | UnsetType) -> list[str] | UnsetType:
+    """These nodes of a cluster, with the one that this command runs on, if it does; UNSET if there is none."""
+    node, known = os.environ.get("CONCORD_NODE"), nodes or []
+    return nodes if node is None or node in known else [*known, node]
 
 
 def gpus() -> list[str]:
@@ -108,7 +115,8 @@ def _own_seconds() -> float:
     return times.user + times.system + times.children_user + times.children_system
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor's name."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         for line in info.read_text().splitlines():

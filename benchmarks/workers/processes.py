@@ -111,6 +111,18 @@ def end_with_children(process: subprocess.Popen) -> None:
     process.wait()
 
 
+def memory_of(number: int) -> int:
+    """Bytes of memory that a process and all that it started have now; 0 if it has ended. What they share counts for
+    each of them."""
+    size = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(number)
+        for one in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                size += one.memory_info().rss
+    return size
+
+
 class Output:
     """The output of a process, of any length: its first and last bytes are kept in a file, if one is given, and its
     last lines in memory."""

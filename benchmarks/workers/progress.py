@@ -11,14 +11,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.segment import Segment
 
-from shared.answer import EpochEnded, Event, Loaded, Remarked, Stepped, Tried
+from shared.answer import EpochEnded, Event, Loaded, Remarked, Stepped, Tried, Working
 from shared.errors import ProcessFailed, visible
 
 WIDTH = 140
@@ -63,7 +62,7 @@ class RunProgress:
             disable=not console.is_terminal,
         )
         self.all = self.bars.add_task("cells", total=cells, note="")
-        self.current: TaskID | None = None
+        self.current: CellProgress | None = None
         self.noted: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -84,10 +83,17 @@ class RunProgress:
             self.line(f"    note: {text}")
 
     def begin(self, title: str) -> None:
-        """A cell starts."""
+        """A cell starts, by itself."""
+        self.current = self._begun(title, "")
+
+    def beside(self, title: str) -> CellProgress:
+        """A cell starts beside others: its lines and its bar have its title."""
+        return self._begun(title, title)
+
+    def _begun(self, title: str, label: str) -> CellProgress:
         self.number += 1
         self.line(f"[{self.number}/{self.cells}] {title}")
-        self.current = self.bars.add_task("  loading", total=None, note="")
+        return CellProgress(self, label)
 
     def elsewhere(self, title: str, text: str) -> None:
         """A cell is over that another process has run."""
@@ -97,29 +103,8 @@ class RunProgress:
 
     def event(self, event: Event) -> None:
         """The current cell's worker tells of progress."""
-        if self.current is None:
-            return
-        match event:
-            case Loaded():
-                self.bars.update(self.current, description="  loaded")
-            case Stepped():
-                self.bars.update(
-                    self.current,
-                    description=f"  epoch {event.epoch}",
-                    completed=event.step,
-                    total=event.of,
-                    note=f"loss {event.loss:.3f}",
-                )
-            case Remarked(line):
-                self.line(f"    {line}")
-            case Tried():
-                self.bars.update(self.current, description=f"  {event.what}", completed=event.number, total=event.of)
-            case EpochEnded(number, of, epoch):
-                dev = ", ".join(f"{name} {value:.3f}" for name, value in (epoch.dev or {}).items())
-                self.line(
-                    f"    epoch {number}/{of}: {epoch.seconds:.1f} s, "
-                    f"training loss {epoch.train_loss:.3f}, dev {dev or 'without labels'}"
-                )
+        if self.current is not None:
+            self.current.event(event)
 
     def failed(self, what: str, failure: ProcessFailed) -> None:
         """The current cell failed or was refused: shows why, and the last lines of its process."""
@@ -129,8 +114,53 @@ class RunProgress:
 
     def end(self, text: str) -> None:
         """The current cell is over."""
-        self.line(f"    {text}")
-        if self.current is not None:
-            self.bars.remove_task(self.current)
+        if self.current is None:
+            self.line(f"    {text}")
+            self.bars.advance(self.all)
+        else:
+            self.current.end(text)
             self.current = None
-        self.bars.advance(self.all)
+
+
+class CellProgress:
+    """Follows one cell of a run. `label` stands in its lines and its bar if others run beside it."""
+
+    def __init__(self, run: RunProgress, label: str) -> None:
+        self.run, self.before = run, f"{label}: " if label else ""
+        self.bar = run.bars.add_task(f"  {self.before}loading", total=None, note="")
+
+    def event(self, event: Event) -> None:
+        """Its worker tells of progress."""
+        bars, bar = self.run.bars, self.bar
+        match event:
+            case Loaded():
+                bars.update(bar, description=f"  {self.before}loaded")
+            case Stepped():
+                bars.update(
+                    bar,
+                    description=f"  {self.before}epoch {event.epoch}",
+                    completed=event.step,
+                    total=event.of,
+                    note=f"loss {event.loss:.3f}",
+                )
+            case Working(what, number, of):
+                bars.update(bar, description=f"  {self.before}{what}", completed=number, total=of, note="")
+            case Remarked(line):
+                self._line(line)
+            case Tried():
+                bars.update(bar, description=f"  {self.before}{event.what}", completed=event.number, total=event.of)
+            case EpochEnded(number, of, epoch):
+                dev = ", ".join(f"{name} {value:.3f}" for name, value in (epoch.dev or {}).items())
+                self._line(
+                    f"epoch {number}/{of}: {epoch.seconds:.1f} s, "
+                    f"training loss {epoch.train_loss:.3f}, dev {dev or 'without labels'}"
+                )
+
+    def end(self, text: str) -> None:
+        """It is over."""
+        self._line(text)
+        self.run.bars.remove_task(self.bar)
+        self.run.bars.advance(self.run.all)
+
+    def _line(self, text: str) -> None:
+        self.run.line(f"    {self.before}{text}")

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from shared.cache import cache_dir
 from shared.checkpoint.tokenizer_settings import CLASSES, class_name
 from shared.errors import InputError
-from shared.files import cache_dir, hash_files
+from shared.files import hash_files
 from shared.kept import is_sealed, kept_folder
 
 Build = Callable[[Path, Path], None]
@@ -40,6 +41,12 @@ def tokenizer_folder(folder: Path) -> Path:
     if not is_sealed(_place(folder)):
         raise _unsupported(folder, name)
     return _place(folder)
+
+
+def built_for(folder: Path) -> Path | None:
+    """The tokenizer that was built of the folder; None if there is none."""
+    built = class_name(folder) not in CLASSES and is_sealed(_place(folder))
+    return _place(folder) if built else None
 
 
 def _unsupported(folder: Path, name: str, reason: str = "") -> InputError:

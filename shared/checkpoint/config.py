@@ -81,6 +81,10 @@ class Config:
         return ACTIVATIONS[value]
 
 
+OF_RECIPE = ("max_len", "dropout", "head_dropout")
+"""Fields of a recipe that `read_architecture` depends on."""
+
+
 def read_architecture(folder: Path, recipe: Recipe, num_labels: int) -> Architecture:
     """Reads the network's architecture from the folder's config.json, with the recipe's dropout.
 

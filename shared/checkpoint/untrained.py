@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from shared.architecture import Architecture, Weights
+from shared.cache import cache_dir
 from shared.checkpoint.config import read_architecture
 from shared.checkpoint.vocabulary import word_pieces
 from shared.checkpoint.weights import WEIGHTS
 from shared.errors import InputError
-from shared.files import cache_dir
 from shared.kept import kept_folder
 from shared.recipe import Recipe
 

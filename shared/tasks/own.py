@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from shared.cache import cache_dir
 from shared.errors import InputError
-from shared.files import cache_dir, from_json, hash_files, to_json
+from shared.files import from_json, hash_files, to_json
 from shared.kept import kept_folder
 from shared.parsing import parse_toml, small_text
 from shared.tasks import TASK_MODULES, Reading, Rows, Task
@@ -45,8 +46,11 @@ METRICS = {True: ("accuracy", "mcc", "f1"), False: ("accuracy", "macro_f1", "mcc
 
 
 def is_own(name: str) -> bool:
-    """Whether a task's name is of own data: a path, there or not, or a data set of the hub."""
+    """Whether a task's name is of own data: a path, there or not, or a data set of the hub. A registered task's name is
+    not, though a folder may have it too."""
     path = Path(name)
+    if name in TASK_MODULES:
+        return False
     return name.startswith(PREFIX) or path.exists() or os.sep in name or path.suffix.lower() in (*endings(), ".toml")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from shared.errors import InputError
-from shared.limits import LINE, TEXT
+from shared.limits import LINE, ROWS_FILE, TEXT
 
 csv.field_size_limit(LINE)  # its own limit is 131,072 characters
 
@@ -126,7 +128,7 @@ def read_named(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
     the positions of the columns `names`. Raises InputError as `read_rows` does, and for a header without these
     names."""
     with file.open("rb") as opened:
-        header = next(_fields(opened.readline(), file), [])
+        header = next(_fields(opened.readline(LINE), file), [])
     if header and (missing := [name for name in names if name not in header]):
         raise InputError(f"{file}, line 1: the header has no {', '.join(missing)}; restore it")
     return read_rows(file, columns=len(header), header=True), [header.index(name) for name in names if header]
@@ -166,7 +168,27 @@ def read_csv(file: Path, names: Sequence[str]) -> tuple[list[Row], list[int]]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    return numbered_lines(file.read_bytes(), file)
+    with file.open("rb") as opened:
+        return numbered_lines(read_whole(opened, file), file)
+
+
+def read_whole(opened: BinaryIO, file: Path) -> bytes:
+    """The content of a file or a pipe, which `file` names. Raises InputError if it has more bytes than ROWS_FILE;
+    before memory is taken, if its size can be told."""
+    try:
+        size = os.fstat(opened.fileno()).st_size  # 0 of a pipe
+    except OSError:  # not a file of the system
+        size = 0
+    if 0 < size <= ROWS_FILE:
+        return opened.read()
+    pieces: list[bytes] = []
+    while size <= ROWS_FILE:
+        piece = opened.read(LINE)
+        if not piece:
+            return b"".join(pieces)
+        pieces.append(piece)
+        size += len(piece)
+    raise InputError(f"{file} has more than {ROWS_FILE:,} bytes; pass it in parts")
 
 
 def numbered_lines(content: bytes, file: Path) -> Iterator[tuple[int, str]]:

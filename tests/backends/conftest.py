@@ -7,7 +7,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -77,6 +77,18 @@ def build(load: Load) -> BuildModel:
         return load(Build(architecture, weights, recipe or USUAL, "cpu", THREADS))
 
     return build
+
+
+@pytest.fixture
+def eager() -> Iterator[None]:
+    """Runs TensorFlow without graphs, whose making would take most of the time."""
+    if os.environ.get("CONCORD_TEST_BACKEND") != "keras":
+        yield
+        return
+    config = importlib.import_module("tensorflow").config
+    config.run_functions_eagerly(True)
+    yield
+    config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ import torch
 
 from benchmarks.port.answers import Answers
 from benchmarks.port.shows import shown_by
-from shared.files import cache_dir
+from shared.cache import cache_dir
 from shared.pack import Pack
 from tests.backends.diagnoses_table import Shown, told, write_table
 from tests.backends.planting import (

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from shared.contract import Build, Compiled, Load
+from shared.recipe import Recipe
 from tests.backends.cases import architecture, perturbed_weights, random_batch
 from tests.backends.conftest import ROOT
 
@@ -22,8 +24,6 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "keras-jax":
         from msgspec import structs
 
         from backends.keras_jax import adapter
-        from shared.contract import Build
-        from shared.recipe import Recipe
 
         recipe = Recipe(batch_size=8)
         model = adapter.load(Build(NETWORK, perturbed_weights(NETWORK), recipe, threads=int(threads)))
@@ -49,6 +49,17 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "keras-jax":
         assert (second["compiled"], second["from_cache"]) == (0, 1)
         assert second["weights"] == first["weights"]
         assert second["seconds"] > 0
+
+    def test_batches_without_padding_share_programs(load: Load) -> None:
+        """Random rows, whose numbers of tokens differ, repeat few programs."""
+        model = load(Build(NETWORK, perturbed_weights(NETWORK), Recipe(batch_size=8, padding="none")))
+        assert isinstance(model, Compiled)
+        before, batches = model.programs(), [random_batch(NETWORK, 8, 16, seed) for seed in range(12)]
+        for batch in batches:
+            model.train_step(batch, 1e-3)
+        after = model.programs()
+        assert len({batch.attention_mask.sum() for batch in batches}) > 8
+        assert after.compiled + after.from_cache - before.compiled - before.from_cache <= 3
 
     def test_other_threads_have_other_programs(tmp_path: Path) -> None:
         found = [in_a_process(tmp_path, threads) for threads in (1, 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +18,12 @@ from benchmarks.parity.climb import Truth, climb
 from benchmarks.parity.ladder import Climb
 from benchmarks.port.values import Values
 from shared.contract import Load
+from shared.encoding import trained_ids
 from shared.pack import Pack
 from tests.backends.cases import random_batch
 from tests.backends.conftest import ROOT, Measured, torch_python
 from tests.backends.mutations import EXCEPT, MUTATIONS, ONLY
-from tests.backends.trainings import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, write_recording
+from tests.backends.trainings import KINDS, PADDED, TRAININGS, UNUSUAL, BuildFor, builder, data, write_recording
 
 BACKEND = os.environ.get("CONCORD_TEST_BACKEND", "")
 ClimbWith = Callable[[str, BuildFor], Climb]
@@ -55,18 +56,6 @@ def climbed(truths: dict[str, Truth], tmp_path: Path) -> ClimbWith:
     return climbed
 
 
-@pytest.fixture
-def eager() -> Iterator[None]:
-    """Runs TensorFlow without graphs, whose making would take most of the time."""
-    if BACKEND != "keras":
-        yield
-        return
-    config = importlib.import_module("tensorflow").config
-    config.run_functions_eagerly(True)
-    yield
-    config.run_functions_eagerly(False)
-
-
 @pytest.mark.parametrize("name", KINDS | PADDED)
 def test_every_rung_holds(load: Load, climbed: ClimbWith, measured: Measured, name: str) -> None:
     every_rung_holds(name, climbed(name, builder(load, TRAININGS[name].architecture)), measured)
@@ -76,6 +65,14 @@ def test_every_rung_holds(load: Load, climbed: ClimbWith, measured: Measured, na
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_every_rung_holds_for_an_unusual_network(load: Load, climbed: ClimbWith, measured: Measured, name: str) -> None:
     every_rung_holds(name, climbed(name, builder(load, UNUSUAL[name].architecture)), measured)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_rung_holds_by_rows(load: Load, climbed: ClimbWith, measured: Measured, name: str) -> None:
+    a = TRAININGS[name].architecture
+    touched = trained_ids(data(TRAININGS[name]), a.vocab_size)
+    assert len(touched) < a.vocab_size / 8
+    every_rung_holds(f"{name} by rows", climbed(name, builder(load, a, touched=touched)), measured)
 
 
 def every_rung_holds(name: str, found: Climb, measured: Measured) -> None:

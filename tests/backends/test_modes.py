@@ -322,7 +322,7 @@ else:
         if BACKEND == "keras":
             batch = random_batch(ONE_LAYER, *SHAPES[0], seed=0)
             rows = batch.input_ids, batch.token_type_ids, batch.attention_mask
-            return bool(model._predict.experimental_get_compiler_ir(*rows)(stage="hlo"))
+            return bool(model._predict.experimental_get_compiler_ir(rows)(stage="hlo"))
         return ("static_shape", True) in model.network._flags
 
     def test_compiled_a_model_computes_the_same_at_every_shape(pair: tuple[Model, Model], measured: Measured) -> None:

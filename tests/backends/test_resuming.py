@@ -9,8 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -22,10 +23,10 @@ from shared.answer import Fit, Trained
 from shared.architecture import Dropout
 from shared.batching import Batch
 from shared.contract import Build, Lazy, Load
-from shared.encoding import Encoded, write_rows
+from shared.encoding import Encoded, trained_ids, write_rows
 from shared.files import from_json
 from shared.finetune import finetune
-from shared.job import ANSWER, ARRAYS, CHECKPOINT, EVENTS, Job, Precision
+from shared.job import ANSWER, ARRAYS, CHECKPOINT, EVENTS, EmbeddingUpdate, Job, Precision
 from shared.recipe import Recipe
 from shared.resuming import Checkpoints
 from tests.backends.cases import architecture, perturbed_weights
@@ -47,6 +48,7 @@ RECIPE = Recipe(
 )
 STEPS = 10
 METRICS = ("accuracy", "mcc")
+Padding = Literal["bucket", "none"]
 
 
 class KilledError(BaseException):
@@ -66,10 +68,18 @@ DATA = {"train": split(27, 0), "dev": split(9, 1), "test": split(11, 2)}
 
 
 def train(
-    load: Load, checkpoints: Checkpoints | None, precision: Precision = "float32", kill: int | None = None
+    load: Load,
+    checkpoints: Checkpoints | None,
+    precision: Precision = "float32",
+    update: EmbeddingUpdate = "dense",
+    padding: Padding = "bucket",
+    kill: int | None = None,
 ) -> tuple[int, Any]:
     """Number of interruptions, and the outcome bit by bit. The training is killed in its step of this number."""
-    model: Any = load(Build(NETWORK, perturbed_weights(NETWORK), RECIPE, "cpu", THREADS, precision))
+    touched = trained_ids(DATA, NETWORK.vocab_size) if update == "rows" else None
+    recipe = replace(RECIPE, padding=padding)
+    build = Build(NETWORK, perturbed_weights(NETWORK), recipe, "cpu", THREADS, precision, touched=touched)
+    model: Any = load(build)
     step, numbers = model.train_step, itertools.count(1)
 
     def dying(batch: Batch, rate: float) -> Lazy:
@@ -79,7 +89,7 @@ def train(
         return result
 
     model.train_step = dying
-    run = finetune(model, DATA, RECIPE, METRICS, lambda event: None, checkpoints=checkpoints)
+    run = finetune(model, DATA, recipe, METRICS, lambda event: None, checkpoints=checkpoints)
     arrays = {**run.logits, **model.weights()}
     return run.fit.interruptions, (unmeasured(run.fit), {name: array.tobytes() for name, array in arrays.items()})
 
@@ -91,17 +101,27 @@ def unmeasured(fit: Fit) -> dict[str, Any]:
     return {"epochs": epochs} | {name: getattr(fit, name) for name in names}
 
 
-@pytest.mark.parametrize("precision", ["float32", *(["bfloat16"] if BACKEND == "torch" else [])])
-def test_a_killed_training_ends_as_one_that_was_not(load: Load, tmp_path: Path, precision: Precision) -> None:
+WAYS = [
+    ("float32", "dense", "bucket"),
+    ("float32", "rows", "bucket"),
+    *([("bfloat16", "dense", "bucket")] if BACKEND == "torch" else []),
+    *([("float32", "dense", "none")] if BACKEND in BACKENDS and BACKENDS[BACKEND].packs else []),
+]
+
+
+@pytest.mark.parametrize(("precision", "update", "padding"), WAYS)
+def test_a_killed_training_ends_as_one_that_was_not(
+    load: Load, tmp_path: Path, precision: Precision, update: EmbeddingUpdate, padding: Padding
+) -> None:
     """Checkpoints alone change it only if the framework hides dropout's stream."""
-    whole = train(load, Checkpoints(tmp_path / "whole", b"job", 4), precision)
+    whole = train(load, Checkpoints(tmp_path / "whole", b"job", 4), precision, update, padding)
     killed = Checkpoints(tmp_path / "killed", b"job", 4)
     with pytest.raises(KilledError):
-        train(load, killed, precision, kill=7)
-    interruptions, found = train(load, killed, precision)
+        train(load, killed, precision, update, padding, kill=7)
+    interruptions, found = train(load, killed, precision, update, padding)
     assert (interruptions, whole[0]) == (1, 0)
     assert found == whole[1]
-    assert (train(load, None, precision) == whole) == (not BACKENDS[BACKEND].reseeded)
+    assert (train(load, None, precision, update, padding) == whole) == (not BACKENDS[BACKEND].reseeded)
 
 
 PROGRAM = """

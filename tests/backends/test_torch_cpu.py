@@ -105,3 +105,29 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
         weights = np.exp(scores - scores.max(-1, keepdims=True))
         weights /= weights.sum(-1, keepdims=True)
         assert_equal(context, (weights @ v).transpose(0, 2, 1, 3))
+
+    @pytest.mark.parametrize("rate", [1e-9, 0.3], ids=["with a rate that drops nothing", "with dropout"])
+    def test_gradients_of_attention_are_the_formula(rate: float) -> None:
+        query, key, value = (random(2, 3, 5, 8 + n)[..., :8].clone().requires_grad_() for n in range(3))
+        module = torch.nn.Module()
+        module.is_causal = False
+
+        def context(value: torch.Tensor) -> torch.Tensor:
+            torch.manual_seed(6)
+            return attention(module, query, key, value, None, dropout=rate, scaling=0.25)[0].transpose(1, 2)
+
+        q, k, v = (t.detach().double().numpy() for t in (query, key, value))
+        weights = np.exp(q @ k.swapaxes(2, 3) * 0.25)
+        weights /= weights.sum(-1, keepdims=True)
+        dropped = context(torch.eye(5).expand(2, 3, 5, 5)).detach().double().numpy()  # of such values, the weights
+        assert (dropped == 0).any() == (rate > 0.01)
+        outward = random(2, 3, 5, 8)
+        output = context(value)
+        output.backward(outward)
+        d = outward.double().numpy()
+        assert_equal(output, dropped @ v)
+        assert_equal(value.grad, dropped.swapaxes(2, 3) @ d)
+        of_weights = d @ v.swapaxes(2, 3) * dropped / weights  # kept ones times the factor
+        of_scores = weights * (of_weights - (of_weights * weights).sum(-1, keepdims=True)) * 0.25
+        assert_equal(query.grad, of_scores @ k)
+        assert_equal(key.grad, of_scores.swapaxes(2, 3) @ q)

@@ -98,13 +98,19 @@ def _rows(training: Training, n: int, seed: int) -> Encoded:
     return Encoded(ids, types, offsets.astype(np.int64), labels, a.pad_id)
 
 
-def builder(load: Load, a: Architecture, weights: Weights | None = None, precision: Precision = "float32") -> BuildFor:
+def builder(
+    load: Load,
+    a: Architecture,
+    weights: Weights | None = None,
+    precision: Precision = "float32",
+    touched: np.ndarray | None = None,
+) -> BuildFor:
     """Builds the adapter's model of a recipe on one CPU thread, as `shared.recording.record` asks for it."""
 
     def build(recipe: Recipe) -> Model:
         rates = a.dropout if recipe.dropout is None else Dropout(*[recipe.dropout] * 5)
         first = perturbed_weights(a) if weights is None else weights
-        return load(Build(replace(a, dropout=rates), first, recipe, precision=precision))
+        return load(Build(replace(a, dropout=rates), first, recipe, precision=precision, touched=touched))
 
     return build
 
@@ -154,6 +160,12 @@ class Here(Reference):
         from backends.torch.reference import describe
 
         return describe(question)
+
+    def basis(self) -> str:
+        import torch
+        import transformers
+
+        return repr((torch.__version__, transformers.__version__))
 
 
 def write_pack(training: Training, folder: Path) -> Pack:

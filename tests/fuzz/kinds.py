@@ -35,7 +35,7 @@ from shared.files import to_json
 from shared.metrics import details
 from shared.pack import Pack
 from shared.recipe import Recipe
-from shared.records import read_arrays, read_records, record_path, write_record
+from shared.records import read_records, record_path, write_record
 from shared.tasks import Rows, get_task
 from tests.checkpoints import BERT, FIXTURES, PIECES, shard, write_checkpoint, write_classifier
 from tests.factories import answer, record
@@ -87,7 +87,6 @@ def _records(folder: Path) -> Named:
         to_json(Failure(id=kept.id, asked=kept.asked, title="a cell", reason="no memory", tail=["a"], ended="2026"))
     )
     yield "failure", Kind(failed, lambda: read_failure(folder, kept.id))
-    yield "arrays of a record", Kind(file.with_suffix(".npz"), lambda: read_arrays(folder, kept))
 
 
 def _of_a_worker(folder: Path) -> Named:

@@ -1,0 +1,1 @@
+"""Tests of a sweep on a Ray cluster: nodes are processes of this machine."""
