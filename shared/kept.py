@@ -6,8 +6,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -24,21 +24,28 @@ def kept_folder(target: Path, fill: Callable[[Path], None]) -> Path:
     """Returns the folder `target`, with what `fill` writes into an empty one. It is filled if it is not there, and
     again if a file is not as it was written: then standard error names the folder. Other processes that want it wait.
     Raises InputError if what is damaged cannot be removed, and if the cache cannot be written to."""
+    return _keep_sealed(target, fill)
 
+
+def _keep_sealed(target: Path, fill: Callable[[Path], None], again: bool = False) -> Path:
     def fill_and_seal(partial: Path) -> None:
         fill(partial)
         seal(partial)
 
-    return keep(target, fill_and_seal, is_sealed)
+    return keep(target, fill_and_seal, is_sealed, again)
 
 
 _HELD: dict[Path, int] = {}
 """Descriptors of the folders that this process holds."""
 
 
-def held_folder(target: Path, fill: Callable[[Path], None]) -> Path:
-    """As `kept_folder`, and holds the folder until this process ends: no other removes it as long (`prune`, `discard`).
-    The time of the folder is that of its last use."""
+def held_folder(target: Path, fill: Callable[[Path], None], again: bool = False) -> Path:
+    """As `kept_folder`, and holds the folder until this process ends: no other removes it as long. The time of the
+    folder is that of its last use. With `again` it is filled though it is there, and the folder of before stays until
+    that is done; raises InputError if another process holds it."""
+    if again:
+        _release(target)
+        _keep_sealed(target, fill, again)
     kept_folder(target, fill)
     while target not in _HELD or not is_at(_HELD[target], target):  # not yet, or removed as it was damaged
         _release(target)
@@ -57,17 +64,6 @@ def _release(target: Path) -> None:
         os.close(_HELD.pop(target))
 
 
-def discard(target: Path) -> None:
-    """Removes a folder that is kept. Raises InputError if another process holds it."""
-    _release(target)
-    if not target.exists():
-        return
-    with unheld(target) as free:
-        if not free:
-            raise InputError(f"{target} is in use by another process; run the command again once that has ended")
-        remove(target)
-
-
 def prune(parent: Path, most: int) -> None:
     """Removes the folders that were used longest ago until all in `parent` have at most so many bytes. Those that a
     process holds stay."""
@@ -83,9 +79,9 @@ def prune(parent: Path, most: int) -> None:
                 size -= sizes[folder]
 
 
-def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> Path:
-    """As `kept_folder`, if `fill` writes itself what `is_whole` looks at."""
-    if is_whole(target):
+def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], bool], again: bool = False) -> Path:
+    """As `kept_folder`, if `fill` writes itself what `is_whole` looks at; `again` as of `held_folder`."""
+    if is_whole(target) and not again:
         return target
     with ExitStack() as stack:
         try:
@@ -94,11 +90,25 @@ def keep(target: Path, fill: Callable[[Path], None], is_whole: Callable[[Path], 
         except OSError as error:
             refuse_cache(target, error, NOT_WRITABLE)
             raise
-        if not is_whole(target):  # no other process has made it
+        if again and target.exists():
+            stack.enter_context(_free(target))
+            with whole_folder(target) as partial:
+                fill(partial)
+                remove(target)
+        elif not is_whole(target):  # no other process has made it
             _remove_damaged(target)
             with whole_folder(target) as partial:
                 fill(partial)
     return target
+
+
+@contextmanager
+def _free(target: Path) -> Iterator[None]:
+    """Lets no other process take the folder. Raises InputError if one holds it."""
+    with unheld(target) as free:
+        if not free:
+            raise InputError(f"{target} is in use by another process; run the command again once that has ended")
+        yield
 
 
 def _remove_damaged(target: Path) -> None:

@@ -17,7 +17,7 @@ from shared.cache import cache_dir
 from shared.checkpoint.sources import resolve_model
 from shared.encoding import encode, read_encoded
 from shared.errors import InputError
-from shared.kept import DIGEST, discard, held_folder, kept_folder, prune
+from shared.kept import DIGEST, held_folder, kept_folder, prune
 from shared.partial import remove
 from shared.tasks import Rows
 
@@ -92,7 +92,7 @@ def test_what_was_used_longest_ago_makes_room(tmp_path: Path) -> None:
     prune(tmp_path, 4000)
     assert all(folder.is_dir() for folder in (old, used, new))
     held_folder(old, lambda partial: pytest.fail("it is there"))  # the latest use
-    discard(used)
+    remove(used)
     used, new = some_kept(tmp_path, "c", "a")
     prune(tmp_path, 2500)
     assert [folder.is_dir() for folder in (old, used, new)] == [True, False, True]
@@ -119,10 +119,23 @@ def test_what_a_process_uses_stays(tmp_path: Path) -> None:
         prune(tmp_path, 0)
         assert (old.is_dir(), new.is_dir()) == (True, False)
         with pytest.raises(InputError, match=f"{old} is in use by another process; run the command again once"):
-            discard(old)
+            held_folder(old, lambda partial: pytest.fail("it is in use"), again=True)
         user.communicate()
-    discard(old)
-    assert not old.exists()
+    held_folder(old, lambda partial: write(partial / "a", 999), again=True)
+    assert (old / "a").stat().st_size == 999
+
+
+def test_what_is_made_again_stays_until_it_is_made(tmp_path: Path) -> None:
+    (folder,) = some_kept(tmp_path, "a")
+
+    def fail(partial: Path) -> None:
+        write(partial / "a", 999)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        held_folder(folder, fail, again=True)
+    assert held_folder(folder, lambda partial: pytest.fail("it is there")) == folder
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_cache_folder_that_is_missing_is_made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from shared.architecture import Weights
 from shared.errors import InputError
 from shared.files import from_json, to_json, write_whole
 from shared.job import ANSWER, ERROR, EVENTS, JOB
-from shared.pack import PACK_WEIGHTS, VALUE, Pack, PackRun
+from shared.pack import PACK_WEIGHTS, VALUE, Arrays, Pack, PackRun
 from shared.reference import (
     Describe,
     Described,
@@ -51,9 +51,9 @@ from shared.reference import (
 Answer = Described | Done | Explained | LossesExplained | Fit
 
 
-def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str] = ()) -> None:
+def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str] = (), ladder: bool = False) -> None:
     """Answers every run of the pack, as far as it is wanted; if it wants sketches, with the whole arrays of these
-    parameters beside them."""
+    parameters beside them. `ladder`: see `shared.reference.Record`."""
     network = Classifier.build(pack.folder, arithmetic)
     kept = {PACK_WEIGHTS: pack.weights}
     needed = {run.weights for run in pack.contents.runs}
@@ -61,12 +61,12 @@ def record(pack: Pack, out: Path, arithmetic: Arithmetic, whole: Collection[str]
         if run.name == "dropout":  # its shares follow from the rate
             continue
         network.load(kept[run.weights])
-        _record_run(pack, run, network, out, whole)
+        _record_run(pack, run, network, out, whole, ladder)
         if run.name in needed:
             kept[run.name] = {name: array.copy() for name, array in network.weights().items()}
 
 
-def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str]) -> None:
+def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole: Collection[str], ladder: bool) -> None:
     """Records one run. The network then has the run's last weights."""
     write = partial(write_wanted, pack, out, run.name, whole=whole)
     write("0", "parameters", network.weights)
@@ -74,7 +74,8 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole:
     optimizer = Optimizer(network.parameters, recipe, torch.amp.GradScaler("cpu", enabled=False))
     for step in run.steps:
         network.model.zero_grad(set_to_none=True)
-        forward = network.forward(pack.batch(step))
+        trims = ladder and pack.wanted.shapes(run.name, step.name, "hidden") is None
+        forward = network.forward(trimmed(pack.batch(step)) if trims else pack.batch(step))
         write_forward(pack, out, run, step, forward, as_numpy(forward.loss))
         if not run.trains:
             continue
@@ -86,6 +87,12 @@ def _record_run(pack: Pack, run: PackRun, network: Classifier, out: Path, whole:
         write(step.name, "clipped", network.gradients)
         optimizer.step(step.learning_rate)
         write(step.name, "parameters", network.weights)
+
+
+def trimmed(batch: Arrays) -> Arrays:
+    """The batch without the last columns that are padding in every row."""
+    width = int(np.flatnonzero(batch["attention_mask"].any(0))[-1]) + 1
+    return {name: np.ascontiguousarray(array[:, :width]) if array.ndim == 2 else array for name, array in batch.items()}
 
 
 def _moved(weights: Weights, by: float) -> Weights:
@@ -157,7 +164,10 @@ def answer(question: Question, on_event: Callable[[Event], None] = lambda _: Non
             rounding = arithmetic(question.precision, one.policy, one.seed)
             _record_and_replay(question, pack, out / str(number) / "recorded", rounding)
         return Done()
-    record(pack, out / "float64", FLOAT64, question.whole)
+    record(pack, out / "float64", FLOAT64, question.whole, question.ladder)
+    if question.ladder:
+        record(pack, out / "float32", FLOAT32, question.whole, question.ladder)
+        return Done()
     _record_and_replay(question, pack, out / "float32", FLOAT32)
     return Done()
 

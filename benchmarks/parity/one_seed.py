@@ -133,7 +133,7 @@ def _climb_each(plan: LadderPlan, folder: Path, progress: RunProgress) -> dict[L
         cell = progress.beside(REFERENCE)
         if not (kept := truth_bytes(pack) <= MOST):
             progress.note("the truth is too large to be kept for the next run")
-        answers = Answers.to(pack, reference, None if kept else folder / "reference", again=plan.rerun)
+        answers = Answers.to(pack, reference, None if kept else folder / "reference", again=plan.rerun, ladder=True)
         cell.end("recorded")
         beside.until(lambda: recorder.made.keys() >= {*plan.noises})
         truths: dict[LadderVariant | None, Truth] = {None: Truth.of(answers)}

@@ -17,7 +17,7 @@ from benchmarks.port.values import Values, compared
 from benchmarks.workers.environments import CHECKOUT
 from shared.cache import cache_dir
 from shared.files import from_json, to_json, write_whole
-from shared.kept import discard, held_folder, prune
+from shared.kept import held_folder, prune
 from shared.pack import BY_PARAMETER, Pack
 from shared.reference import Done, Record
 
@@ -83,19 +83,19 @@ class Answers:
         folder: Path | None = None,
         whole: tuple[str, ...] = (),
         again: bool = False,
+        ladder: bool = False,
     ) -> Answers:
         """The answers: from the cache, or computed now, and in any case `again`. With a folder they are computed there,
         and not kept in the cache. If the pack wants sketches, `whole` names the parameters that are wanted whole beside
-        them. Raises ProcessFailed, and InputError if another process uses what is to be computed again."""
+        them. For a `ladder` there are no errors `by_itself`. Raises ProcessFailed, and InputError if another process
+        uses what is to be computed again."""
         if folder is not None:
-            _compute(pack, reference, folder, whole)
+            _compute(pack, reference, folder, whole, ladder)
             return cls._read(folder, pack)
         digest = basis(reference)
-        digest.update(repr(whole).encode() if whole else b"")
+        digest.update((repr(whole) if whole else "").encode() + (b"ladder" if ladder else b""))
         target = place(f"{pack.contents.id}-{digest.hexdigest()[:12]}")
-        if again:
-            discard(target)
-        kept = held_folder(target, lambda partial: _compute(pack, reference, partial, whole))
+        kept = held_folder(target, lambda partial: _compute(pack, reference, partial, whole, ladder), again)
         prune(target.parent, MOST)
         return cls._read(kept, pack)
 
@@ -119,14 +119,16 @@ def basis(reference: Reference) -> hashlib._Hash:
     return digest
 
 
-def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, ...]) -> None:
+def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, ...], ladder: bool) -> None:
     """Fills the folder. The float32 recording leaves its errors alone: it may be many times the model's size."""
-    asked = Record(pack=str(pack.folder.absolute()), out=str(folder), whole=whole, threads=reference.threads)
+    place = str(pack.folder.absolute())
+    asked = Record(pack=place, out=str(folder), whole=whole, ladder=ladder, threads=reference.threads)
     reference.ask(asked, Done)
-    exact, single, replayed = (Values(folder / name, pack) for name in ("float64", "float32", "replayed"))
+    exact, single = (Values(folder / name, pack) for name in ("float64", "float32"))
+    replayed = None if ladder else Values(folder / "replayed", pack)
     keep(exact)
     write_whole(folder / "noises.json", to_json(noises_of(exact, single, replayed)))
-    for values in (single, replayed):
+    for values in filter(None, (single, replayed)):
         shutil.rmtree(values.folder)
 
 
@@ -144,14 +146,14 @@ def truth_bytes(pack: Pack) -> int:
     return 8 * size * (sum(part in BY_PARAMETER for *_, part in compared(pack)) - 1)
 
 
-def noises_of(exact: Values, single: Values, replayed: Values) -> Noises:
-    """The errors of a float32 recording, and of what follows from its own values."""
-    from_pack, by_itself, own = {}, {}, OwnValues(single, replayed)
+def noises_of(exact: Values, single: Values, replayed: Values | None) -> Noises:
+    """The errors of a float32 recording, and of what follows from its own values if that is there."""
+    from_pack, by_itself = {}, {}
     for rung in RUNGS:
         right, rounded = exact.of_rung(rung.name), single.of_rung(rung.name)
         if right and rounded:
             from_pack[rung.name] = Differences.between(rounded, right).errors
-        found = own.of_rung(rung.name)
+        found = OwnValues(single, replayed).of_rung(rung.name) if replayed else None
         if found is not None:
             by_itself[rung.name] = found.errors
     return Noises(from_pack, by_itself)

@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.port.answers import basis, place
 from benchmarks.port.reference import Reference
 from shared.files import from_json, hash_files, to_json, write_whole
-from shared.kept import discard, held_folder
+from shared.kept import held_folder
 from shared.pack import PACK_WEIGHTS
 from shared.reference import Describe, Described
 
@@ -24,10 +24,8 @@ def describe(question: Describe, reference: Reference, again: bool = False) -> D
     files = (source / "config.json", source / PACK_WEIGHTS, source / question.batch)
     digest.update(hash_files(files).encode())
     target = place(f"described-{digest.hexdigest()[:16]}")
-    if again:
-        discard(target)
 
     def ask(partial: Path) -> None:
         write_whole(partial / FILE, to_json(reference.ask(question, Described)))
 
-    return from_json((held_folder(target, ask) / FILE).read_bytes(), Described)
+    return from_json((held_folder(target, ask, again) / FILE).read_bytes(), Described)

@@ -4,6 +4,7 @@ environment."""
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
@@ -11,8 +12,10 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     import pytest
     import torch
 
+    from backends.torch.reference import record, trimmed
+    from backends.torch.rounding import FLOAT64
     from benchmarks.port.own import Adam, clipped, cross_entropy, global_norm
-    from shared.pack import Pack, Settings
+    from shared.pack import Arrays, Pack, Settings
     from tests.backends.sound_variants import alarms
 
     NAMES = ("a.weight", "a.bias", "b.weight")
@@ -82,3 +85,25 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
     def test_sound_variants_raise_no_alarm(default_pack: Pack, tmp_path: Path) -> None:
         """`python -m tests.backends.sound_variants` tries 200."""
         assert alarms(default_pack, tmp_path, list(range(16))) == {}
+
+    def widened(batch: Arrays) -> Arrays:
+        return {name: np.pad(array, ((0, 0), (0, 7))) if array.ndim == 2 else array for name, array in batch.items()}
+
+    def test_columns_of_padding_alone_change_no_truth(default_pack: Pack, tmp_path: Path) -> None:
+        """The ladder's reference leaves them out."""
+        shutil.copytree(default_pack.folder, tmp_path / "pack")
+        for file in (tmp_path / "pack" / "batches").iterdir():
+            batch = dict(np.load(file))
+            np.savez(file, **widened(batch))  # type: ignore[arg-type]
+            assert all((trimmed(widened(batch))[name] == array).all() for name, array in batch.items())
+        pack = Pack(tmp_path / "pack", default_pack.contents, default_pack.wanted)
+        for ladder in (False, True):
+            record(pack, tmp_path / str(ladder), FLOAT64, ladder=ladder)
+        files = sorted(file.relative_to(tmp_path / "True") for file in (tmp_path / "True").rglob("*.npz"))
+        assert len(files) > 50
+        for file in files:
+            with np.load(tmp_path / "False" / file) as padded, np.load(tmp_path / "True" / file) as short:
+                assert padded.files == short.files
+                for name in short.files:
+                    largest = np.abs(padded[name]).max(initial=0)
+                    np.testing.assert_allclose(short[name], padded[name], rtol=0, atol=1e-11 * largest + 1e-15)
