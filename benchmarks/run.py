@@ -56,10 +56,7 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
 
         print_listing(options.data_dir, pythons)
         return 0
-    if options.dry_run is not None and options.dry_run < 0:
-        raise InputError(f"--dry-run {options.dry_run}: pass 1 node or more")
-    if options.max_failures < 0:
-        raise InputError(f"--max-failures {options.max_failures}: pass 0 or more")
+    _check_counts(options)
     grid = recipes(options)
     for option, folder in (("--out", options.out), ("--save", options.save)):
         check_writable(option, folder)
@@ -99,6 +96,13 @@ def run(options: argparse.Namespace, preset: Preset | None) -> int:
 
             return show_plan(request, options.out, how, engine, options.dry_run or None)
         return compare(request, options.out, how, engine)
+
+
+def _check_counts(options: argparse.Namespace) -> None:
+    if options.dry_run is not None and options.dry_run < 0:
+        raise InputError(f"--dry-run {options.dry_run}: pass 1 node or more")
+    if options.max_failures < 0:
+        raise InputError(f"--max-failures {options.max_failures}: pass 0 or more")
 
 
 def _parser() -> Parser:

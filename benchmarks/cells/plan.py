@@ -165,12 +165,7 @@ def plan_cells(request: Request, engine: Engine = LOCAL) -> list[Cell]:
     together. Raises InputError."""
     device = engine.choose_device(request.device)
     threads = engine.choose_threads(request.threads, device)
-    for backend, precision in itertools.product(request.backends, request.precisions):
-        check_precision(backend, device, precision)
-    for backend, compile in itertools.product(request.backends, request.compile):
-        check_compile(backend, compile)
-    for backend, recipe, compile in itertools.product(request.backends, request.recipes, request.compile):
-        check_padding(backend, recipe, compile)
+    _refuse_what_backends_lack(request, device)
     questions = plan_questions(request, engine)
     if "rows" in request.embedding_updates:
         for q in questions:
@@ -215,6 +210,15 @@ def plan_cells(request: Request, engine: Engine = LOCAL) -> list[Cell]:
                 Cell(q, backend, device, threads, precision, compile, environment, asked, preset, every, update, named)
             )
     return list({cell.id: cell for cell in cells}.values())
+
+
+def _refuse_what_backends_lack(request: Request, device: str) -> None:
+    for backend, precision in itertools.product(request.backends, request.precisions):
+        check_precision(backend, device, precision)
+    for backend, compile in itertools.product(request.backends, request.compile):
+        check_compile(backend, compile)
+    for backend, recipe, compile in itertools.product(request.backends, request.recipes, request.compile):
+        check_padding(backend, recipe, compile)
 
 
 def plan_questions(request: Request, engine: Engine = LOCAL) -> list[Question]:

@@ -79,16 +79,9 @@ def plan_ladder(options: argparse.Namespace) -> LadderPlan:
     elif options.document:
         raise InputError("--document is what --against stock writes; pass that too")
     device, threads = choose_device(options.device), choose_threads(options.threads)
-    variants = [
-        LadderVariant(backend, precision, embedding_update=update)
-        for precision in precisions
-        for update in updates
-        for backend in backends
-    ]
+    variants = _usual_variants(backends, precisions, updates, device)
     for backend in backends:
         check_padding(backend, recipe)
-    for variant in variants:
-        check_precision(variant.backend, variant.place(device), variant.precision)
     request = Request(
         backends=list(dict.fromkeys(["torch", *backends])),
         tasks=options.task,
@@ -117,6 +110,21 @@ def plan_ladder(options: argparse.Namespace) -> LadderPlan:
         alone={part: LadderVariant(part.backend, parts=(part.name,)) for part in parts},
         rerun=bool(options.rerun),
     )
+
+
+def _usual_variants(
+    backends: list[str], precisions: list[Precision], updates: list[EmbeddingUpdate], device: str
+) -> list[LadderVariant]:
+    """Each backend with each update in each precision. Raises InputError for a precision that a backend lacks."""
+    variants = [
+        LadderVariant(backend, precision, embedding_update=update)
+        for precision in precisions
+        for update in updates
+        for backend in backends
+    ]
+    for variant in variants:
+        check_precision(variant.backend, variant.place(device), variant.precision)
+    return variants
 
 
 def plan_seeds(options: argparse.Namespace, engine: Engine) -> list[Cell]:
