@@ -125,7 +125,7 @@ class TorchModel:
         scaler.scale(loss).backward()
         scaler.unscale_(self.optimizer.optimizer)
         if self.clip is not None:
-            self._clip_gradients(self.clip)
+            self.optimizer.clip(self.clip)
         self.optimizer.step(learning_rate)
         mean, correct = loss.detach(), (logits.detach().argmax(-1) == labels).sum()
         return lambda: (float(mean), int(correct))
@@ -144,7 +144,8 @@ class TorchModel:
             if parameter.grad is not None:
                 parameter.grad /= scale  # the scaler's own division would count as a step
         raw = self._gradients()
-        norm = self._clip_gradients(math.inf if self.clip is None else self.clip)
+        norm, divisor = self.optimizer.norm_and_divisor(math.inf if self.clip is None else self.clip)
+        self.optimizer.divide(divisor)
         clipped = self._gradients()
         self.network.zero_grad(set_to_none=True)
         return Gradients(float(loss.detach()), raw, float(norm), clipped)
@@ -199,10 +200,6 @@ class TorchModel:
         if self.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.device))
         return peak_resident_memory()
-
-    def _clip_gradients(self, clip: float) -> torch.Tensor:
-        """Clips the gradients in place, and returns their global norm before."""
-        return torch.nn.utils.clip_grad_norm_(self.parameters.values(), clip, foreach=True)
 
     def _gradients(self) -> Weights:
         found = {name: np.array(p.grad.numpy(force=True)) for name, p in self.parameters.items() if p.grad is not None}

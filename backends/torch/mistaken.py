@@ -166,7 +166,7 @@ class Mistaken(TorchModel):
             self._update(self.updates, squares_apart(self.classifier, kept["words"], _arrays(batch)) if kept else {})
         else:
             if self.clip is not None:
-                self._clip_gradients(self.clip)
+                self.optimizer.clip(self.clip)
             self.optimizer.step(learning_rate)
         return lambda: (loss, correct)
 

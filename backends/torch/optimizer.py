@@ -12,6 +12,7 @@ import torch
 
 from backends.torch.word_rows import RowEmbedding
 from shared.recipe import Recipe
+from shared.rules.clipping import CLIP_EPS
 
 KEPT = "/kept"
 """Added to the name of the word embedding's table: the share of it that decay has left, if it is updated by rows."""
@@ -56,6 +57,26 @@ class Optimizer:
         self.optimizer = kind([g for g in groups if g["params"]], betas=(r.beta1, r.beta2), fused=True)
         for group in self.optimizer.param_groups:
             group["recipe_decay"] = group["weight_decay"]
+
+    def norm_and_divisor(self, clip: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gradients' global norm, and the number of at least 1 by which torch.nn.utils.clip_grad_norm_ would divide
+        them."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        return norm, ((norm + CLIP_EPS) / clip).clamp_(min=1.0)
+
+    def clip(self, clip: float) -> None:
+        """Has the gradients clipped. In float32 the fused step does it as it reads them, which saves a pass over
+        memory."""
+        _, divisor = self.norm_and_divisor(clip)
+        if divisor.dtype == torch.float32 and not self.scaler.is_enabled():  # it takes no other; a scaler has its own
+            self.optimizer.grad_scale = divisor
+        else:
+            self.divide(divisor)
+
+    def divide(self, divisor: torch.Tensor) -> None:
+        """Divides the gradients."""
+        torch._foreach_div_([p.grad for p in self.parameters.values() if p.grad is not None], divisor)
 
     def step(self, learning_rate: float) -> None:
         r = self.recipe

@@ -148,15 +148,15 @@ def _rates_late(steps: list[Any]) -> list[Any]:
 def _clipped_per_tensor(load: Load, a: Architecture, patch: pytest.MonkeyPatch) -> BuildFor:
     adapter: Any = sys.modules[load.__module__]
     if hasattr(adapter, "torch"):
+        sound = adapter.Optimizer.norm_and_divisor
 
-        def torch_clip(model: Any, clip: float) -> Any:
-            parameters = list(model.parameters.values())
-            norm = adapter.torch.nn.utils.get_total_norm([p.grad for p in parameters])
-            for parameter in parameters:
+        def torch_clip(optimizer: Any, clip: float) -> Any:
+            norm, divisor = sound(optimizer, clip)
+            for parameter in optimizer.parameters.values():
                 adapter.torch.nn.utils.clip_grad_norm_(parameter, clip)
-            return norm
+            return norm, adapter.torch.ones_like(divisor)
 
-        patch.setattr(adapter.TorchModel, "_clip_gradients", torch_clip)
+        patch.setattr(adapter.Optimizer, "norm_and_divisor", torch_clip)
     elif hasattr(adapter, "mx"):
         sound = adapter.Optimizer.norm_and_factor
 

@@ -39,9 +39,13 @@ if os.environ.get("CONCORD_TEST_BACKEND") == "torch":
 
     def test_a_linear_layer_takes_rows_apart_in_memory() -> None:
         """The pooler takes the first token of each row."""
-        layer, given = OneDnnLinear(24, 16), random(5, 7, 24)
+        layer, given, outward = OneDnnLinear(24, 16), random(5, 7, 24), random(5, 2, 16)[:, 0]
         w, b = layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
-        assert_equal(layer(given[:, 0]), given[:, 0].double().numpy() @ w.T + b)
+        x, d = given[:, 0].double().numpy(), outward.double().numpy()
+        output = layer(given[:, 0])
+        output.backward(outward)
+        assert_equal(output, x @ w.T + b)
+        assert_equal(layer.weight.grad, d.T @ x)
 
     def test_a_torch_without_onednn_keeps_its_own_linear_layers(monkeypatch: pytest.MonkeyPatch) -> None:
         def kind() -> type:
