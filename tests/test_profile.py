@@ -27,9 +27,9 @@ COUNTED = {
     "keras-jax": {"divide_subtract_fusion": TENSORS, "while": 8, "wrapped_scatter": 3},
 }
 """Calls a step of some operators, by backend. torch's optimizer has a group with decay and one without, its linear
-layers one product forwards and one for each of two gradients, its eight layers of dropout one draw each. XLA ends Adam's
-step in a fusion of its own for each tensor, draws in a loop for each layer of dropout, and adds up the gradient of each
-table of embeddings in a scatter."""
+layers one product forwards and one for each of two gradients, its eight layers of dropout one draw each. XLA ends
+Adam's step in a fusion of its own for each tensor, draws in a loop for each layer of dropout, and adds up the gradient
+of each table of embeddings in a scatter."""
 
 
 def profile(*arguments: str) -> int | str | None:
