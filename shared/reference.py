@@ -58,8 +58,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_
     whole: tuple[str, ...] = ()
     """Parameters that a pack that wants sketches has whole beside them."""
     ladder: bool = False
-    """What the parity ladder compares is enough. `out/replayed` is left out, and so are columns of padding alone, in
-    batches whose states are not wanted: the networks that climb the ladder know padding by the mask alone."""
+    """Answers no more than the parity ladder compares. `out/replayed` is left out, and so are columns of padding alone,
+    in batches whose states are not wanted: the networks that climb the ladder know padding by the mask alone."""
     threads: int
 
 
