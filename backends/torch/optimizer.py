@@ -61,8 +61,7 @@ class Optimizer:
     def norm_and_divisor(self, clip: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The gradients' global norm, and the number of at least 1 by which torch.nn.utils.clip_grad_norm_ would divide
         them."""
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+        norm = torch.nn.utils.get_total_norm(self._gradients(), foreach=True)
         return norm, ((norm + CLIP_EPS) / clip).clamp_(min=1.0)
 
     def clip(self, clip: float) -> None:
@@ -76,7 +75,10 @@ class Optimizer:
 
     def divide(self, divisor: torch.Tensor) -> None:
         """Divides the gradients."""
-        torch._foreach_div_([p.grad for p in self.parameters.values() if p.grad is not None], divisor)
+        torch._foreach_div_(self._gradients(), divisor)
+
+    def _gradients(self) -> list[torch.Tensor]:
+        return [p.grad for p in self.parameters.values() if p.grad is not None]
 
     def step(self, learning_rate: float) -> None:
         r = self.recipe

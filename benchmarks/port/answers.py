@@ -121,8 +121,8 @@ def basis(reference: Reference) -> hashlib._Hash:
 
 def _compute(pack: Pack, reference: Reference, folder: Path, whole: tuple[str, ...], ladder: bool) -> None:
     """Fills the folder. The float32 recording leaves its errors alone: it may be many times the model's size."""
-    place = str(pack.folder.absolute())
-    asked = Record(pack=place, out=str(folder), whole=whole, ladder=ladder, threads=reference.threads)
+    where = str(pack.folder.absolute())
+    asked = Record(pack=where, out=str(folder), whole=whole, ladder=ladder, threads=reference.threads)
     reference.ask(asked, Done)
     exact, single = (Values(folder / name, pack) for name in ("float64", "float32"))
     replayed = None if ladder else Values(folder / "replayed", pack)
